@@ -1,0 +1,130 @@
+"""NumPy's own functions on tensors: which of them is which operation of `ops`.
+
+NumPy hands a call such as `np.exp(t)` over to the tensor; here it is looked up and passed on. What
+is not in these tables is refused by name, so that no gradient is lost without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .engine import Box
+
+UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
+    **ops.STEPS,
+    np.abs: ops.abs,
+    np.add: ops.add,
+    np.cos: ops.cos,
+    np.divide: ops.divide,
+    np.exp: ops.exp,
+    np.expm1: ops.expm1,
+    np.log: ops.log,
+    np.log1p: ops.log1p,
+    np.matmul: ops.matmul,
+    np.maximum: ops.maximum,
+    np.minimum: ops.minimum,
+    np.multiply: ops.multiply,
+    np.negative: ops.negative,
+    np.positive: lambda x: x,
+    np.power: ops.power,
+    np.reciprocal: lambda x: ops.divide(1.0, x),
+    np.sin: ops.sin,
+    np.sqrt: ops.sqrt,
+    np.square: ops.square,
+    np.subtract: ops.subtract,
+    np.tanh: ops.tanh,
+}
+
+
+def _clip(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    return ops.clip(x, a_min if min is None else min, a_max if max is None else max)
+
+
+def _einsum(*args: Any, optimize: Any = None) -> Any:
+    return ops.einsum(*args)  # its own choice of how to go about it
+
+
+FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    np.amax: ops.max,
+    np.amin: ops.min,
+    np.argmax: ops.argmax,
+    np.argmin: ops.argmin,
+    np.broadcast_to: ops.broadcast_to,
+    np.clip: _clip,
+    np.concatenate: ops.concatenate,
+    np.dot: ops.dot,
+    np.einsum: _einsum,
+    np.expand_dims: ops.expand_dims,
+    np.matrix_transpose: lambda x: x.mT,
+    np.max: ops.max,
+    np.mean: ops.mean,
+    np.min: ops.min,
+    np.moveaxis: ops.moveaxis,
+    np.outer: ops.outer,
+    np.ravel: ops.flatten,
+    np.reshape: ops.reshape,
+    np.squeeze: ops.squeeze,
+    np.stack: ops.stack,
+    np.std: ops.std,
+    np.sum: ops.sum,
+    np.swapaxes: ops.swapaxes,
+    np.trace: ops.trace,
+    np.transpose: ops.transpose,
+    np.var: ops.var,
+    np.where: ops.where,
+}
+
+# These ask about shapes, order or equality, or round: what they give has no slope anywhere.
+VALUES = {
+    np.all, np.allclose, np.any, np.argsort, np.argwhere, np.around, np.array_equal, np.bincount,
+    np.count_nonzero, np.empty_like, np.flatnonzero, np.full_like, np.isclose, np.ndim, np.nonzero,
+    np.ones_like, np.round, np.searchsorted, np.shape, np.size, np.unique, np.zeros_like,
+}  # fmt: skip
+
+
+def call_ufunc(ufunc: np.ufunc, method: str, inputs: Any, settings: dict[str, Any]) -> Any:
+    """What `ufunc(*inputs, **settings)` is, some of the inputs being tensors."""
+    name = f"np.{ufunc.__name__}"
+    if settings.get("out") is not None:
+        raise TypeError(
+            f"{name}: an array cannot take a tensor in place (`a += t`, `out=`), that would lose "
+            "the gradient; write `a = a + t`"
+        )
+    if method != "__call__":
+        raise TypeError(f"{name}.{method} is not covered on tensors; use operators, sum or einsum")
+    if ufunc not in UFUNCS:
+        raise TypeError(_uncovered(name))
+    if settings:
+        raise TypeError(f"{name} on a tensor takes no {', '.join(settings)}")
+    return UFUNCS[ufunc](*inputs)
+
+
+def call_function(function: Callable[..., Any], types: Any, args: Any, settings: Any) -> Any:
+    """What `function(*args, **settings)` is, some of the arguments being tensors."""
+    if not all(issubclass(kind, (Box, np.ndarray)) for kind in types):
+        return NotImplemented
+    if function in VALUES:
+        return function(*_values(args), **{name: _values(x) for name, x in settings.items()})
+    if function not in FUNCTIONS:
+        module = function.__module__.replace("numpy", "np", 1)
+        raise TypeError(_uncovered(f"{module}.{function.__name__}"))
+    given = {k: v for k, v in settings.items() if not (k in ("dtype", "out") and v is None)}
+    return FUNCTIONS[function](*args, **given)
+
+
+def _values(x: Any) -> Any:
+    if isinstance(x, (list, tuple)):
+        return type(x)(_values(part) for part in x)
+    return x.value if isinstance(x, Box) else x
+
+
+def _uncovered(name: str) -> str:
+    return (
+        f"{name} is not covered on tensors: it has no rule here, and the gradient would be lost. "
+        "Write it with functions that have one, declare it with @primitive, or use t.numpy() "
+        "where no gradient is wanted"
+    )

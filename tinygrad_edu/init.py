@@ -1,0 +1,77 @@
+"""Initialisers: first values for the weights of a layer.
+
+An initialiser is any function `(shape, rng) -> array`; one with other settings is
+`functools.partial(normal, std=0.1)` or a function of your own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .engine import Array
+
+Random = np.random.Generator | np.random.RandomState
+Shape = tuple[int, ...]
+
+
+def as_random(rng: Random | int | None) -> Random:
+    """The source of random numbers that is meant: a Generator or RandomState as it is, one with
+    the given seed, or (None) one that differs each time. Never NumPy's global one.
+
+    Raises:  TypeError for anything else
+    Example:
+        >>> as_random(42).integers(10)
+        np.int64(0)
+    """
+    if isinstance(rng, (np.random.Generator, np.random.RandomState)):
+        return rng
+    if rng is None or isinstance(rng, (int, np.integer)):
+        return np.random.default_rng(rng)
+    raise TypeError(
+        f"rng must be a numpy.random.Generator, a RandomState, a seed or None, received {rng!r}"
+    )
+
+
+def glorot_uniform(shape: Shape, rng: Random) -> Array:
+    """Uniform in ±√(6 / (n_in + n_out)), which keeps the size of activations and errors alike.
+
+    Source:  X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward
+             neural networks", 2010; Keras' default for Dense
+    Example:
+        >>> bool(abs(glorot_uniform((30, 10), as_random(0))).max() < (6 / 40) ** 0.5)
+        True
+    """
+    limit = (6 / (shape[0] + shape[-1])) ** 0.5
+    return rng.uniform(-limit, limit, shape)
+
+
+def normal(shape: Shape, rng: Random, mean: float = 0.0, std: float = 1.0) -> Array:
+    """Normally distributed; with mean 0 and deviation 1 the chapter's "better initial weights".
+
+    Example:
+        >>> normal((2,), np.random.RandomState(42)).round(4)
+        array([ 0.4967, -0.1383])
+    """
+    return rng.normal(mean, std, shape)
+
+
+def ones(shape: Shape, rng: Any = None) -> Array:
+    """All 1, as the chapter starts its first networks.
+
+    Example:
+        >>> ones((2,))
+        array([1., 1.])
+    """
+    return np.ones(shape)
+
+
+def zeros(shape: Shape, rng: Any = None) -> Array:
+    """All 0, as biases start.
+
+    Example:
+        >>> zeros((2,))
+        array([0., 0.])
+    """
+    return np.zeros(shape)

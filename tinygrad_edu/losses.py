@@ -1,0 +1,176 @@
+"""Losses: one number that says how far predictions are from their targets.
+
+Each is one operation with the short rule of the slides (`A − Y`) instead of the long chain that
+leads to it; that is faster, and nothing overflows on the way. Predictions and targets must have
+the same shape: (m,) beside (m, 1) would be broadcast to (m, m) and give a wrong number silently.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .engine import Array, Box, as_array, primitive
+from .ops import _floating, log_softmax, one_hot, sigmoid, softmax
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "mse_loss",
+]
+
+
+def _reduced(losses: Array, reduction: str) -> Any:
+    if reduction == "mean":
+        if losses.size == 0:
+            raise ValueError("the mean over no samples has no value")
+        return np.add.reduce(losses, None) / losses.size
+    if reduction == "sum":
+        return np.add.reduce(losses, None)
+    if reduction == "none":
+        return losses
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', received {reduction!r}")
+
+
+def _each(g: Any, reduction: str, n: int) -> Any:
+    """The error at each of the n losses, from the error at what they were reduced to."""
+    return g / n if reduction == "mean" else g
+
+
+def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:
+    """Both as floating arrays of the prediction's dtype, refused unless they have one shape."""
+    prediction = _floating(prediction)
+    target = np.asarray(target, dtype=prediction.dtype)
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"predictions {prediction.shape} and targets {target.shape} must have the same shape; "
+            "reshape one of them (y.reshape(-1, 1) makes a column)"
+        )
+    return prediction, target
+
+
+def _check_range(x: Array, what: str) -> None:
+    if x.size and not (np.minimum.reduce(x, None) >= 0 and np.maximum.reduce(x, None) <= 1):
+        raise ValueError(f"{what} must be in [0, 1], received {x.min()} … {x.max()}")
+
+
+@primitive(
+    lambda g, y, a, t, reduction: 2 * (a - t) * _each(g, reduction, a.size),
+    lambda g, y, a, t, reduction: 2 * (t - a) * _each(g, reduction, a.size),
+)
+def mse_loss(a: Any, t: Any, /, reduction: str = "mean") -> Any:
+    """The mean squared error, Σ(a − t)²/n over all n entries.
+
+    Shapes:  a and t the same; a number, or with reduction="none" the same again
+    Error:   2(a − t)/n; with "sum" and "none" without the /n
+    Raises:  ValueError if the shapes differ or there is nothing to take the mean of
+    Source:  the chapter, "squared error" (there with ½ and without the mean)
+    Example:
+        >>> mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+        np.float64(2.0)
+    """
+    a, t = _pair(a, t)
+    return _reduced(np.square(a - t), reduction)
+
+
+@primitive(
+    lambda g, y, z, t, reduction: (sigmoid(z) - t) * _each(g, reduction, z.size),
+    lambda g, y, z, t, reduction: -z * _each(g, reduction, z.size),
+)
+def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean") -> Any:
+    """−t log σ(z) − (1 − t) log(1 − σ(z)), the mean over all n entries.
+
+    Shapes:  z and t the same; a number, or with reduction="none" the same again
+    Error:   (A − Y)/n with A = σ(z); with "sum" and "none" without the /n
+    Raises:  ValueError if the shapes differ or a target is not in [0, 1]
+    Source:  the chapter, "logistic loss"
+    Example:
+        >>> binary_cross_entropy_with_logits(np.array([0.0, 10_000.0]), np.array([1.0, 1.0]))
+        np.float64(0.34657359027997264)
+    """
+    z, t = _pair(z, t)
+    _check_range(t, "targets")
+    # log(1 + eᶻ) − t z, with the exponential of −|z| only, which cannot overflow
+    return _reduced(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0) - t * z), reduction)
+
+
+def _log(p: Any) -> Any:
+    """log p, but not below −100, so that a probability of 0 gives a finite loss."""
+    return np.maximum(np.log(np.maximum(p, 1e-44)), -100.0)
+
+
+@primitive(
+    lambda g, y, a, t, reduction: (
+        (a - t) / np.maximum(a * (1 - a), 1e-12) * _each(g, reduction, a.size)
+    ),
+    lambda g, y, a, t, reduction: (_log(1 - a) - _log(a)) * _each(g, reduction, a.size),
+)
+def binary_cross_entropy(a: Any, t: Any, /, reduction: str = "mean") -> Any:
+    """−t log a − (1 − t) log(1 − a), the mean over all n entries; logarithms end at −100.
+
+    Where the probabilities come from a sigmoid, `binary_cross_entropy_with_logits` of what went
+    into it is faster and does not lose a saturated sample.
+
+    Shapes:  a and t the same; a number, or with reduction="none" the same again
+    Error:   (a − t)/(a(1 − a))/n, its denominator a(1 − a) at least 10⁻¹²
+    Raises:  ValueError if the shapes differ, or a probability or target is not in [0, 1]
+    Source:  torch.nn.functional.binary_cross_entropy, whose bounds these are
+    Example:
+        >>> binary_cross_entropy(np.array([0.5, 0.0]), np.array([1.0, 1.0]))
+        np.float64(50.34657359027997)
+    """
+    a, t = _pair(a, t)
+    _check_range(a, "probabilities")
+    _check_range(t, "targets")
+    return _reduced(-(t * _log(a) + (1 - t) * _log(1 - a)), reduction)
+
+
+def _rows(g: Any, z: Any, reduction: str) -> Any:
+    """The error at each row's loss, standing beside the rows of z."""
+    g = _each(g, reduction, z.size // z.shape[-1])
+    return np.expand_dims(g, -1) if reduction == "none" else g
+
+
+@primitive(
+    lambda g, y, z, t, reduction: (softmax(z) - t) * _rows(g, z, reduction),
+    lambda g, y, z, t, reduction: -log_softmax(z) * _rows(g, z, reduction),
+)
+def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
+    z, t = _pair(z, t)
+    total = np.add.reduce(t, -1)
+    if t.size and not (t.min() >= 0 and np.abs(total - 1).max() <= 1e-5):
+        raise ValueError(
+            "each row of targets must be probabilities, none negative, with the sum 1; received "
+            f"a smallest entry of {t.min()} and row sums {total.min()} … {total.max()}"
+        )
+    return _reduced(-np.add.reduce(t * log_softmax(z), -1), reduction)
+
+
+def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
+    """−Σ y log softmax(z) of each row, the mean over the m rows.
+
+    Shapes:  logits (m, k); target (m,) class indices, or (m, k) rows of probabilities (one-hot);
+             a number, or with reduction="none" (m,)
+    Error:   (A − Y)/m with A = softmax(z), since the rows of Y sum to 1; with "sum" and "none"
+             without the /m
+    Raises:  ValueError if the shapes do not fit, a class index is not in [0, k) or a row is no
+             probabilities
+    Source:  the chapter, "cross-entropy" and "its gradient"
+    Example:
+        >>> cross_entropy(np.zeros((2, 4)), np.array([3, 0]))
+        np.float64(1.3862943611198906)
+    """
+    z = logits.value if isinstance(logits, Box) else np.asarray(logits)
+    t = target.value if isinstance(target, Box) else as_array(target)
+    if z.ndim == 0:
+        raise ValueError("cross_entropy: logits are rows of one number for each class, received ()")
+    if t.dtype.kind in "iu" and t.shape == z.shape[:-1]:
+        target = one_hot(target, z.shape[-1], np.result_type(z, 0.0))
+    elif t.shape != z.shape:
+        raise ValueError(
+            f"cross_entropy: for logits {z.shape} the target is class indices {z.shape[:-1]} "
+            f"(integers) or probabilities {z.shape}, received {t.shape} {t.dtype}"
+        )
+    return _cross_entropy(logits, target, reduction)

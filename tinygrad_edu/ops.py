@@ -1,0 +1,930 @@
+"""Every differentiable function with its rule: the slides as a table.
+
+A rule reads `lambda g, y, x: ...`: g is the error at the output, y the output, x the input, and
+what it gives is the error at the input. It is written in NumPy, which runs on arrays and tensors
+alike. A new operation is one declaration here and one line in the table of `tests/test_ops.py`.
+
+Names and meanings are NumPy's. Where a function has a kink the derivative given is named under
+"Error"; it is a subgradient, or the mean of the two sides.
+"""
+
+from __future__ import annotations
+
+import builtins
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
+
+from .engine import Array, Primitive, astype, broadcast_to, primitive, sum_to
+
+__all__ = [
+    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide", "dot",
+    "einsum", "exp", "expand_dims", "expm1", "flatten", "getitem", "log", "log1p", "log_softmax",
+    "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply",
+    "negative", "one_hot", "outer", "power", "relu", "reshape", "scatter", "sigmoid", "sin",
+    "softmax", "softplus", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum",
+    "sum_to", "swapaxes", "tanh", "trace", "transpose", "var", "where",
+]  # fmt: skip
+
+# --- arithmetic -----------------------------------------------------------------------------------
+
+add = primitive(
+    lambda g, y, a, b: g,
+    lambda g, y, a, b: g,
+    doc="""a + b, element by element.
+
+    Error:   g at both
+    Source:  numpy.add
+    Example:
+        >>> add(np.array([1.0, 2.0]), 1.0)
+        array([2., 3.])
+    """,
+)(np.add)
+
+subtract = primitive(
+    lambda g, y, a, b: g,
+    lambda g, y, a, b: -g,
+    doc="""a − b, element by element.
+
+    Error:   g at a, −g at b
+    Source:  numpy.subtract
+    Example:
+        >>> subtract(np.array([1.0, 2.0]), 1.0)
+        array([0., 1.])
+    """,
+)(np.subtract)
+
+multiply = primitive(
+    lambda g, y, a, b: g * b,
+    lambda g, y, a, b: g * a,
+    doc="""a ⊙ b, element by element.
+
+    Error:   g ⊙ b at a, g ⊙ a at b
+    Source:  numpy.multiply
+    Example:
+        >>> multiply(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+        array([3., 8.])
+    """,
+)(np.multiply)
+
+divide = primitive(
+    lambda g, y, a, b: g / b,
+    lambda g, y, a, b: -g * y / b,
+    doc="""a / b, element by element.
+
+    Error:   g/b at a, −g ⊙ a/b² at b
+    Source:  numpy.divide
+    Example:
+        >>> divide(np.array([1.0, 2.0]), 4.0)
+        array([0.25, 0.5 ])
+    """,
+)(np.divide)
+
+negative = primitive(
+    lambda g, y, x: -g,
+    doc="""−x.
+
+    Error:   −g
+    Source:  numpy.negative
+    Example:
+        >>> negative(np.array([1.0, -2.0]))
+        array([-1.,  2.])
+    """,
+)(np.negative)
+
+
+def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
+    """g · b·aᵇ⁻¹, and 0 where b = 0, also at a = 0 where aᵇ⁻¹ has no value."""
+    if isinstance(b, (int, float)) and b != 0:
+        return g * (b * a ** (b - 1))
+    none = b == 0
+    return g * np.where(none, 0.0, b * a ** np.where(none, 1.0, b - 1))
+
+
+@primitive(
+    _power_base,
+    lambda g, y, a, b: g * y * np.log(np.where(a == 0, 1.0, a)),  # 0ᵇ has slope 0 for every b > 0
+)
+def power(a: Any, b: Any, /) -> Any:
+    """a to the power of b, element by element.
+
+    Error:   g ⊙ b·aᵇ⁻¹ at a, g ⊙ aᵇ·log a at b (0 where a = 0, nan where a < 0)
+    Source:  numpy.power
+    Example:
+        >>> power(np.array([1.0, 3.0]), 2)
+        array([1., 9.])
+    """
+    # `**` is several times faster than np.power for exponents such as 2 and 0.5
+    return a**b if isinstance(a, np.ndarray) else np.power(a, b)
+
+
+# --- functions of one array -----------------------------------------------------------------------
+
+exp = primitive(
+    lambda g, y, x: g * y,
+    doc="""eˣ.
+
+    Error:   g ⊙ y
+    Source:  numpy.exp
+    Example:
+        >>> exp(np.array([0.0, 1.0]))
+        array([1.        , 2.71828183])
+    """,
+)(np.exp)
+
+log = primitive(
+    lambda g, y, x: g / x,
+    doc="""The natural logarithm.
+
+    Error:   g / x
+    Source:  numpy.log
+    Example:
+        >>> log(np.array([1.0, 10.0]))
+        array([0.        , 2.30258509])
+    """,
+)(np.log)
+
+sqrt = primitive(
+    lambda g, y, x: g / (2 * y),
+    doc="""√x.
+
+    Error:   g / 2y (infinite at 0)
+    Source:  numpy.sqrt
+    Example:
+        >>> sqrt(np.array([4.0, 9.0]))
+        array([2., 3.])
+    """,
+)(np.sqrt)
+
+square = primitive(
+    lambda g, y, x: 2 * g * x,
+    doc="""x².
+
+    Error:   2g ⊙ x
+    Source:  numpy.square
+    Example:
+        >>> square(np.array([2.0, -3.0]))
+        array([4., 9.])
+    """,
+)(np.square)
+
+abs = primitive(
+    lambda g, y, x: g * np.sign(x),
+    doc="""|x|.
+
+    Error:   g ⊙ sign(x), 0 at the kink
+    Source:  numpy.abs
+    Example:
+        >>> abs(np.array([2.0, -3.0]))
+        array([2., 3.])
+    """,
+)(np.abs)
+
+sin = primitive(
+    lambda g, y, x: g * np.cos(x),
+    doc="""The sine of x, in radians.
+
+    Error:   g ⊙ cos x
+    Source:  numpy.sin
+    Example:
+        >>> sin(np.array([0.0, np.pi / 2]))
+        array([0., 1.])
+    """,
+)(np.sin)
+
+cos = primitive(
+    lambda g, y, x: -g * np.sin(x),
+    doc="""The cosine of x, in radians.
+
+    Error:   −g ⊙ sin x
+    Source:  numpy.cos
+    Example:
+        >>> cos(np.array([0.0, np.pi]))
+        array([ 1., -1.])
+    """,
+)(np.cos)
+
+tanh = primitive(
+    lambda g, y, x: g * (1 - y * y),
+    doc="""The hyperbolic tangent.
+
+    Error:   g ⊙ (1 − y ⊙ y)
+    Source:  numpy.tanh
+    Example:
+        >>> tanh(np.array([0.0, 1.0]))
+        array([0.        , 0.76159416])
+    """,
+)(np.tanh)
+
+log1p = primitive(
+    lambda g, y, x: g / (1 + x),
+    doc="""log(1 + x), exact for small x too.
+
+    Error:   g / (1 + x)
+    Source:  numpy.log1p
+    Example:
+        >>> log1p(np.array([0.0, 1e-12]))
+        array([0.e+00, 1.e-12])
+    """,
+)(np.log1p)
+
+expm1 = primitive(
+    lambda g, y, x: g * (y + 1),
+    doc="""eˣ − 1, exact for small x too.
+
+    Error:   g ⊙ (y + 1)
+    Source:  numpy.expm1
+    Example:
+        >>> expm1(np.array([0.0, 1e-12]))
+        array([0.e+00, 1.e-12])
+    """,
+)(np.expm1)
+
+
+@primitive(lambda g, y, x: g * y * (1 - y))
+@np.errstate(over="ignore")  # where e⁻ˣ is ∞, 1/∞ = 0 is the right answer
+def sigmoid(x: Any, /) -> Any:
+    """σ(x) = 1 / (1 + e⁻ˣ).
+
+    Error:   g ⊙ y ⊙ (1 − y), the slides' a(1 − a)
+    Source:  the chapter, "two layers"
+    Example:
+        >>> sigmoid(np.array([-10_000.0, 0.0, 2.0]))
+        array([0.        , 0.5       , 0.88079708])
+    """
+    e = np.exp(-_floating(x))
+    e += 1
+    return 1 / e
+
+
+@primitive(lambda g, y, x: g * (x > 0))
+def relu(x: Any, /) -> Any:
+    """max(x, 0).
+
+    Error:   g where x > 0, else 0, also at the kink
+    Example:
+        >>> relu(np.array([-1.0, 0.0, 2.0]))
+        array([0., 0., 2.])
+    """
+    return np.maximum(x, 0)
+
+
+@primitive(lambda g, y, x: g * sigmoid(x))
+def softplus(x: Any, /) -> Any:
+    """log(1 + eˣ), a smooth relu.
+
+    Error:   g ⊙ σ(x)
+    Example:
+        >>> softplus(np.array([-10_000.0, 0.0, 10_000.0]))
+        array([0.00000000e+00, 6.93147181e-01, 1.00000000e+04])
+    """
+    x = _floating(x)
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+@primitive(lambda g, y, x, a_min, a_max: g * (x == y))
+def clip(x: Any, /, a_min: Any = None, a_max: Any = None) -> Any:
+    """x, held between a_min and a_max; None: no bound on that side.
+
+    Error:   g inside the bounds and on them, 0 outside
+    Source:  numpy.clip
+    Example:
+        >>> clip(np.array([-1.0, 0.5, 2.0]), 0, 1)
+        array([0. , 0.5, 1. ])
+    """
+    return np.clip(x, a_min, a_max)
+
+
+# --- a choice between arrays ----------------------------------------------------------------------
+
+
+@primitive(
+    None,
+    lambda g, y, condition, a, b: np.where(condition, g, 0.0),
+    lambda g, y, condition, a, b: np.where(condition, 0.0, g),
+)
+def where(condition: Any, a: Any, b: Any, /) -> Any:
+    """a where the condition holds, b elsewhere.
+
+    Error:   g at the one that was chosen, 0 at the other
+    Source:  numpy.where
+    Example:
+        >>> where(np.array([True, False]), 1.0, np.array([2.0, 3.0]))
+        array([1., 3.])
+    """
+    return np.where(condition, a, b)
+
+
+def _share(g: Any, mine: Any, other: Any) -> Any:
+    return np.where(mine, g, np.where(other, 0.0, g / 2))
+
+
+maximum = primitive(
+    lambda g, y, a, b: _share(g, a > b, a < b),
+    lambda g, y, a, b: _share(g, a < b, a > b),
+    doc="""The larger of a and b, element by element.
+
+    Error:   g at the larger one; half of it at each where they are equal
+    Source:  numpy.maximum
+    Example:
+        >>> maximum(np.array([1.0, 5.0]), 3.0)
+        array([3., 5.])
+    """,
+)(np.maximum)
+
+minimum = primitive(
+    lambda g, y, a, b: _share(g, a < b, a > b),
+    lambda g, y, a, b: _share(g, a > b, a < b),
+    doc="""The smaller of a and b, element by element.
+
+    Error:   g at the smaller one; half of it at each where they are equal
+    Source:  numpy.minimum
+    Example:
+        >>> minimum(np.array([1.0, 5.0]), 3.0)
+        array([1., 3.])
+    """,
+)(np.minimum)
+
+# --- products -------------------------------------------------------------------------------------
+
+
+def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
+    """∂L/∂A = G Bᵀ; a vector on either side stands for one row or one column."""
+    if b.ndim == 1:
+        return np.expand_dims(g, -1) * b
+    return g @ b.mT if a.ndim > 1 else np.expand_dims(g, -2) @ b.mT
+
+
+def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
+    """∂L/∂B = Aᵀ G, the slide's XᵀE."""
+    if a.ndim == 1:
+        return a * g if b.ndim == 1 else np.expand_dims(a, -1) * np.expand_dims(g, -2)
+    return a.mT @ g if b.ndim > 1 else (a.mT @ np.expand_dims(g, -1))[..., 0]
+
+
+@primitive(_matmul_left, _matmul_right)
+def matmul(a: Any, b: Any, /) -> Any:
+    """The matrix product AB.
+
+    Shapes:  (m, n)·(n, k) → (m, k); vectors and stacks of matrices as in NumPy
+    Error:   GBᵀ at A, AᵀG at B: what remains of the product is transposed, the error takes the
+             place of what is gone
+    Raises:  ValueError if the inner sizes differ
+    Source:  the chapter, "gradient of the matrix product"; numpy.matmul
+    Example:
+        >>> matmul(np.ones((2, 3)), np.ones((3, 1)))
+        array([[3.],
+               [3.]])
+    """
+    try:
+        return np.matmul(a, b)
+    except ValueError:
+        left, right = np.shape(a), np.shape(b)
+        if not left or not right:
+            reason = "a number is no matrix; use * for it"
+        elif left[-1] != right[-2:][0]:
+            reason = f"inner sizes {left[-1]} and {right[-2:][0]} differ"
+        else:
+            reason = "the stacks of matrices do not fit"
+        raise ValueError(f"{left}·{right}: {reason}") from None
+
+
+def dot(a: Any, b: Any) -> Any:
+    """The product as `numpy.dot` defines it: of matrices, of vectors, or with a number.
+
+    Error:   that of the products it is made of
+    Raises:  ValueError if the inner sizes differ
+    Source:  numpy.dot
+    Example:
+        >>> dot(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+        np.float64(11.0)
+    """
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return multiply(a, b)
+    if np.ndim(b) <= 2:
+        return matmul(a, b)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    left, right = letters[: np.ndim(a) - 1], letters[np.ndim(a) : np.ndim(a) + np.ndim(b) - 1]
+    return einsum(f"{left}Z,{right[:-1]}Z{right[-1]}->{left}{right}", a, b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """abᵀ: every entry of a times every entry of b, both taken as vectors.
+
+    Error:   that of the product it is made of
+    Source:  numpy.outer
+    Example:
+        >>> outer(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+        array([[3., 4.],
+               [6., 8.]])
+    """
+    return multiply(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+
+
+def _einsum_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> Any:
+    """Exchange operand and output: each other factor stays, the error takes the operand's place.
+
+    An index that only this operand has was summed away alone: its error is the same all along it,
+    which a factor of ones says. An index that it has twice selects a diagonal, which δ says.
+    """
+    terms, output = _einsum_terms(subscripts, [np.ndim(x) for x in operands])
+    mine, sizes = terms[i], dict(zip(terms[i], operands[i].shape, strict=True))
+    factors, names = [g], [output]
+    for j, (term, operand) in enumerate(zip(terms, operands, strict=True)):
+        if j != i:
+            factors.append(operand)
+            names.append(term)
+    unused = (c for c in _LETTERS if c not in "".join(terms) + output)
+    target = ""
+    for c in mine:
+        if c in target:
+            twin = next(unused)
+            factors.append(np.eye(sizes[c]))
+            names.append(c + twin)
+            c = twin
+        target += c
+    for c in sizes.keys() - set("".join(names)):
+        factors.append(np.ones(sizes[c]))
+        names.append(c)
+    return einsum(f"{','.join(names)}->{target}", *factors)
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _einsum_terms(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
+    """The subscripts of every operand and of the output, with `...` written as letters too."""
+    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    hidden = [n - len(t.replace("...", "")) for t, n in zip(terms, ndims, strict=True)]
+    dots = "".join([c for c in _LETTERS if c not in subscripts][: builtins.max(hidden)])
+    terms = [t.replace("...", dots[len(dots) - n :]) for t, n in zip(terms, hidden, strict=True)]
+    if not arrow:  # then NumPy's output has, in alphabetical order, what occurs once
+        once = sorted(c for c in left if c.isalpha() and left.count(c) == 1)
+        output = "..." + "".join(once)
+    return terms, output.replace("...", dots)
+
+
+@primitive(_einsum_rule)
+def _einsum(*operands: Any, subscripts: str) -> Any:
+    return np.einsum(subscripts, *operands, optimize=True)
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """The sum of products that the subscripts describe.
+
+    Error:   the same kind of sum, with the error in the operand's place
+    Raises:  ValueError if subscripts and operands do not fit
+    Source:  numpy.einsum
+    Example:
+        >>> einsum("mn,nk->mk", np.ones((2, 3)), np.ones((3, 1)))
+        array([[3.],
+               [3.]])
+    """
+    if not isinstance(subscripts, str):
+        raise TypeError(
+            f"einsum: the subscripts come first, as text such as 'mn,nk->mk', received "
+            f"{type(subscripts).__name__}"
+        )
+    return _einsum(*operands, subscripts=subscripts)
+
+
+def trace(x: Any) -> Any:
+    """The sum of the diagonal of a matrix.
+
+    Shapes:  (n, n) → ()
+    Error:   g on the diagonal
+    Source:  numpy.trace
+    Example:
+        >>> trace(np.array([[1.0, 2.0], [3.0, 4.0]]))
+        np.float64(5.0)
+    """
+    return einsum("ii->", x)
+
+
+# --- sums and other reductions --------------------------------------------------------------------
+
+
+def _kept(x: Any, axis: Any) -> tuple[int, ...]:
+    """The shape of x with the reduced axes kept as 1."""
+    if axis is None:
+        return (1,) * int(x.ndim)
+    axes = normalize_axis_tuple(axis, x.ndim)
+    return tuple(1 if i in axes else int(n) for i, n in enumerate(x.shape))
+
+
+def _count(x: Any, axis: Any) -> int:
+    """How many entries of x go into one entry of the reduction."""
+    return prod(n for n, kept in zip(x.shape, _kept(x, axis), strict=True) if kept == 1)
+
+
+@primitive(lambda g, y, x, axis, keepdims: broadcast_to(g.reshape(_kept(x, axis)), x.shape))
+def sum(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """The sum over the given axes (an int, several, or None: all).
+
+    Error:   g at every term
+    Source:  numpy.sum
+    Example:
+        >>> sum(np.ones((2, 3)), axis=0)
+        array([2., 2., 2.])
+    """
+    return np.sum(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(
+    lambda g, y, x, axis, keepdims: broadcast_to(
+        (g / _count(x, axis)).reshape(_kept(x, axis)), x.shape
+    )
+)
+def mean(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """The mean over the given axes (an int, several, or None: all).
+
+    Error:   g/n at every one of the n terms
+    Source:  numpy.mean
+    Example:
+        >>> mean(np.array([[1.0, 2.0], [3.0, 6.0]]), axis=0)
+        array([2., 4.])
+    """
+    return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+def _var_rule(g: Any, y: Any, x: Any, axis: Any, ddof: int, keepdims: bool) -> Any:
+    away = x - np.mean(x, axis=axis, keepdims=True)
+    return g.reshape(_kept(x, axis)) * away * (2 / (_count(x, axis) - ddof))
+
+
+@primitive(_var_rule)
+def var(x: Any, /, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+    """The variance over the given axes: Σ(x − x̄)² / (n − ddof).
+
+    Error:   g ⊙ 2(x − x̄)/(n − ddof)
+    Source:  numpy.var
+    Example:
+        >>> var(np.array([1.0, 3.0]))
+        np.float64(1.0)
+    """
+    return np.var(x, axis=axis, ddof=ddof, keepdims=keepdims)
+
+
+def std(x: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
+    """The standard deviation over the given axes: √var.
+
+    Error:   that of √var (infinite where all entries are equal)
+    Source:  numpy.std
+    Example:
+        >>> std(np.array([1.0, 3.0]))
+        np.float64(1.0)
+    """
+    return sqrt(var(x, axis, ddof=ddof, keepdims=keepdims))
+
+
+def _extreme(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
+    kept = _kept(x, axis)
+    best = x == y.reshape(kept)
+    return g.reshape(kept) * (best / best.sum(axis=axis, keepdims=True))
+
+
+@primitive(_extreme)
+def max(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """The largest entry over the given axes.
+
+    Error:   g at the largest entry, in equal shares where there are several
+    Raises:  ValueError for no entries at all
+    Source:  numpy.max
+    Example:
+        >>> max(np.array([[1.0, 5.0], [4.0, 2.0]]), axis=1)
+        array([5., 4.])
+    """
+    return np.max(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(_extreme)
+def min(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """The smallest entry over the given axes.
+
+    Error:   g at the smallest entry, in equal shares where there are several
+    Raises:  ValueError for no entries at all
+    Source:  numpy.min
+    Example:
+        >>> min(np.array([[1.0, 5.0], [4.0, 2.0]]), axis=1)
+        array([1., 2.])
+    """
+    return np.min(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(
+    lambda g, y, x, axis, keepdims: (
+        g.reshape(_kept(x, axis)) * np.exp(x - y.reshape(_kept(x, axis)))
+    )
+)
+def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """log Σ eˣ over the given axes, without overflow.
+
+    Error:   g ⊙ softmax(x)
+    Raises:  ValueError for no entries at all
+    Source:  scipy.special.logsumexp
+    Example:
+        >>> logsumexp(np.array([10_000.0, 10_000.0]))
+        np.float64(10000.693147180559)
+    """
+    x = _floating(x)
+    top = np.max(x, axis=axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0)  # ∞ − ∞ has no value
+    total = np.sum(np.exp(x - top), axis=axis, keepdims=True)
+    result = np.log(total) + top
+    return result if keepdims else np.squeeze(result, axis=axis)
+
+
+@primitive(lambda g, y, x, axis: y * (g - (g * y).sum(axis=axis, keepdims=True)))
+def softmax(x: Any, /, axis: Any = -1) -> Any:
+    """aᵢ = eᶻⁱ / Σⱼ eᶻʲ along an axis.
+
+    Error:   a ⊙ (g − Σ g ⊙ a): the slides' ∂aᵢ/∂zⱼ = aᵢ(δᵢⱼ − aⱼ), summed
+    Source:  the chapter, "softmax"
+    Example:
+        >>> softmax(np.array([2.20, 1.39, 0.85])).round(2)
+        array([0.59, 0.26, 0.15])
+    """
+    x = _floating(x)
+    e = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
+    return e / np.add.reduce(e, axis=axis, keepdims=True)
+
+
+@primitive(lambda g, y, x, axis: g - np.exp(y) * g.sum(axis=axis, keepdims=True))
+def log_softmax(x: Any, /, axis: Any = -1) -> Any:
+    """log softmax(x) along an axis, without overflow or log 0.
+
+    Error:   g − softmax(x) ⊙ Σ g
+    Example:
+        >>> log_softmax(np.array([0.0, 10_000.0]))
+        array([-10000.,      0.])
+    """
+    x = _floating(x)
+    x = x - np.maximum.reduce(x, axis=axis, keepdims=True)
+    return x - np.log(np.add.reduce(np.exp(x), axis=axis, keepdims=True))
+
+
+# --- shapes ---------------------------------------------------------------------------------------
+
+
+@primitive(lambda g, y, x, shape: g.reshape(x.shape))
+def reshape(x: Any, /, shape: Any) -> Any:
+    """The same entries in another shape; one length may be −1.
+
+    Error:   g in the old shape
+    Raises:  ValueError if the number of entries differs
+    Source:  numpy.reshape
+    Example:
+        >>> reshape(np.arange(4.0), (2, -1))
+        array([[0., 1.],
+               [2., 3.]])
+    """
+    return np.reshape(x, shape)
+
+
+def flatten(x: Any) -> Any:
+    """All entries in one row.
+
+    Error:   g in the old shape
+    Source:  numpy.ndarray.flatten
+    Example:
+        >>> flatten(np.ones((2, 2)))
+        array([1., 1., 1., 1.])
+    """
+    return reshape(x, -1)
+
+
+@primitive(
+    lambda g, y, x, axes: np.transpose(
+        g, None if axes is None else np.argsort(normalize_axis_tuple(axes, x.ndim))
+    )
+)
+def transpose(x: Any, /, axes: Any = None) -> Any:
+    """The axes in another order (None: reversed).
+
+    Error:   g with the axes put back
+    Source:  numpy.transpose
+    Example:
+        >>> transpose(np.ones((2, 3))).shape
+        (3, 2)
+    """
+    return np.transpose(x, axes)
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """Two axes exchanged.
+
+    Source:  numpy.swapaxes
+    Example:
+        >>> swapaxes(np.ones((2, 3, 4)), 0, -1).shape
+        (4, 3, 2)
+    """
+    axes = list(range(np.ndim(x)))
+    i, j = normalize_axis_index(axis1, len(axes)), normalize_axis_index(axis2, len(axes))
+    axes[i], axes[j] = j, i
+    return transpose(x, tuple(axes))
+
+
+def moveaxis(x: Any, source: Any, destination: Any) -> Any:
+    """Axes moved to other places, the others in order.
+
+    Source:  numpy.moveaxis
+    Example:
+        >>> moveaxis(np.ones((2, 3, 4)), 0, -1).shape
+        (3, 4, 2)
+    """
+    ndim = np.ndim(x)
+    places = dict(
+        zip(
+            normalize_axis_tuple(destination, ndim, "destination"),
+            normalize_axis_tuple(source, ndim, "source"),
+            strict=True,
+        )
+    )
+    rest = iter(i for i in range(ndim) if i not in places.values())
+    return transpose(x, tuple(places[i] if i in places else next(rest) for i in range(ndim)))
+
+
+@primitive(lambda g, y, x, axis: g.reshape(x.shape))
+def expand_dims(x: Any, /, axis: Any) -> Any:
+    """x with new axes of length 1.
+
+    Error:   g in the old shape
+    Source:  numpy.expand_dims
+    Example:
+        >>> expand_dims(np.ones(3), 0).shape
+        (1, 3)
+    """
+    return np.expand_dims(x, axis)
+
+
+@primitive(lambda g, y, x, axis: g.reshape(x.shape))
+def squeeze(x: Any, /, axis: Any = None) -> Any:
+    """x without its axes of length 1.
+
+    Error:   g in the old shape
+    Raises:  ValueError for an axis that is longer
+    Source:  numpy.squeeze
+    Example:
+        >>> squeeze(np.ones((1, 3, 1))).shape
+        (3,)
+    """
+    return np.squeeze(x, axis=axis)
+
+
+@primitive(lambda g, y, x, index, shape: g[index])
+def scatter(x: Any, /, index: Any, shape: Any) -> Any:
+    """Zeros of the given shape, with x added at [index]: what goes back through an index.
+
+    Error:   g[index]
+    Example:
+        >>> scatter(np.array([1.0, 2.0]), np.array([1, 1]), (3,))
+        array([0., 3., 0.])
+    """
+    result = np.zeros(shape, np.asarray(x).dtype)
+    parts = index if isinstance(index, tuple) else (index,)
+    if any(
+        isinstance(part, (np.ndarray, list)) and np.asarray(part).dtype != bool for part in parts
+    ):
+        np.add.at(result, index, x)  # places may be named several times
+    else:
+        result[index] = x
+    return result
+
+
+@primitive(lambda g, y, x, index: scatter(g, index, x.shape))
+def getitem(x: Any, /, index: Any) -> Any:
+    """x[index], for every kind of index that NumPy has.
+
+    Error:   g where the entries came from; entries taken several times get the sum
+    Raises:  IndexError
+    Source:  the NumPy manual, "indexing on ndarrays"
+    Example:
+        >>> getitem(np.array([1.0, 2.0, 3.0]), np.array([0, 0, 2]))
+        array([1., 1., 3.])
+    """
+    return np.asarray(x)[index]
+
+
+def _cut(i: int, g: Any, y: Any, *arrays: Any, axis: int) -> Any:
+    """The part of g that belongs to the i-th of the joined arrays."""
+    stop = int(np.sum([x.shape[axis] for x in arrays[: i + 1]]))
+    before = (slice(None),) * normalize_axis_index(axis, g.ndim)
+    return g[(*before, slice(stop - arrays[i].shape[axis], stop))]
+
+
+@primitive(_cut)
+def _concatenate(*arrays: Any, axis: int) -> Any:
+    return np.concatenate(arrays, axis)
+
+
+def concatenate(arrays: Any, axis: int | None = 0) -> Any:
+    """Arrays joined along an axis that they have (None: each flattened first).
+
+    Error:   to each array its part of g
+    Raises:  ValueError if the other axes differ
+    Source:  numpy.concatenate
+    Example:
+        >>> concatenate([np.ones((2, 1)), np.zeros((2, 2))], axis=1)
+        array([[1., 0., 0.],
+               [1., 0., 0.]])
+    """
+    if axis is None:
+        return _concatenate(*(flatten(x) for x in arrays), axis=0)
+    return _concatenate(*arrays, axis=axis)
+
+
+@primitive(
+    lambda i, g, y, *arrays, axis: g[(slice(None),) * normalize_axis_index(axis, y.ndim) + (i,)]
+)
+def _stack(*arrays: Any, axis: int) -> Any:
+    return np.stack(arrays, axis)
+
+
+def stack(arrays: Any, axis: int = 0) -> Any:
+    """Arrays of one shape, laid along a new axis.
+
+    Error:   to each array its layer of g
+    Raises:  ValueError if the shapes differ
+    Source:  numpy.stack
+    Example:
+        >>> stack([np.ones(2), np.zeros(2)])
+        array([[1., 1.],
+               [0., 0.]])
+    """
+    return _stack(*arrays, axis=axis)
+
+
+# --- without a derivative -------------------------------------------------------------------------
+# Steps, whose slope is 0 wherever they have one, and questions, whose answer is no real number.
+# Their results are constants; they are primitives only so that a reader of graphs can see them.
+
+STEPS: dict[np.ufunc, Primitive] = {
+    function: primitive(*[None] * function.nin)(function)
+    for function in (
+        np.sign, np.floor, np.ceil, np.rint, np.trunc,
+        np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
+        np.isnan, np.isinf, np.isfinite, np.signbit,
+        np.logical_and, np.logical_or, np.logical_xor, np.logical_not,
+        np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert,
+    )
+}  # fmt: skip
+
+
+@primitive(None)
+def argmax(x: Any, /, axis: int | None = None, *, keepdims: bool = False) -> Any:
+    """Where the largest entry along an axis stands, the first if there are several.
+
+    Source:  numpy.argmax
+    Example:
+        >>> argmax(np.array([[1.0, 5.0], [4.0, 2.0]]), axis=1)
+        array([1, 0])
+    """
+    return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(None)
+def argmin(x: Any, /, axis: int | None = None, *, keepdims: bool = False) -> Any:
+    """Where the smallest entry along an axis stands, the first if there are several.
+
+    Source:  numpy.argmin
+    Example:
+        >>> argmin(np.array([[1.0, 5.0], [4.0, 2.0]]), axis=1)
+        array([0, 1])
+    """
+    return np.argmin(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(None)
+def one_hot(labels: Any, /, n_classes: int | None = None, dtype: Any = np.float64) -> Any:
+    """For each class index the row that has a 1 in its place: Y from y.
+
+    Shapes:  (m,) → (m, n_classes); any shape gets one more axis
+    Raises:  TypeError if the labels are no integers, ValueError if one is not in [0, n_classes)
+    Source:  the chapter, "targets as one-hot rows" (`to_categorical`)
+    Example:
+        >>> one_hot(np.array([0, 1, 3]))
+        array([[1., 0., 0., 0.],
+               [0., 1., 0., 0.],
+               [0., 0., 0., 1.]])
+    """
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"class indices must be integers, received dtype {labels.dtype}")
+    top = int(labels.max(initial=-1))
+    n = top + 1 if n_classes is None else n_classes
+    if labels.min(initial=0) < 0 or top >= n:
+        raise ValueError(
+            f"class indices must be in 0 … {n - 1}, received {labels.min()} … {labels.max()}"
+        )
+    rows = np.zeros((*labels.shape, n), dtype)
+    np.put_along_axis(rows, labels[..., None], 1, axis=-1)
+    return rows
+
+
+def _floating(x: Any) -> Array:
+    """x as an array of floating (or complex) numbers: unsigned integers have no −x."""
+    array: Array = np.asarray(x)
+    return array if array.dtype.kind in "fc" else array.astype(np.float64)

@@ -1,0 +1,103 @@
+"""Optimizers: what to do with the gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import isfinite
+
+import numpy as np
+
+from .engine import Array
+from .tensor import Tensor
+
+__all__ = ["SGD"]
+
+
+class SGD:
+    """Gradient descent, W ← W − lr · ∂L/∂W, with PyTorch's momentum and weight decay.
+
+        g ← ∂L/∂W + weight_decay · W
+        v ← momentum · v + g                     (the first time v ← g)
+        W ← W − lr · v,  with nesterov  W ← W − lr · (g + momentum · v)
+
+    Raises:  TypeError if the parameters are no variables, ValueError for negative settings, for no
+             parameters at all, or for nesterov without momentum
+    Source:  torch.optim.SGD; the chapter, "gradient descent"
+    Example:
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> optimizer = SGD([w], lr=0.1)
+        >>> (w**2).sum().backward()
+        >>> optimizer.step()
+        >>> w.data
+        array([0.8, 1.6])
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.parameters = _variables(parameters)
+        for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
+            if not (value >= 0 and isfinite(value)):
+                raise ValueError(f"{name} must be a number of at least 0, received {value!r}")
+        if nesterov and momentum == 0:
+            raise ValueError("nesterov needs a momentum above 0")
+        self.lr, self.momentum, self.nesterov = lr, momentum, nesterov
+        self.weight_decay = weight_decay
+        self._velocity: list[Array | None] = [None] * len(self.parameters)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients, so that the next backward() starts from nothing."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Move every parameter that has a gradient; its array is replaced, never written to."""
+        for i, parameter in enumerate(self.parameters):
+            g = parameter.grad
+            if g is None:
+                continue
+            if g.shape != parameter.value.shape:
+                raise ValueError(
+                    f"parameter {i} has shape {parameter.value.shape}, its gradient {g.shape}"
+                )
+            if self.weight_decay:
+                g = g + self.weight_decay * parameter.value
+            if self.momentum:
+                before = self._velocity[i]
+                velocity = g.copy() if before is None else self.momentum * before + g
+                self._velocity[i] = velocity
+                g = g + self.momentum * velocity if self.nesterov else velocity
+            parameter.value = np.asarray(parameter.value - self.lr * g)
+
+    def __repr__(self) -> str:
+        return (
+            f"SGD({len(self.parameters)} parameters, lr={self.lr}, momentum={self.momentum}, "
+            f"nesterov={self.nesterov}, weight_decay={self.weight_decay})"
+        )
+
+
+def _variables(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters as a list, refused unless an optimizer can move each of them."""
+    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+        raise TypeError(
+            f"an optimizer takes several tensors, such as model.parameters(), received "
+            f"{type(parameters).__name__}"
+        )
+    variables = list(parameters)
+    if not variables:
+        raise ValueError("an optimizer needs at least one parameter, received none")
+    for i, variable in enumerate(variables):
+        if not isinstance(variable, Tensor):
+            raise TypeError(f"parameter {i} must be a tensor, received {type(variable).__name__}")
+        if variable.value.dtype.kind != "f" or not variable.is_leaf:
+            raise TypeError(
+                f"parameter {i} must be a variable (requires_grad=True), received {variable!r:.80}"
+            )
+    if len({id(variable) for variable in variables}) < len(variables):
+        raise ValueError("a parameter was given twice; it would be moved twice at each step")
+    return variables

@@ -1,0 +1,419 @@
+"""Tensor: an array with operators and methods that record what they do.
+
+Everything that can be differentiated is in `ops`; here it only gets NumPy's way of being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import numpy as np
+
+from . import dispatch, engine, ops
+from .engine import Array, Box
+
+__all__ = ["Parameter", "Tensor"]
+
+
+def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """The operator for a tensor that stands on the right of something else."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        return operation(other, self)
+
+    return method
+
+
+class Tensor(Box, results=True):
+    """An array of real numbers that remembers what it was computed from.
+
+        Tensor(data, requires_grad=False, *, dtype=None, name=None)
+
+    With `requires_grad=True` it is a variable: what is computed from it is recorded, and
+    `backward()` of a result leaves ∂(result)/∂(variable) in its `.grad`. A variable has a copy of
+    the data; a constant shares the memory of an array that it is given.
+
+    Operators, methods and NumPy's own functions (`np.exp(t)`, `np.dot(x, t)`) do what they do on
+    arrays and give a Tensor. Comparisons give a Tensor of bools.
+
+    Raises:  TypeError for anything but real numbers, and for integers that require a gradient;
+             ValueError for rows of different lengths
+    Source:  the names are PyTorch's, the meanings NumPy's
+    Example:
+        >>> X = np.array([[1.0, 2.0], [3.0, 4.0]])
+        >>> W = Tensor([[0.5], [0.1]], requires_grad=True, name="W")
+        >>> loss = (X @ W).sum()
+        >>> loss
+        Tensor(2.6, from sum)
+        >>> loss.backward()
+        >>> W.grad
+        array([[4.],
+               [6.]])
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        data: Any,
+        requires_grad: bool = False,
+        *,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> None:
+        if isinstance(data, Box):
+            if data.record is not None:
+                raise TypeError(
+                    "Tensor(t) would cut t off from what it was computed from; if that is meant, "
+                    "write t.detach()"
+                )
+            data = data.value
+        array = engine.as_array(data, dtype)
+        self.value = array.copy() if requires_grad else array
+        self.record = None
+        self.grad = None
+        self.name = name
+        if requires_grad:
+            self.requires_grad = True
+
+    # --- what it is -------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Array:
+        """The array itself. New data of the same shape may be assigned to a variable or constant,
+        also between forward and backward: the record keeps what was used."""
+        return self.value
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        if self.record is not None and not self.is_leaf:
+            raise TypeError(
+                f"the data of a result (from {self.record[1]}) belong to the record; write "
+                "t.detach() for a tensor of their own"
+            )
+        array = engine.as_array(data)
+        if array.shape != self.value.shape:
+            raise ValueError(f"expected data of shape {self.value.shape}, received {array.shape}")
+        self.value = array.astype(self.value.dtype, copy=False)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient with respect to this tensor can be asked for."""
+        return self.record is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if not self.is_leaf:
+            raise TypeError("only a variable or constant can be told to require a gradient or not")
+        if wanted and self.value.dtype.kind != "f":
+            raise TypeError(
+                f"only floating-point tensors can require a gradient, received dtype "
+                f"{self.value.dtype}; write 1.0 for 1, or give dtype=float"
+            )
+        self.record = engine.variable_record() if wanted else None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether this is a variable or a constant, not the result of a recorded operation."""
+        return self.record is None or self.record[1] is engine.VARIABLE
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return self.value.size
+
+    @property
+    def dtype(self) -> Any:
+        """The type of the entries."""
+        return self.value.dtype
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose: all axes reversed."""
+        return cast(Tensor, ops.transpose(self))
+
+    @property
+    def mT(self) -> Tensor:
+        """The matrix transpose: the last two axes exchanged."""
+        if self.ndim < 2:
+            raise ValueError(f"mT needs at least two axes, received shape {self.shape}")
+        return cast(Tensor, ops.swapaxes(self, -1, -2))
+
+    def named(self, name: str) -> Tensor:
+        """This very tensor, called `name` in what is printed of it.
+
+        Example:
+            >>> Tensor([1.0]).named("A1")
+            Tensor([1.], name='A1')
+        """
+        self.name = name
+        return self
+
+    # --- gradients --------------------------------------------------------------------------------
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to the `.grad` of every variable it was computed from.
+
+        Formula: v.grad += ∂(self)/∂v, or Σ gradient ⊙ ∂(self)/∂v where `gradient` is given
+        Shapes:  `gradient` has the shape of this tensor and may be left out for a single number;
+                 each `.grad` is an array of its variable's shape and dtype
+        Raises:  RuntimeError if nothing was recorded or the graph was released, ValueError for a
+                 gradient that is missing or of another shape
+        Source:  torch.Tensor.backward
+
+        The graph is released on the way, as far as it is reached, unless `retain_graph`.
+
+        Example:
+            >>> x = Tensor([1.0, 2.0], requires_grad=True)
+            >>> (x**2).sum().backward()
+            >>> x.grad
+            array([2., 4.])
+        """
+        engine.backward(self, gradient, retain_graph)
+
+    def detach(self) -> Tensor:
+        """The same data as a constant, without the record.
+
+        Example:
+            >>> Tensor([1.0], requires_grad=True).detach().requires_grad
+            False
+        """
+        return Tensor(self.value, name=self.name)
+
+    # --- ways out: to NumPy and Python ------------------------------------------------------------
+
+    def numpy(self) -> Array:
+        """The data as an array that can be read, not written (a copy of it can).
+
+        Example:
+            >>> Tensor([1.0, 2.0]).numpy()
+            array([1., 2.])
+        """
+        view = self.value.view()
+        view.flags.writeable = False
+        return view
+
+    def item(self) -> Any:
+        """The only entry, as a Python number.
+
+        Raises:  ValueError if there is not exactly one
+        Example:
+            >>> Tensor([[2.5]]).item()
+            2.5
+        """
+        if self.size != 1:
+            raise ValueError(f"item() needs a single entry, received shape {self.shape}")
+        return self.value.item()
+
+    def tolist(self) -> Any:
+        """The entries as nested lists of Python numbers."""
+        return self.value.tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.record is not None:
+            raise TypeError(
+                "this would turn a tensor that requires a gradient into a plain array and lose "
+                "the gradient; write t.numpy() or t.detach() if that is meant (tg.stack joins "
+                "tensors)"
+            )
+        return np.array(self.value, dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        return dispatch.call_ufunc(ufunc, method, inputs, settings)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return dispatch.call_function(function, types, args, kwargs)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"a tensor of shape {self.shape} is neither true nor false; ask for .any() or "
+                ".all() of t.numpy()"
+            )
+        return bool(self.value.item())
+
+    def __index__(self) -> int:
+        if self.value.dtype.kind not in "iu":
+            raise TypeError(f"only integers can be an index, received dtype {self.value.dtype}")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("a tensor without axes has no length")
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter([self[i] for i in range(len(self))])
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        kind = type(self).__name__
+        numbers = np.array2string(self.value, separator=", ", prefix=f"{kind}(", threshold=100)
+        parts = [numbers if self.size else f"[], shape={self.shape}"]
+        if self.name:
+            parts.append(f"name={self.name!r}")
+        if self.size > 100:
+            parts.append(f"shape={self.shape}")
+        if self.dtype not in (np.float64, np.int64, np.bool_):
+            parts.append(f"dtype={self.dtype}")
+        if self.record is not None:
+            op = self.record[1]
+            parts.append(
+                "requires_grad=True"
+                if op is engine.VARIABLE
+                else "graph released"
+                if op is engine.RELEASED
+                else f"from {op}"
+            )
+        return f"{kind}({', '.join(parts)})"
+
+    def __reduce__(self) -> Any:
+        """Copying and pickling: variables and constants have data, results have a whole graph."""
+        if not self.is_leaf:
+            raise TypeError(
+                "the result of a recorded operation cannot be copied or pickled with its graph; "
+                "write t.detach()"
+            )
+        return _rebuild, (type(self), self.value, self.requires_grad, self.name, self.grad)
+
+    # --- operators --------------------------------------------------------------------------------
+
+    __add__ = ops.add
+    __sub__ = ops.subtract
+    __mul__ = ops.multiply
+    __truediv__ = ops.divide
+    __pow__ = ops.power
+    __matmul__ = ops.matmul
+    __neg__ = ops.negative
+    __abs__ = ops.abs
+
+    __radd__ = _reflected(ops.add)
+    __rsub__ = _reflected(ops.subtract)
+    __rmul__ = _reflected(ops.multiply)
+    __rtruediv__ = _reflected(ops.divide)
+    __rpow__ = _reflected(ops.power)
+    __rmatmul__ = _reflected(ops.matmul)
+
+    __eq__ = ops.STEPS[np.equal]
+    __ne__ = ops.STEPS[np.not_equal]
+    __lt__ = ops.STEPS[np.less]
+    __le__ = ops.STEPS[np.less_equal]
+    __gt__ = ops.STEPS[np.greater]
+    __ge__ = ops.STEPS[np.greater_equal]
+    __hash__ = Box.__hash__  # == compares entries; two tensors are the same key if they are one
+    __and__ = __rand__ = ops.STEPS[np.bitwise_and]
+    __or__ = __ror__ = ops.STEPS[np.bitwise_or]
+    __xor__ = __rxor__ = ops.STEPS[np.bitwise_xor]
+    __invert__ = ops.STEPS[np.invert]
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return cast(Tensor, ops.getitem(self, _plain_index(index)))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "a tensor is not changed in place, since a record may need what it holds; write "
+            "tg.where(mask, value, t) for a new one, or assign t.data = array for new data"
+        )
+
+    # --- methods: the operations of `ops` ---------------------------------------------------------
+
+    abs = ops.abs
+    argmax = ops.argmax
+    argmin = ops.argmin
+    astype = ops.astype
+    clip = ops.clip
+    cos = ops.cos
+    dot = ops.dot
+    exp = ops.exp
+    flatten = ops.flatten
+    log = ops.log
+    max = ops.max
+    mean = ops.mean
+    min = ops.min
+    relu = ops.relu
+    sigmoid = ops.sigmoid
+    sin = ops.sin
+    softmax = ops.softmax
+    sqrt = ops.sqrt
+    square = ops.square
+    squeeze = ops.squeeze
+    std = ops.std
+    sum = ops.sum
+    swapaxes = ops.swapaxes
+    tanh = ops.tanh
+    var = ops.var
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same entries in another shape: `t.reshape(2, -1)` or `t.reshape((2, -1))`."""
+        return cast(Tensor, ops.reshape(self, _either(shape)))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in another order; without arguments reversed."""
+        return cast(Tensor, ops.transpose(self, _either(axes) if axes else None))
+
+
+class Parameter(Tensor):
+    """A variable that belongs to a `Module`, which finds it among its attributes.
+
+    Example:
+        >>> Parameter([[0.5]])
+        Parameter([[0.5]], requires_grad=True)
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        data: Any,
+        requires_grad: bool = True,
+        *,
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(data, requires_grad, dtype=dtype, name=name)
+        if not requires_grad:  # a variable has a copy of its data, and a frozen one too
+            self.value = self.value.copy()
+
+
+def _either(arguments: tuple[Any, ...]) -> Any:
+    """Lengths or axes written one by one or as one tuple."""
+    return arguments[0] if len(arguments) == 1 else arguments
+
+
+def _plain_index(index: Any) -> Any:
+    """The index with arrays in place of tensors and lists."""
+    if isinstance(index, tuple):
+        return tuple(_plain_index(part) for part in index)
+    if isinstance(index, Box):
+        return index.value
+    if isinstance(index, list):
+        return np.asarray(index, dtype=None if index else np.intp)
+    return index
+
+
+def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool, name: Any, grad: Any) -> Tensor:
+    tensor = kind(data, requires_grad, name=name)
+    tensor.grad = grad
+    return tensor
