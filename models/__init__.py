@@ -1,0 +1,1 @@
+"""The chapter's networks, the data they learn from, and the hand-derived reference."""

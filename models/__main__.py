@@ -1,0 +1,313 @@
+"""`python -m models`: train the chapter's networks on its data, and show what came out.
+
+python -m models                 all of them, with the chapter's settings
+python -m models minibatch       one of them
+python -m models --help          the settings that can be changed
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import networks
+from .datasets import DatasetError, Split, breast_cancer, digits, fashion_mnist, find_fashion_mnist
+
+SETTINGS = ("units", "batch_size", "learning_rate", "l1", "l2")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network as the chapter trains it."""
+
+    system: str  # its number in the chapter
+    network: str  # the name of its class
+    epochs: int
+    quick: int  # epochs for the impatient
+    settings: dict[str, Any] = field(default_factory=dict)
+    chapter: float | None = None  # the validation score on the slides or in their notebook
+    top: float | None = None  # where the chapter's picture of the loss ends
+
+
+PENALTY = {"l2": 0.01}
+SCORE = 0.978021978021978
+SLIP_SCORE = 0.8150833333333334  # with the chapter's slip in the gradient of the output bias
+BINARY = {
+    "single": [Run("S1", "SingleLayer", 10_000, 1000, PENALTY, SCORE, top=0.3)],
+    "dual": [Run("S2", "DualLayer", 20_000, 2000, PENALTY, SCORE, top=0.3)],
+    "random-init": [Run("S3", "RandomInitNetwork", 500, 100, PENALTY)],
+    "minibatch": [
+        Run("S4", "MinibatchNetwork", 500, 50, {**PENALTY, "batch_size": 32}, SCORE),
+        Run("S4", "MinibatchNetwork", 500, 50, {**PENALTY, "batch_size": 128}, SCORE),
+    ],
+}
+MULTICLASS = {
+    "fashion": Run("S5", "MultiClassNetwork", 40, 3, {"units": 100, "batch_size": 256}, SLIP_SCORE),
+    "digits": Run("S5", "MultiClassNetwork", 40, 10, {"units": 100, "batch_size": 32}),
+}
+NAMES = [*BINARY, "multiclass"]
+
+
+@dataclass
+class Result:
+    """A trained network and how long it took."""
+
+    run: Run
+    network: networks.SingleLayer
+    data: Split
+    epochs: int
+    seconds: float
+
+    @property
+    def title(self) -> str:
+        batch = getattr(self.network, "batch_size", None)
+        detail = f", batches of {batch}" if batch and not self.data.image_shape else ""
+        return f"{self.run.system} {self.run.network} on {self.data.name}{detail}"
+
+    @property
+    def stem(self) -> str:
+        batch = getattr(self.network, "batch_size", None)
+        return f"{self.run.system}-{self.run.network}" + (f"-batch{batch}" if batch else "")
+
+    @property
+    def score(self) -> float:
+        return self.network.score(self.data.x_val, self.data.y_val)
+
+
+def parser() -> argparse.ArgumentParser:
+    """What can be said on the command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m models",
+        description="Train the chapter's networks (S1-S5) on its data, print what came out beside "
+        "the chapter's own figures, and draw its pictures.",
+        epilog="Settings that are not given are the chapter's. A setting can be changed for the "
+        "networks that have it: name one.",
+    )
+    p.add_argument(
+        "name", nargs="?", choices=NAMES, metavar="NAME", help=f"one network: {', '.join(NAMES)}"
+    )
+    p.add_argument("--epochs", type=_at_least(0, int), metavar="N", help="how often all samples")
+    p.add_argument("--units", type=_at_least(1, int), metavar="N", help="units in the hidden layer")
+    p.add_argument(
+        "--batch-size", type=_at_least(1, int), metavar="N", help="samples in a mini-batch"
+    )
+    p.add_argument(
+        "--learning-rate", type=_at_least(0, float), metavar="X", help="length of a step (0.1)"
+    )
+    p.add_argument("--l1", type=_at_least(0, float), metavar="X", help="weight of Σ|w| in the loss")
+    p.add_argument(
+        "--l2", type=_at_least(0, float), metavar="X", help="weight of Σw²/2 in the loss"
+    )
+    p.add_argument("--quick", action="store_true", help="few epochs, to see that it works")
+    data = p.add_argument_group("data of the multi-class network")
+    data.add_argument(
+        "--data", choices=("auto", "fashion", "digits"), default="auto",
+        help="Fashion-MNIST, or scikit-learn's small digits; auto: the first if it is found",
+    )  # fmt: skip
+    data.add_argument("--folder", metavar="DIR", help="where the four Fashion-MNIST files are")
+    data.add_argument(
+        "--download", action="store_true", help="fetch Fashion-MNIST (30 MB) if it is not found"
+    )
+    output = p.add_argument_group("pictures")
+    output.add_argument(
+        "--pictures", metavar="DIR", default="pictures", help="where to write them (pictures/)"
+    )
+    output.add_argument("--no-pictures", action="store_true", help="write none")
+    return p
+
+
+def _at_least(least: int, kind: type[int] | type[float]) -> Callable[[str], float]:
+    what = "an integer" if kind is int else "a number"
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value < float("inf"):
+            raise argparse.ArgumentTypeError(f"expected {what} of at least {least}, got {text!r}")
+        return value
+
+    return parse
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code: 0, 1 if something needed is missing, 2 for wrong options."""
+    p = parser()
+    options = p.parse_args(arguments)
+    given = {name: v for name in SETTINGS if (v := getattr(options, name)) is not None}
+    names = [options.name] if options.name else NAMES
+    if not options.name and (given or options.epochs is not None):
+        p.error("settings are for one network: name it, for example `python -m models dual`")
+    if "multiclass" not in names and (options.folder or options.download or options.data != "auto"):
+        p.error(f"{options.name} is trained on breast cancer; --data, --folder and --download are "
+                "for multiclass")  # fmt: skip
+    if options.data == "digits" and (options.folder or options.download):
+        p.error("--folder and --download are for Fashion-MNIST, not for --data digits")
+    for name in given:
+        if options.name and name not in _settings_of(options.name):
+            p.error(f"{options.name} has no --{name.replace('_', '-')}")
+    try:
+        return _train(options, names, given)
+    except (DatasetError, OSError, ModuleNotFoundError) as error:
+        print(f"python -m models: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("python -m models: interrupted", file=sys.stderr)
+        return 130
+
+
+def _settings_of(name: str) -> set[str]:
+    """The settings that a network's constructor takes."""
+    import inspect
+
+    kind = MULTICLASS["fashion"].network if name == "multiclass" else BINARY[name][0].network
+    return set(inspect.signature(getattr(networks, kind).__init__).parameters)
+
+
+def _train(options: argparse.Namespace, names: list[str], given: dict[str, Any]) -> int:
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'{error.name} is not installed: pip install "tinygrad_edu[models]"'
+        ) from error
+    # Without a terminal Rich would fold the table to 80 columns.
+    console = Console() if sys.stdout.isatty() else Console(width=110, no_color=True)
+    folder = None if options.no_pictures else Path(options.pictures)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    results = []
+    for run, data in _runs(options, names, given, console):
+        results.append(_fit(run, data, options, given, console))
+    _print_table(results, console)
+    if folder is not None:
+        for result in results:
+            for path in _draw(result, folder):
+                console.print(f"  {path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _runs(
+    options: argparse.Namespace, names: list[str], given: dict[str, Any], console: Any
+) -> Iterator[tuple[Run, Split]]:
+    binary = [run for name in names if name in BINARY for run in BINARY[name]]
+    if "batch_size" in given:
+        binary = binary[:1]  # the same network twice otherwise
+    if binary:
+        cancer = breast_cancer()
+        yield from ((run, cancer) for run in binary)
+    if "multiclass" in names:
+        yield _multiclass(options, console)
+
+
+def _multiclass(options: argparse.Namespace, console: Any) -> tuple[Run, Split]:
+    wanted = options.data == "fashion" or options.folder or options.download
+    if options.data != "digits" and (wanted or find_fashion_mnist()):
+        return MULTICLASS["fashion"], fashion_mnist(options.folder, download=options.download)
+    if options.data == "auto":
+        console.print(
+            "Fashion-MNIST was not found, so the multi-class network gets scikit-learn's digits.\n"
+            "  --folder DIR says where it is, --download fetches it (30 MB), and on Debian there\n"
+            "  is the package dataset-fashion-mnist.",
+            highlight=False,
+        )
+    return MULTICLASS["digits"], digits()
+
+
+def _fit(
+    run: Run, data: Split, options: argparse.Namespace, given: dict[str, Any], console: Any
+) -> Result:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    epochs = options.epochs if options.epochs is not None else run.epochs
+    if options.quick and options.epochs is None:
+        epochs = run.quick
+    network: networks.SingleLayer = getattr(networks, run.network)(**{**run.settings, **given})
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as progress:
+        task = progress.add_task(f"{run.system} {run.network}", total=epochs, loss="")
+        step = max(1, epochs // 200)
+
+        def show(net: networks.SingleLayer) -> None:
+            if (done := len(net.losses)) % step == 0:
+                progress.update(task, completed=done, loss=f"loss {net.losses[-1]:.4f}")
+
+        start = time.perf_counter()
+        network.fit(data.x_train, data.y_train, epochs, data.x_val, data.y_val, on_epoch=show)
+        seconds = time.perf_counter() - start
+    return Result(run, network, data, epochs, seconds)
+
+
+def _print_table(results: list[Result], console: Any) -> None:
+    from rich.table import Table
+
+    table = Table(title="The chapter's networks, trained by tinygrad_edu")
+    for heading in ("", "network", "data"):
+        table.add_column(heading)
+    for heading in (
+        "batch", "epochs", "loss", "val. loss", "val. score", "chapter", "seconds",
+    ):  # fmt: skip
+        table.add_column(heading, justify="right")
+    for result in results:
+        network, run = result.network, result.run
+        table.add_row(
+            run.system,
+            run.network,
+            result.data.name,
+            str(getattr(network, "batch_size", "all")),
+            f"{result.epochs:,}",
+            *(f"{losses[-1]:.4f}" if losses else "-"
+              for losses in (network.losses, network.val_losses)),
+            f"{result.score:.6f}",
+            f"{run.chapter:.6f}" if run.chapter is not None else "-",
+            f"{result.seconds:.1f}",
+        )  # fmt: skip
+    console.print(table)
+    if any(result.run.chapter == SLIP_SCORE for result in results):
+        console.print(
+            "val. score: share of validation samples predicted right. By a slip the chapter's S5\n"
+            "sums the gradient of the output bias over the classes too; with the right gradient\n"
+            "its own code gives 0.814750 as well.",
+            highlight=False,
+        )
+
+
+def _draw(result: Result, folder: Path) -> Iterator[Path]:
+    from . import pictures
+
+    network, title = result.network, result.title
+    stem = folder / result.stem
+
+    def file(what: str) -> Path:
+        return stem.with_name(f"{stem.name}-{what}.png")
+
+    if result.epochs:
+        yield pictures.loss_curves(network, f"{title}: loss", file("loss"), result.run.top)
+        yield pictures.accuracy_curves(network, f"{title}: accuracy", file("accuracy"))
+    if network.w_history:
+        yield pictures.weight_path(network, f"{title}: path of two weights", file("weights"))
+    if isinstance(network, networks.MultiClassNetwork) and result.data.image_shape:
+        yield pictures.sample_sheet(
+            network, result.data, f"{title}: predicted classes", file("samples")
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,408 @@
+"""The chapter's networks S1–S5, built from `Linear` modules, a loss and `SGD`.
+
+    SingleLayer         logistic regression, all samples at once            S1
+    DualLayer           a hidden layer in front of it                       S2
+    RandomInitNetwork   weights drawn from N(0, 1) instead of ones          S3
+    MinibatchNetwork    an update for each batch of a shuffled epoch        S4
+    MultiClassNetwork   softmax and cross-entropy for several classes       S5
+
+They share one training loop; each class says only in what it differs from the one before. No
+gradient is written down here: `loss.backward()` finds them. `models.reference` has the same
+networks with the slides' formulas by hand, and the tests hold the two side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+import tinygrad_edu as tg
+from tinygrad_edu import init, nn, optim
+from tinygrad_edu.data import minibatches, one_hot
+
+__all__ = [
+    "DualLayer",
+    "MinibatchNetwork",
+    "MultiClassNetwork",
+    "RandomInitNetwork",
+    "SingleLayer",
+]
+
+SEED = 42
+TINY = 1e-10  # recorded losses keep probabilities in [TINY, 1 − TINY] before the logarithm
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class SingleLayer(nn.Module):
+    """A = σ(XW + b): logistic regression by gradient descent on all samples at once.
+
+    Shapes:  X (m, n), Y (m,) or (m, 1) of 0 and 1, w (n, 1), b (1,)
+    Keeps:   losses, val_losses, accuracies, val_accuracies: one entry for each epoch;
+             w_history: a copy of w before training and after each epoch
+    Source:  the chapter, "batch gradient descent"
+    Example:
+        >>> x, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+        >>> net = SingleLayer(l2=0.01).fit(x, y, epochs=10)
+        >>> net.score(x, y), len(net.losses), len(net.w_history)
+        (1.0, 10, 11)
+    """
+
+    criterion: ClassVar[Callable[..., Any]] = staticmethod(tg.binary_cross_entropy_with_logits)
+    initial_weights: ClassVar[Callable[..., Any]] = staticmethod(init.ones)
+
+    def __init__(self, learning_rate: float = 0.1, l1: float = 0, l2: float = 0) -> None:
+        _check(learning_rate=learning_rate, l1=l1, l2=l2)
+        self.learning_rate, self.l1, self.l2 = learning_rate, l1, l2
+        self.layers: list[nn.Linear] = []
+        self.losses: list[float] = []
+        self.val_losses: list[float] = []
+        self.accuracies: list[float] = []
+        self.val_accuracies: list[float] = []
+        self.w_history: list[Array] = []
+
+    # --- what the other networks replace ----------------------------------------------------------
+
+    def init_weights(self, n_features: int, n_outputs: int, rng: np.random.RandomState) -> None:
+        """One layer of weights from `initial_weights`; biases start at 0."""
+        self.layers = [self._linear(n_features, n_outputs, rng)]
+
+    def forward(self, x: Any) -> Any:
+        """Z = XW + b, from which the activation and the loss start."""
+        return self._layers()[0](x)
+
+    def activation(self, z: Any) -> Any:
+        """The probabilities that belong to the output Z."""
+        return tg.sigmoid(z)
+
+    def targets(self, y: Any, k: int | None = None) -> Array:
+        """Y as the loss wants it: a column of 0 and 1."""
+        column = np.asarray(y, dtype=np.float64).reshape(-1, 1)
+        if not np.isin(column, (0, 1)).all():
+            raise ValueError(f"targets must be 0 or 1, received {np.unique(column)[:5]}")
+        return column
+
+    def data_loss(self, a: Array, y: Array) -> float:
+        """−Σ(Y log A + (1 − Y) log(1 − A)), the sum over the samples as the chapter records it."""
+        a = np.clip(a, TINY, 1 - TINY)
+        return float(-np.sum(y * np.log(a) + (1 - y) * np.log(1 - a)))
+
+    def decide(self, z: Array) -> Array:
+        """The predicted targets: Z > 0, which is A > ½."""
+        return z > 0
+
+    def batches(self, rng: np.random.RandomState) -> Callable[..., Any]:
+        """How an epoch is cut: here into one batch of all samples, in their order."""
+        return lambda *arrays: [arrays]
+
+    # --- what they share --------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        epochs: int = 100,
+        x_val: Any = None,
+        y_val: Any = None,
+        *,
+        on_epoch: Callable[[Self], None] | None = None,
+    ) -> Self:
+        """Train from fresh weights; `on_epoch(network)` is called after each epoch.
+
+        The recorded loss of an epoch is (Σ cross-entropy + penalty)/m: the cross-entropies are
+        those met on the way, before each update, the penalty that of the weights at the end. The
+        validation loss is computed after the epoch.
+
+        Shapes:  x (m, n), y (m,) or (m, 1); several classes: y (m, k) one-hot, or (m,) indices
+        Raises:  ValueError for samples and targets that do not belong together, for no samples,
+                 for x_val without y_val or the other way round, and for negative epochs
+        """
+        x, y = self._paired(x, y, "x", "y")
+        if (x_val is None) != (y_val is None):
+            raise ValueError("x_val and y_val go together: give both or neither")
+        if x_val is not None:
+            x_val, y_val = self._paired(x_val, y_val, "x_val", "y_val", y.shape[1])
+            if (x_val.shape[1], y_val.shape[1]) != (x.shape[1], y.shape[1]):
+                raise ValueError(
+                    f"x {x.shape} and y {y.shape} do not fit x_val {x_val.shape} and y_val "
+                    f"{y_val.shape}"
+                )
+        if epochs < 0:
+            raise ValueError(f"epochs must be at least 0, received {epochs}")
+        for history in self._histories():
+            history.clear()
+        rng = np.random.RandomState(SEED)  # the numbers that follow np.random.seed(42)
+        self.init_weights(x.shape[1], y.shape[1], rng)
+        optimizer = optim.SGD(self.parameters(), lr=self.learning_rate)
+        batches = self.batches(rng)
+        self._note_weights()
+        for _ in range(epochs):
+            total, right = 0.0, 0
+            for x_batch, y_batch in batches(x, y):
+                z = self.step(x_batch, y_batch, optimizer)
+                total += self.data_loss(self.activation(z), y_batch)
+                right += self._right(z, y_batch)
+            self.losses.append((total + self.reg_loss()) / len(x))
+            self.accuracies.append(right / len(x))
+            self._note_weights()
+            if x_val is not None:
+                self.update_val_loss(x_val, y_val)
+            if on_epoch is not None:
+                on_epoch(self)
+        return self
+
+    def step(self, x: Array, y: Array, optimizer: optim.SGD) -> Array:
+        """One step on one batch: Z before the step."""
+        m = len(x)
+        z = self(x)
+        loss = (self.criterion(z, y, reduction="sum") + self.penalty()) / m
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return np.asarray(z.numpy())
+
+    def penalty(self) -> Any:
+        """l1·Σ|W| + l2/2·ΣW² over the weights, not the biases; part of the loss."""
+        total: Any = 0.0
+        for layer in self._layers():
+            if self.l1:
+                total = total + self.l1 * tg.abs(layer.weight).sum()
+            if self.l2:
+                total = total + self.l2 / 2 * tg.square(layer.weight).sum()
+        return total
+
+    def reg_loss(self) -> float:
+        """The penalty as a number."""
+        with tg.no_grad():
+            return float(self.penalty())
+
+    def update_val_loss(self, x_val: Array, y_val: Array) -> None:
+        """Note loss and accuracy on the validation samples."""
+        z = self._output(x_val)
+        loss = self.data_loss(self.activation(z), y_val)
+        self.val_losses.append((loss + self.reg_loss()) / len(x_val))
+        self.val_accuracies.append(self._right(z, y_val) / len(x_val))
+
+    def predict(self, x: Any) -> Array:
+        """The predicted target of each sample.
+
+        Shapes:  (m, n) → (m, 1) of bools; several classes: (m,) of class indices
+        Raises:  RuntimeError before `fit`
+        """
+        return self.decide(self._output(np.asarray(x)))
+
+    def score(self, x: Any, y: Any) -> float:
+        """The share of samples that are predicted right."""
+        x, y = self._paired(x, y, "x", "y", self._layers()[-1].n_out)
+        return self._right(self._output(x), y) / len(x)
+
+    def _output(self, x: Array) -> Array:
+        with tg.no_grad():
+            return np.asarray(self(x).numpy())
+
+    def _right(self, z: Array, y: Array) -> int:
+        # Targets are decided on like outputs, of which ½ less than a target is one.
+        return int(np.count_nonzero(self.decide(z) == self.decide(y - 0.5)))
+
+    def _linear(self, n_in: int, n_out: int, rng: np.random.RandomState) -> nn.Linear:
+        return nn.Linear(n_in, n_out, init=self.initial_weights, rng=rng)
+
+    def _layers(self) -> list[nn.Linear]:
+        if not self.layers:
+            raise RuntimeError(f"{type(self).__name__} has no weights yet: call fit(x, y) first")
+        return self.layers
+
+    def _paired(
+        self, x: Any, y: Any, x_name: str, y_name: str, k: int | None = None
+    ) -> tuple[Array, Array]:
+        x = np.asarray(x)
+        if x.ndim != 2 or len(x) == 0:
+            raise ValueError(f"{x_name} must be (m, n), one sample a row, received {x.shape}")
+        if len(targets := self.targets(y, k)) != len(x):
+            raise ValueError(
+                f"{y_name} must have a target for each of the {len(x)} rows of {x_name}, received "
+                f"shape {np.shape(y)}"
+            )
+        return x, targets
+
+    def _note_weights(self) -> None:
+        self.w_history.append(self.w.copy())
+
+    def _histories(self) -> list[list[Any]]:
+        return [
+            self.losses, self.val_losses, self.accuracies, self.val_accuracies, self.w_history,
+        ]  # fmt: skip
+
+    # --- the chapter's names for weights and biases -----------------------------------------------
+
+    @property
+    def w(self) -> Array:
+        """The weights of a single layer."""
+        return self._layers()[0].weight.data
+
+    @property
+    def b(self) -> Array:
+        """The bias of a single layer."""
+        return _bias(self._layers()[0])
+
+    def extra_repr(self) -> str:
+        return f"learning_rate={self.learning_rate}, l1={self.l1}, l2={self.l2}"
+
+
+class DualLayer(SingleLayer):
+    """A1 = σ(XW1 + b1), A2 = σ(A1W2 + b2): two layers, all weights 1 at first.
+
+    Shapes:  X (m, n), w1 (n, units), b1 (units,), w2 (units, 1), b2 (1,)
+    Source:  the chapter, "gradient descent for the multi-layer network"
+    Example:
+        >>> x, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+        >>> DualLayer(units=3).fit(x, y, epochs=20).w1.shape
+        (1, 3)
+    """
+
+    def __init__(
+        self, units: int = 10, learning_rate: float = 0.1, l1: float = 0, l2: float = 0
+    ) -> None:
+        super().__init__(learning_rate, l1, l2)
+        _check(units=units)
+        self.units = units
+
+    def init_weights(self, n_features: int, n_outputs: int, rng: np.random.RandomState) -> None:
+        """w1, then w2, from `initial_weights`; biases start at 0."""
+        self.layers = [
+            self._linear(n_features, self.units, rng),
+            self._linear(self.units, n_outputs, rng),
+        ]
+
+    def forward(self, x: Any) -> Any:
+        """Z2 = A1W2 + b2 with A1 = σ(XW1 + b1)."""
+        hidden, output = self._layers()
+        A1 = tg.sigmoid(hidden(x))
+        return output(A1)
+
+    def _note_weights(self) -> None:
+        """Nothing: the chapter follows the path of a single layer's weights only."""
+
+    @property
+    def w1(self) -> Array:
+        """The weights of the hidden layer."""
+        return self._layers()[0].weight.data
+
+    @property
+    def b1(self) -> Array:
+        """The bias of the hidden layer."""
+        return _bias(self._layers()[0])
+
+    @property
+    def w2(self) -> Array:
+        """The weights of the output layer."""
+        return self._layers()[1].weight.data
+
+    @property
+    def b2(self) -> Array:
+        """The bias of the output layer."""
+        return _bias(self._layers()[1])
+
+    def extra_repr(self) -> str:
+        return f"units={self.units}, {super().extra_repr()}"
+
+
+class RandomInitNetwork(DualLayer):
+    """`DualLayer` with weights from N(0, 1): units that start equal stay equal.
+
+    Source:  the chapter, "better initial weights"
+    Example:
+        >>> RandomInitNetwork(units=2).fit([[0.0]], [0], epochs=0).w1.round(4)
+        array([[ 0.4967, -0.1383]])
+    """
+
+    initial_weights = staticmethod(init.normal)
+
+
+class MinibatchNetwork(RandomInitNetwork):
+    """`RandomInitNetwork` with an update for each batch of a newly shuffled epoch.
+
+    Source:  the chapter, "mini-batch gradient descent"
+    Example:
+        >>> x, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
+        >>> MinibatchNetwork(units=3, batch_size=2).fit(x, y, epochs=30).score(x, y)
+        1.0
+    """
+
+    def __init__(
+        self,
+        units: int = 10,
+        batch_size: int = 32,
+        learning_rate: float = 0.1,
+        l1: float = 0,
+        l2: float = 0,
+    ) -> None:
+        super().__init__(units, learning_rate, l1, l2)
+        _check(batch_size=batch_size)
+        self.batch_size = batch_size
+
+    def batches(self, rng: np.random.RandomState) -> Callable[..., Any]:
+        """Batches of `batch_size` of all samples, shuffled anew each time. The chapter seeds a
+        second time here, so that the shuffling does not go on from the weights."""
+        rng = np.random.RandomState(SEED)
+        return partial(minibatches, batch_size=self.batch_size, rng=rng)
+
+    def extra_repr(self) -> str:
+        return f"batch_size={self.batch_size}, {super().extra_repr()}"
+
+
+class MultiClassNetwork(MinibatchNetwork):
+    """A1 = σ(XW1 + b1), A2 = softmax(A1W2 + b2), cross-entropy: one output for each class.
+
+    Shapes:  X (m, n), Y (m, k) one-hot or (m,) class indices, w1 (n, units), w2 (units, k)
+    Source:  the chapter, "multi-class network"
+    Example:
+        >>> x, y = np.array([[-1.0, 1.0], [1.0, 1.0], [0.0, -1.0]]), np.array([0, 1, 2])
+        >>> MultiClassNetwork(units=5, batch_size=3).fit(x, y, epochs=100).predict(x)
+        array([0, 1, 2])
+    """
+
+    criterion = staticmethod(tg.cross_entropy)
+
+    def activation(self, z: Any) -> Any:
+        """Softmax of each row."""
+        return tg.softmax(z)
+
+    def targets(self, y: Any, k: int | None = None) -> Array:
+        """Y as one-hot rows of k classes (None: as many as occur)."""
+        y = np.asarray(y)
+        if y.ndim == 1:
+            return np.asarray(one_hot(y, k))
+        if y.ndim != 2 or not np.isin(y, (0, 1)).all() or not (y.sum(axis=1) == 1).all():
+            raise ValueError(f"targets must be one-hot rows or class indices, received {y.shape}")
+        return np.asarray(y)
+
+    def data_loss(self, a: Array, y: Array) -> float:
+        """−Σ Y log A, the sum over the samples as the chapter records it."""
+        return float(-np.sum(y * np.log(np.clip(a, TINY, 1 - TINY))))
+
+    def decide(self, z: Array) -> Array:
+        """The class with the largest output."""
+        return np.asarray(np.argmax(z, axis=1))
+
+    def batches(self, rng: np.random.RandomState) -> Callable[..., Any]:
+        """As before, but here the chapter's shuffling goes on where the weights have stopped."""
+        return partial(minibatches, batch_size=self.batch_size, rng=rng)
+
+
+def _bias(layer: nn.Linear) -> Array:
+    assert layer.bias is not None
+    return layer.bias.data
+
+
+def _check(**settings: float) -> None:
+    """Refuse settings that no network can be trained with."""
+    for name, value in settings.items():
+        if name in ("units", "batch_size"):
+            if not isinstance(value, (int, np.integer)) or value < 1:
+                raise ValueError(f"{name} must be a positive integer, received {value!r}")
+        elif not (value >= 0 and np.isfinite(value)):
+            raise ValueError(f"{name} must be a number of at least 0, received {value!r}")
