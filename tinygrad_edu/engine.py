@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar, Token
 from functools import partial, update_wrapper, wraps
 from inspect import Parameter
-from itertools import count
+from itertools import count, repeat
+from operator import attrgetter, is_
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
@@ -365,22 +366,24 @@ def as_recorded(x: Any, /) -> Any:
 
 
 def history(output: Box) -> list[Box]:
-    """All recorded tensors from which `output` was computed, itself included, oldest first.
+    """All results of recorded operations that led to `output`, itself included, oldest first.
 
-    A tensor is younger than what it was computed from, so the order of age is an order in which
-    every tensor comes after its inputs. No recursion: a graph may be deeper than Python's stack.
+    A result is younger than what it was computed from, so the order of age is an order in which
+    each comes after its inputs. No recursion: a graph may be deeper than Python's stack.
     """
-    seen, stack = {output}, [output]
+    seen = {output} if output.record[1] is not VARIABLE else set()
+    stack = [*seen]
     while stack:
         for arg in stack.pop().record[2]:
-            if isinstance(arg, Box) and arg.record is not None and arg not in seen:
+            if (
+                isinstance(arg, Box)
+                and (record := arg.record) is not None
+                and record[1] is not VARIABLE
+                and arg not in seen
+            ):
                 seen.add(arg)
                 stack.append(arg)
-    return sorted(seen, key=_age)
-
-
-def _age(node: Box) -> Any:
-    return node.record[0]
+    return sorted(seen, key=attrgetter("record"))  # by age, with which a record begins
 
 
 def sweep(
@@ -397,21 +400,20 @@ def sweep(
     recorded   run the rules on tensors, so that the errors are recorded computations themselves
     """
     nodes = history(output)
-    if nodes[0].record == _RELEASED:
+    if nodes and nodes[0].record is _RELEASED:
         raise RuntimeError(
             "a part of this graph was released by an earlier backward(); compute it again, or "
             "call backward(retain_graph=True) the first time"
         )
     needed = None if wanted is None else _on_the_way(nodes, wanted)
-    errors, found = {output: error}, {}
+    errors = {output: error}
     while nodes:  # each is dropped as it is done: with `release` nothing else may hold it
         node = nodes.pop()
-        if (g := errors.pop(node, None)) is None:
+        g = errors.get(node) if wanted and node in wanted else errors.pop(node, None)
+        if g is None:
             continue
         _, op, args, raw, settings = node.record
-        if op is VARIABLE if wanted is None else node in wanted:
-            found[node] = g
-        if release and op is not VARIABLE:
+        if release:
             node.record = _RELEASED
         y: Any = node.value
         inputs: Sequence[Any] = raw
@@ -435,12 +437,12 @@ def sweep(
                 new = errors[arg] + new
             elif (
                 not recorded
-                and (record[1] is VARIABLE if wanted is None else arg in wanted)
-                and (new.base is not None or any(new is taken for taken in (g, y, *raw)))
+                and (record[1] is VARIABLE or (wanted and arg in wanted))
+                and (new.base is not None or any(map(is_, repeat(new), (g, y, *raw))))
             ):  # what is handed out is memory of its own, not another's error or the record's
                 new = new.copy()
             errors[arg] = new
-    return found
+    return errors  # the others have been taken out
 
 
 def fit(g: Any, x: Array) -> Any:
@@ -548,7 +550,8 @@ def _seed(output: Box, gradient: Any, recorded: bool = False) -> Any:
                 f"the gradient of an output of shape {y.shape} needs ∂L/∂(output): give "
                 "`gradient` in that shape, or reduce the output to one number (sum, mean)"
             )
-        return _box(np.ones_like(y)) if recorded else np.ones_like(y)
+        one = np.ones(y.shape, y.dtype)
+        return _box(one) if recorded else one
     if recorded and isinstance(gradient, Box):
         given: Any = gradient
     else:

@@ -6,13 +6,14 @@ An initialiser is any function `(shape, rng) -> array`; one with other settings 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from .engine import Array
 
-Random = np.random.Generator | np.random.RandomState
+# As text: NumPy imports its random numbers only when they are used, and so does this.
+Random: TypeAlias = "np.random.Generator | np.random.RandomState"
 Shape = tuple[int, ...]
 
 
