@@ -182,28 +182,32 @@ def _train(options: argparse.Namespace, names: list[str], given: dict[str, Any])
     folder = None if options.no_pictures else Path(options.pictures)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)  # before the work, not after it
-    results = []
-    for run, data in _runs(options, names, given, console):
-        results.append(_fit(run, data, options, given, console))
-    _print_table(results, console)
+    runs = _runs(options, names, given, console)  # data that is missing is missed now
+    results: list[Result] = []
+    try:
+        for run, data in runs:
+            results.append(_fit(run, data, options, given, console))
+    except KeyboardInterrupt:
+        console.print(f"interrupted; {len(results)} of {len(runs)} networks were trained")
+    if results:
+        _print_table(results, console)
     if folder is not None:
+        console.print("Pictures:")
         for result in results:
             for path in _draw(result, folder):
                 console.print(f"  {path}", highlight=False, soft_wrap=True)
-    return 0
+    return 0 if len(results) == len(runs) else 130
 
 
 def _runs(
     options: argparse.Namespace, names: list[str], given: dict[str, Any], console: Any
-) -> Iterator[tuple[Run, Split]]:
+) -> list[tuple[Run, Split]]:
     binary = [run for name in names if name in BINARY for run in BINARY[name]]
     if "batch_size" in given:
         binary = binary[:1]  # the same network twice otherwise
-    if binary:
-        cancer = breast_cancer()
-        yield from ((run, cancer) for run in binary)
-    if "multiclass" in names:
-        yield _multiclass(options, console)
+    cancer = breast_cancer() if binary else None
+    runs = [(run, cancer) for run in binary if cancer]
+    return runs + [_multiclass(options, console)] * ("multiclass" in names)
 
 
 def _multiclass(options: argparse.Namespace, console: Any) -> tuple[Run, Split]:
@@ -258,35 +262,31 @@ def _fit(
 def _print_table(results: list[Result], console: Any) -> None:
     from rich.table import Table
 
-    table = Table(title="The chapter's networks, trained by tinygrad_edu")
-    for heading in ("", "network", "data"):
-        table.add_column(heading)
-    for heading in (
-        "batch", "epochs", "loss", "val. loss", "val. score", "chapter", "seconds",
-    ):  # fmt: skip
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)  # 80 columns are enough
+    table.add_column("network", no_wrap=True)
+    table.add_column("data", no_wrap=True)
+    for heading in ("batch", "epochs", "loss", "score", "chapter", "time"):
         table.add_column(heading, justify="right")
     for result in results:
-        network, run = result.network, result.run
+        run = result.run
         table.add_row(
-            run.system,
-            run.network,
+            f"{run.system} {run.network}",
             result.data.name,
-            str(getattr(network, "batch_size", "all")),
+            str(getattr(result.network, "batch_size", "all")),
             f"{result.epochs:,}",
-            *(f"{losses[-1]:.4f}" if losses else "-"
-              for losses in (network.losses, network.val_losses)),
+            f"{result.network.losses[-1]:.4f}" if result.epochs else "-",
             f"{result.score:.6f}",
             f"{run.chapter:.6f}" if run.chapter is not None else "-",
-            f"{result.seconds:.1f}",
-        )  # fmt: skip
-    console.print(table)
-    if any(result.run.chapter == SLIP_SCORE for result in results):
-        console.print(
-            "val. score: share of validation samples predicted right. By a slip the chapter's S5\n"
-            "sums the gradient of the output bias over the classes too; with the right gradient\n"
-            "its own code gives 0.814750 as well.",
-            highlight=False,
+            f"{result.seconds:.1f} s",
         )
+    console.print(table)
+    notes = "loss: of the last epoch; score: share of validation samples predicted right."
+    if any(result.run.chapter == SLIP_SCORE for result in results):
+        notes += (
+            "\nThe chapter's S5 has a slip: the gradient of its output bias is summed over the"
+            "\nclasses too. With the right gradient its own code gives 0.814750 as well."
+        )
+    console.print(notes, highlight=False)
 
 
 def _draw(result: Result, folder: Path) -> Iterator[Path]:

@@ -95,12 +95,9 @@ class Op:
             named = dict(zip(by_place, more, strict=False))
             args = args[: self.arity]
             missing = self.arrays[len(args) :]
-            if (
-                len(named) < len(more)
-                or named.keys() & settings
-                or not settings.keys() >= {*missing}
-            ):
-                raise TypeError(f"{self} takes {self._signature()}, received {args + more}")
+            if len(named) < len(more) or named.keys() & settings or {*missing} - settings.keys():
+                received = ", ".join([*map(describe, args + more), *settings])
+                raise TypeError(f"{self} takes {self._signature()}, received ({received})")
             settings |= named
             args += tuple(settings.pop(name) for name in missing)
         for name, value in settings.items():

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from models import __main__ as command
+from models import networks
 from models.datasets import FASHION_MNIST_FILES
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +37,7 @@ def test_everything_quickly_in_a_process_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     for system in ("S1", "S2", "S3", "S4", "S5"):
-        assert f"│ {system} │" in done.stdout
+        assert f"\n{system} " in done.stdout
     assert "0.978022" in done.stdout  # the chapter's score stands beside ours
     assert "\x1b" not in done.stdout  # neither colour nor a moving bar
     names = png_files(tmp_path / "new" / "pictures")
@@ -49,9 +51,8 @@ def test_everything_quickly_in_a_process_of_its_own(tmp_path: Path) -> None:
 def test_one_network_with_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = "minibatch --epochs 3 --batch-size 64 --units 4 --l1 0.1 --l2 0 --learning-rate 0.5"
     assert command.main([*options.split(), "--pictures", str(tmp_path)]) == 0
-    row = next(line for line in capsys.readouterr().out.splitlines() if "│ S4 │" in line)
-    assert row.split("│")[4].split() == ["64"]
-    assert row.split("│")[5].split() == ["3"]
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("S4 "))
+    assert row.split()[4:6] == ["64", "3"]
     assert png_files(tmp_path) == [
         "S4-MinibatchNetwork-batch64-accuracy.png",
         "S4-MinibatchNetwork-batch64-loss.png",
@@ -63,7 +64,7 @@ def test_no_pictures_and_no_epochs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert command.main(["single", "--epochs", "0", "--no-pictures"]) == 0
-    assert "│ S1 │" in capsys.readouterr().out
+    assert "\nS1 SingleLayer" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
     assert command.main(["multiclass", "--data", "digits", "--epochs", "0"]) == 0
     assert png_files(tmp_path / "pictures") == ["S5-MultiClassNetwork-batch32-samples.png"]
@@ -112,7 +113,7 @@ def test_without_fashion_mnist_it_takes_the_digits_and_says_so(
     assert command.main(["multiclass", "--epochs", "1", "--no-pictures"]) == 0
     out = capsys.readouterr().out
     assert "was not found" in out
-    assert "│ digits │" in out
+    assert "MultiClassNetwork digits" in out
 
 
 def test_help_names_every_network_and_setting() -> None:
@@ -121,3 +122,20 @@ def test_help_names_every_network_and_setting() -> None:
         assert name in text
     for setting in command.SETTINGS:
         assert f"--{setting.replace('_', '-')}" in text
+
+
+def test_interrupted_it_shows_what_is_finished(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = networks.SingleLayer.fit
+
+    def interrupted_in_S2(network: Any, *arguments: Any, **settings: Any) -> Any:
+        if isinstance(network, networks.DualLayer):
+            raise KeyboardInterrupt
+        return fit(network, *arguments, **settings)
+
+    monkeypatch.setattr(networks.SingleLayer, "fit", interrupted_in_S2)
+    assert command.main(["--quick", "--data", "digits", "--no-pictures"]) == 130
+    out = capsys.readouterr().out
+    assert "interrupted; 1 of 6 networks were trained" in out
+    assert "S1 SingleLayer" in out
