@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ def minibatches(
     as the chapter does; without one, in the order they have. The last batch is what is left.
 
     Shapes:  arrays (m, …) → ⌈m / batch_size⌉ batches (batch_size, …)
-    Raises:  ValueError if lengths differ or the batch size is no positive integer
+    Raises:  ValueError if lengths differ or the batch size is no positive integer, TypeError if
+             `rng` is no source of random numbers
     Source:  the chapter, "mini-batch gradient descent"
     Example:
         >>> X, Y = np.arange(5.0), np.arange(5)
@@ -36,6 +38,12 @@ def minibatches(
         raise ValueError(f"batch_size must be a positive integer, received {batch_size!r}")
     if not arrays:
         raise ValueError("minibatches needs at least one array")
+    if not (rng is None or hasattr(rng, "permutation")) or isinstance(rng, ModuleType):
+        raise TypeError(
+            f"rng must be a numpy.random.Generator, a RandomState or None, received {rng!r}; a "
+            "seed would give one order for all epochs"
+        )
+    arrays = tuple(np.asarray(x) if isinstance(x, (list, tuple)) else x for x in arrays)
     lengths = [len(array) for array in arrays]
     if len(set(lengths)) > 1:
         raise ValueError(f"the arrays must have one number of samples, received {lengths}")

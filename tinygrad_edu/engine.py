@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from functools import partial, update_wrapper, wraps
 from inspect import Parameter
 from itertools import count, repeat
@@ -42,6 +42,7 @@ _new = object.__new__
 # operation is to be recorded, and 3 where one without any rule is.
 OFF, ON, ALL = 0, 1, 3
 _mode: ContextVar[int] = ContextVar("recording", default=ON)  # one for each thread and each task
+_outer: ContextVar[tuple[int, ...]] = ContextVar("outer", default=())  # … and those around it
 _tick = count(1).__next__
 
 
@@ -229,7 +230,9 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                     raw = [as_operand(x) for x in raw]
                 value = forward(*raw, **settings) if settings else forward(*raw)
             except Exception as error:
-                raise _refusal(op, args, error) from error
+                if (refusal := _refusal(op, args, error)) is error:
+                    raise
+                raise refusal from error
             result = _new(Box.results)
             result.value = value if type(value) is ndarray else np.asarray(value)
             result.record = (
@@ -270,15 +273,16 @@ def as_array(data: Any, dtype: Any = None) -> Array:
     if isinstance(data, np.ma.MaskedArray):
         raise TypeError("a masked array would lose its mask here; give `array.filled(value)`")
     try:
-        array = np.asarray(data, dtype)
+        array = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"expected numbers in rows of equal length: {error}") from error
-    if array.dtype.kind not in "fiub":
+    kind = array.dtype if array.dtype.kind not in "fiub" or dtype is None else np.dtype(dtype)
+    if kind.kind not in "fiub":
         raise TypeError(
             f"expected real numbers (float, int or bool), received {type(data).__name__} "
-            f"of dtype {array.dtype}"
+            f"of dtype {kind}"
         )
-    return array
+    return array.astype(kind, copy=False)
 
 
 def describe(x: Any) -> str:
@@ -292,11 +296,13 @@ def describe(x: Any) -> str:
 
 
 def _refusal(op: Op, args: Iterable[Any], error: Exception) -> Exception:
-    """The error of an operation, telling which operation it was and what it had received."""
+    """The error of an operation, telling which operation it was and what it had received: a new
+    one in place of Python's and NumPy's own, a note on any other."""
     received = f"received {', '.join(describe(arg) for arg in args)}"
-    for kind in (np.exceptions.AxisError, IndexError, TypeError, ValueError):
-        if isinstance(error, kind):
-            return kind(f"{op}: {error}\n  {received}")
+    if type(error).__module__.startswith(("builtins", "numpy")):
+        for kind in (np.exceptions.AxisError, IndexError, TypeError, ValueError):
+            if isinstance(error, kind):
+                return kind(f"{op}: {error}\n  {received}")
     error.add_note(f"in {op}, which {received}")
     return error
 
@@ -423,6 +429,8 @@ def sweep(
                 continue
             try:
                 new = rule(g, y, *inputs, **settings) if settings else rule(g, y, *inputs)
+                if recorded and not isinstance(new, Box):  # a constant: no slope of its own
+                    new = _box(np.asarray(new))
                 if type(new) is not ndarray or new.shape != x.shape or new.dtype != x.dtype:
                     new = fit(new, x)
             except Exception as failure:
@@ -435,7 +443,10 @@ def sweep(
             elif (
                 not recorded
                 and (record[1] is VARIABLE or (wanted and arg in wanted))
-                and (new.base is not None or any(map(is_, repeat(new), (g, y, *raw))))
+                and (
+                    new.base is not None
+                    or any(map(is_, repeat(new), (g, y, *raw, *settings.values())))
+                )
             ):  # what is handed out is memory of its own, not another's error or the record's
                 new = new.copy()
             errors[arg] = new
@@ -447,16 +458,24 @@ def fit(g: Any, x: Array) -> Any:
 
     Where x was broadcast, its copies' errors are added up: for a bias this is the slides' 1ᵀE.
     """
-    if not isinstance(g, Box):
-        g = np.asarray(g)
-        if g.shape != x.shape:
-            g = sum_to.op.forward(g, x.shape)
-        if g.dtype.kind == "c":
-            raise TypeError(f"the error at a real array must be real, received {g.dtype}")
-        return g.astype(x.dtype, copy=False)
-    if g.value.shape != x.shape:
+    boxed = isinstance(g, Box)
+    array = g.value if boxed else np.asarray(g)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"the error at a real array must be real, received {array.dtype}"
+            + (", nothing at all (does the rule return something?)" if g is None else "")
+        )
+    if not boxed:
+        if array.shape != x.shape:
+            array = sum_to.op.forward(array, x.shape)
+        return array.astype(x.dtype, copy=False)
+    if array.shape != x.shape:
         g = sum_to(g, x.shape)
-    return g if g.value.dtype == x.dtype else astype(g, x.dtype)
+    return g if array.dtype == x.dtype else astype(g, x.dtype)
+
+
+def _is_among(x: Any, *others: Any) -> bool:
+    return any(map(is_, repeat(x), others))
 
 
 def _on_the_way(nodes: Iterable[Box], wanted: set[Box]) -> set[Box]:
@@ -490,7 +509,7 @@ def backward(output: Box, gradient: Any = None, retain_graph: bool = False) -> N
     """
     found = sweep(output, _seed(output, gradient), release=not retain_graph)
     for variable, g in found.items():  # only now: a sweep that failed has changed no gradient
-        variable.grad = np.asarray(g) if variable.grad is None else variable.grad + g
+        variable.grad = np.asarray(g if variable.grad is None else variable.grad + g)
 
 
 def grad(output: Box, wrt: Any, gradient: Any = None, create_graph: bool = False) -> Any:
@@ -564,13 +583,15 @@ class recording:
 
     def __init__(self, mode: int):
         self._mode = mode
-        self._before: list[Token[int]] = []  # a stack: the same object may be entered again inside
 
     def __enter__(self) -> None:
-        self._before.append(_mode.set(self._mode))
+        _outer.set((*_outer.get(), _mode.get()))
+        _mode.set(self._mode)
 
     def __exit__(self, *failure: object) -> None:
-        _mode.reset(self._before.pop())
+        *outer, before = _outer.get()
+        _outer.set(tuple(outer))
+        _mode.set(before)
 
 
 class no_grad(recording):

@@ -7,6 +7,7 @@ that are `Parameter`s and `Module`s, also in lists, tuples and dicts. Nothing is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from reprlib import recursive_repr
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ class Module:
             >>> {name: array.tolist() for name, array in state.items()}
             {'weight': [[1.0], [1.0]], 'bias': [0.0]}
         """
-        return {name: parameter.value.copy() for name, parameter in self.named_parameters()}
+        return {name: parameter.value.copy() for name, parameter in self._by_name().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Give all parameters the values in `state`, in their own dtype; all of them or none.
@@ -145,7 +146,7 @@ class Module:
         Raises:  KeyError if names are missing or unknown, ValueError if shapes differ; the module
                  is then unchanged
         """
-        own = dict(self.named_parameters())
+        own = self._by_name()
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
         if missing or unknown:
@@ -153,16 +154,29 @@ class Module:
                 f"the state does not fit {type(self).__name__}: missing {missing}, "
                 f"unknown {unknown}"
             )
-        arrays = {name: as_array(np.array(_value(state[name]))) for name in own}
-        wrong = [
-            f"{name}: expected {own[name].shape}, received {array.shape}"
-            for name, array in arrays.items()
-            if array.shape != own[name].shape
-        ]
+        arrays, wrong = {}, []
+        for name, parameter in own.items():
+            value = state[name]
+            try:
+                array = as_array(value.value if isinstance(value, Tensor) else value)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{name}: {error}") from error
+            if array.shape != parameter.shape:
+                wrong.append(f"{name}: expected {parameter.shape}, received {array.shape}")
+            arrays[name] = array.astype(parameter.dtype)
         if wrong:
             raise ValueError(f"the state does not fit {type(self).__name__}: {'; '.join(wrong)}")
-        for name, array in arrays.items():
-            own[name].data = array
+        for name, parameter in own.items():
+            parameter.value = arrays[name]
+
+    def _by_name(self) -> dict[str, Parameter]:
+        named = list(self.named_parameters())
+        own = dict(named)
+        if len(own) < len(named):
+            names = [name for name, _ in named]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"{type(self).__name__} has several parameters called {twice}")
+        return own
 
     # --- in print ---------------------------------------------------------------------------------
 
@@ -173,6 +187,7 @@ class Module:
     def _title(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
 
+    @recursive_repr("…")  # a module may know the one that it is in
     def __repr__(self) -> str:
         children = [
             (path, part)
@@ -194,10 +209,6 @@ def _inside(members: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tens
             yield from _inside(dict(enumerate(value)), f"{prefix}{name}.")
         elif isinstance(value, Mapping):
             yield from _inside(value, f"{prefix}{name}.")
-
-
-def _value(x: Any) -> Any:
-    return x.value if isinstance(x, Tensor) else x
 
 
 class Linear(Module):

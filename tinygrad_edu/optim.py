@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import isfinite
+from typing import Any
 
 import numpy as np
 
@@ -41,13 +42,12 @@ class SGD:
         weight_decay: float = 0.0,
     ) -> None:
         self.parameters = _variables(parameters)
-        for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
-            if not (value >= 0 and isfinite(value)):
-                raise ValueError(f"{name} must be a number of at least 0, received {value!r}")
+        self.lr = _setting("lr", lr)
+        self.momentum = _setting("momentum", momentum)
+        self.weight_decay = _setting("weight_decay", weight_decay)
+        self.nesterov = nesterov
         if nesterov and momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
-        self.lr, self.momentum, self.nesterov = lr, momentum, nesterov
-        self.weight_decay = weight_decay
         self._velocity: list[Array | None] = [None] * len(self.parameters)
 
     def zero_grad(self) -> None:
@@ -59,26 +59,39 @@ class SGD:
         """Move every parameter that has a gradient; its array is replaced, never written to."""
         for i, parameter in enumerate(self.parameters):
             g = parameter.grad
-            if g is None:
-                continue
-            if g.shape != parameter.value.shape:
+            if g is not None and g.shape != parameter.value.shape:
                 raise ValueError(
                     f"parameter {i} has shape {parameter.value.shape}, its gradient {g.shape}"
                 )
+        lr = float(self.lr)  # as Python's number, beside which float32 stays float32
+        for i, parameter in enumerate(self.parameters):
+            if parameter.grad is None:
+                continue
+            value = parameter.value
+            g = parameter.grad.astype(value.dtype, copy=False)
             if self.weight_decay:
-                g = g + self.weight_decay * parameter.value
+                g = g + self.weight_decay * value
             if self.momentum:
                 before = self._velocity[i]
                 velocity = g.copy() if before is None else self.momentum * before + g
                 self._velocity[i] = velocity
                 g = g + self.momentum * velocity if self.nesterov else velocity
-            parameter.value = np.asarray(parameter.value - self.lr * g)
+            parameter.value = np.asarray(value - lr * g)
 
     def __repr__(self) -> str:
         return (
             f"SGD({len(self.parameters)} parameters, lr={self.lr}, momentum={self.momentum}, "
             f"nesterov={self.nesterov}, weight_decay={self.weight_decay})"
         )
+
+
+def _setting(name: str, value: Any) -> float:
+    """A setting as Python's number, refused unless it is finite and at least 0."""
+    if np.ndim(value) or np.asarray(value).dtype.kind not in "fiu":
+        raise TypeError(f"{name} must be a number, received {value!r}")
+    if not (value >= 0 and isfinite(value)):
+        raise ValueError(f"{name} must be a number of at least 0, received {value!r}")
+    return float(value)
 
 
 def _variables(parameters: Iterable[Tensor]) -> list[Tensor]:

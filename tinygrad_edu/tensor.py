@@ -81,13 +81,16 @@ class Tensor(Box, results=True):
 
     @property
     def data(self) -> Array:
-        """The array itself. New data of the same shape may be assigned to a variable or constant,
-        also between forward and backward: the record keeps what was used."""
-        return self.value
+        """The array, to be read: it cannot be written to, since a record may need what it holds.
+
+        New data of the same shape can be assigned (`w.data = w.data - 0.1 * w.grad`), also between
+        forward and backward: a record keeps the array that was used.
+        """
+        return self.numpy()
 
     @data.setter
     def data(self, data: Any) -> None:
-        if self.record is not None and not self.is_leaf:
+        if not self.is_leaf:
             raise TypeError(
                 f"the data of a result (from {self.record[1]}) belong to the record; write "
                 "t.detach() for a tensor of their own"
@@ -95,7 +98,9 @@ class Tensor(Box, results=True):
         array = engine.as_array(data)
         if array.shape != self.value.shape:
             raise ValueError(f"expected data of shape {self.value.shape}, received {array.shape}")
-        self.value = array.astype(self.value.dtype, copy=False)
+        if not np.can_cast(array.dtype, self.value.dtype, "same_kind"):
+            raise TypeError(f"expected data of dtype {self.value.dtype}, received {array.dtype}")
+        self.value = array.astype(self.value.dtype)
 
     @property
     def requires_grad(self) -> bool:
@@ -194,7 +199,7 @@ class Tensor(Box, results=True):
     # --- ways out: to NumPy and Python ------------------------------------------------------------
 
     def numpy(self) -> Array:
-        """The data as an array that can be read, not written (a copy of it can).
+        """The data as an array that can be read, not written (`.copy()` of it can).
 
         Example:
             >>> Tensor([1.0, 2.0]).numpy()
