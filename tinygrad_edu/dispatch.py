@@ -7,6 +7,8 @@ is not in these tables is refused by name, so that no gradient is lost without a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -80,9 +82,9 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 # These ask about shapes, order or equality, or round: what they give has no slope anywhere.
 VALUES = {
-    np.all, np.allclose, np.any, np.argsort, np.argwhere, np.around, np.array_equal, np.bincount,
-    np.count_nonzero, np.empty_like, np.flatnonzero, np.full_like, np.isclose, np.ndim, np.nonzero,
-    np.ones_like, np.round, np.searchsorted, np.shape, np.size, np.unique, np.zeros_like,
+    np.all, np.allclose, np.any, np.argsort, np.argwhere, np.around, np.array_equal,
+    np.count_nonzero, np.empty_like, np.flatnonzero, np.isclose, np.ndim, np.nonzero,
+    np.ones_like, np.round, np.searchsorted, np.shape, np.size, np.zeros_like,
 }  # fmt: skip
 
 
@@ -109,11 +111,18 @@ def call_function(function: Callable[..., Any], types: Any, args: Any, settings:
         return NotImplemented
     if function in VALUES:
         return function(*_values(args), **{name: _values(x) for name, x in settings.items()})
+    name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
     if function not in FUNCTIONS:
-        module = function.__module__.replace("numpy", "np", 1)
-        raise TypeError(_uncovered(f"{module}.{function.__name__}"))
+        raise TypeError(_uncovered(name))
     given = {k: v for k, v in settings.items() if not (k in ("dtype", "out") and v is None)}
+    if unknown := given.keys() - _parameters(function):
+        raise TypeError(f"{name} on a tensor takes no {', '.join(sorted(unknown))}")
     return FUNCTIONS[function](*args, **given)
+
+
+@cache
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(signature(FUNCTIONS[function]).parameters)
 
 
 def _values(x: Any) -> Any:

@@ -299,10 +299,10 @@ def _refusal(op: Op, args: Iterable[Any], error: Exception) -> Exception:
     """The error of an operation, telling which operation it was and what it had received: a new
     one in place of Python's and NumPy's own, a note on any other."""
     received = f"received {', '.join(describe(arg) for arg in args)}"
-    if type(error).__module__.startswith(("builtins", "numpy")):
-        for kind in (np.exceptions.AxisError, IndexError, TypeError, ValueError):
-            if isinstance(error, kind):
-                return kind(f"{op}: {error}\n  {received}")
+    kinds = (np.exceptions.AxisError, IndexError, TypeError, ValueError)
+    if type(error) in kinds or type(error).__name__.startswith("_UFunc"):
+        kind = next(kind for kind in kinds if isinstance(error, kind))
+        return kind(f"{op}: {error}\n  {received}")
     error.add_note(f"in {op}, which {received}")
     return error
 
@@ -351,12 +351,19 @@ def astype(x: Any, /, dtype: Any) -> Any:
     """x in another floating dtype.
 
     Error:   the same, in the dtype of x
+    Raises:  TypeError for floating numbers that would become others: these have no slope
     Source:  numpy.ndarray.astype
     Example:
         >>> astype(np.ones(2), np.float32).dtype
         dtype('float32')
     """
-    return np.asarray(x).astype(dtype, copy=False)
+    x = np.asarray(x)
+    if x.dtype.kind == "f" != np.dtype(dtype).kind:
+        raise TypeError(
+            f"only another floating dtype keeps the gradient, received {np.dtype(dtype)}; write "
+            "t.numpy().astype(...) where none is wanted"
+        )
+    return x.astype(dtype, copy=False)
 
 
 @primitive(lambda g, y, x: g)

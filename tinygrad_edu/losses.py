@@ -34,9 +34,9 @@ def _reduced(losses: Array, reduction: str) -> Any:
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', received {reduction!r}")
 
 
-def _each(g: Any, reduction: str, n: int) -> Any:
-    """The error at each of the n losses, from the error at what they were reduced to."""
-    return g / n if reduction == "mean" else g
+def _each(g: Any, reduction: str, x: Any) -> Any:
+    """The error at the loss of each entry of x, from the error at what they were reduced to."""
+    return g / np.size(x) if reduction == "mean" else g
 
 
 def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:
@@ -57,8 +57,8 @@ def _check_range(x: Array, what: str) -> None:
 
 
 @primitive(
-    lambda g, y, a, t, reduction: 2 * (a - t) * _each(g, reduction, a.size),
-    lambda g, y, a, t, reduction: 2 * (t - a) * _each(g, reduction, a.size),
+    lambda g, y, a, t, reduction: 2 * (a - t) * _each(g, reduction, a),
+    lambda g, y, a, t, reduction: 2 * (t - a) * _each(g, reduction, a),
 )
 def mse_loss(a: Any, t: Any, /, reduction: str = "mean") -> Any:
     """The mean squared error, Σ(a − t)²/n over all n entries.
@@ -76,8 +76,8 @@ def mse_loss(a: Any, t: Any, /, reduction: str = "mean") -> Any:
 
 
 @primitive(
-    lambda g, y, z, t, reduction: (sigmoid(z) - t) * _each(g, reduction, z.size),
-    lambda g, y, z, t, reduction: -z * _each(g, reduction, z.size),
+    lambda g, y, z, t, reduction: (sigmoid(z) - t) * _each(g, reduction, z),
+    lambda g, y, z, t, reduction: -z * _each(g, reduction, z),
 )
 def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean") -> Any:
     """−t log σ(z) − (1 − t) log(1 − σ(z)), the mean over all n entries.
@@ -102,10 +102,8 @@ def _log(p: Any) -> Any:
 
 
 @primitive(
-    lambda g, y, a, t, reduction: (
-        (a - t) / np.maximum(a * (1 - a), 1e-12) * _each(g, reduction, a.size)
-    ),
-    lambda g, y, a, t, reduction: (_log(1 - a) - _log(a)) * _each(g, reduction, a.size),
+    lambda g, y, a, t, reduction: (a - t) / np.maximum(a * (1 - a), 1e-12) * _each(g, reduction, a),
+    lambda g, y, a, t, reduction: (_log(1 - a) - _log(a)) * _each(g, reduction, a),
 )
 def binary_cross_entropy(a: Any, t: Any, /, reduction: str = "mean") -> Any:
     """−t log a − (1 − t) log(1 − a), the mean over all n entries; logarithms end at −100.
@@ -129,7 +127,8 @@ def binary_cross_entropy(a: Any, t: Any, /, reduction: str = "mean") -> Any:
 
 def _rows(g: Any, z: Any, reduction: str) -> Any:
     """The error at each row's loss, standing beside the rows of z."""
-    g = _each(g, reduction, z.size // z.shape[-1])
+    if reduction == "mean":
+        return g / (z.size // z.shape[-1])
     return np.expand_dims(g, -1) if reduction == "none" else g
 
 

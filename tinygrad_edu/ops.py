@@ -96,10 +96,10 @@ negative = primitive(
 
 
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
-    """g · b·aᵇ⁻¹, and 0 where b = 0, also at a = 0 where aᵇ⁻¹ has no value."""
+    """g · b·aᵇ⁻¹, and 0 where a = b = 0, although aᵇ⁻¹ has no value there."""
     if isinstance(b, (int, float)) and b != 0:
         return g * (b * a ** (b - 1))
-    none = b == 0
+    none = (b == 0) & (a == 0)
     return g * np.where(none, 0.0, b * a ** np.where(none, 1.0, b - 1))
 
 
@@ -509,7 +509,7 @@ def trace(x: Any) -> Any:
 
 def _kept(x: Any, axis: Any) -> tuple[int, ...]:
     """The shape of x with the reduced axes kept as 1."""
-    if axis is None:
+    if axis is None or x.ndim == 0:  # NumPy lets a number be reduced over axis 0 or −1
         return (1,) * int(x.ndim)
     axes = normalize_axis_tuple(axis, x.ndim)
     return tuple(1 if i in axes else int(n) for i, n in enumerate(x.shape))
@@ -721,10 +721,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
         >>> swapaxes(np.ones((2, 3, 4)), 0, -1).shape
         (4, 3, 2)
     """
-    axes = list(range(np.ndim(x)))
-    i, j = normalize_axis_index(axis1, len(axes)), normalize_axis_index(axis2, len(axes))
-    axes[i], axes[j] = j, i
-    return transpose(x, tuple(axes))
+    return transpose(x, np.swapaxes(_numbered_axes(x), axis1, axis2).shape)
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
@@ -735,16 +732,13 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
         >>> moveaxis(np.ones((2, 3, 4)), 0, -1).shape
         (3, 4, 2)
     """
-    ndim = np.ndim(x)
-    places = dict(
-        zip(
-            normalize_axis_tuple(destination, ndim, "destination"),
-            normalize_axis_tuple(source, ndim, "source"),
-            strict=True,
-        )
-    )
-    rest = iter(i for i in range(ndim) if i not in places.values())
-    return transpose(x, tuple(places[i] if i in places else next(rest) for i in range(ndim)))
+    return transpose(x, np.moveaxis(_numbered_axes(x), source, destination).shape)
+
+
+def _numbered_axes(x: Any) -> Array:
+    """An array without entries whose axes have the lengths 0, 1, 2 …: what NumPy makes of it
+    tells where it puts each axis."""
+    return np.empty(tuple(range(np.ndim(x))))
 
 
 @primitive(lambda g, y, x, axis: g.reshape(x.shape))

@@ -63,19 +63,20 @@ class SGD:
                 raise ValueError(
                     f"parameter {i} has shape {parameter.value.shape}, its gradient {g.shape}"
                 )
-        lr = float(self.lr)  # as Python's number, beside which float32 stays float32
+        # As Python's numbers, beside which float32 stays float32, whatever was assigned to them.
+        lr, momentum, decay = float(self.lr), float(self.momentum), float(self.weight_decay)
         for i, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 continue
             value = parameter.value
             g = parameter.grad.astype(value.dtype, copy=False)
-            if self.weight_decay:
-                g = g + self.weight_decay * value
-            if self.momentum:
+            if decay:
+                g = g + decay * value
+            if momentum:
                 before = self._velocity[i]
-                velocity = g.copy() if before is None else self.momentum * before + g
+                velocity = g.copy() if before is None else momentum * before + g
                 self._velocity[i] = velocity
-                g = g + self.momentum * velocity if self.nesterov else velocity
+                g = g + momentum * velocity if self.nesterov else velocity
             parameter.value = np.asarray(value - lr * g)
 
     def __repr__(self) -> str:

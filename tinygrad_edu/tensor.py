@@ -232,7 +232,7 @@ class Tensor(Box, results=True):
                 "the gradient; write t.numpy() or t.detach() if that is meant (tg.stack joins "
                 "tensors)"
             )
-        return np.array(self.value, dtype, copy=copy)
+        return np.array(self.numpy(), dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
         return dispatch.call_ufunc(ufunc, method, inputs, settings)
