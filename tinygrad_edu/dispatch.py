@@ -116,7 +116,7 @@ def call_function(function: Callable[..., Any], types: Any, args: Any, settings:
         raise TypeError(_uncovered(name))
     given = {k: v for k, v in settings.items() if not (k in ("dtype", "out") and v is None)}
     if unknown := given.keys() - _parameters(function):
-        raise TypeError(f"{name} on a tensor takes no {', '.join(sorted(unknown))}")
+        raise TypeError(f"{name} on a tensor takes no {', '.join(map(repr, sorted(unknown)))}")
     return FUNCTIONS[function](*args, **given)
 
 

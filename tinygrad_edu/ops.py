@@ -426,8 +426,8 @@ def outer(a: Any, b: Any) -> Any:
 def _einsum_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> Any:
     """Exchange operand and output: each other factor stays, the error takes the operand's place.
 
-    An index that only this operand has was summed away alone: its error is the same all along it,
-    which a factor of ones says. An index that it has twice selects a diagonal, which δ says.
+    Along an index that only this operand has, or has at full length, the error is the same, which
+    a factor of ones says. An index that it has twice selects a diagonal, which δ says.
     """
     terms, output = _einsum_terms(subscripts, [np.ndim(x) for x in operands])
     mine, sizes = terms[i], dict(zip(terms[i], operands[i].shape, strict=True))
@@ -445,9 +445,13 @@ def _einsum_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str) -> Any
             names.append(c + twin)
             c = twin
         target += c
-    for c in sizes.keys() - set("".join(names)):
-        factors.append(np.ones(sizes[c]))
-        names.append(c)
+    for c, n in sizes.items():
+        lengths = [
+            x.shape[name.index(c)] for x, name in zip(factors, names, strict=True) if c in name
+        ]
+        if n not in lengths:
+            factors.append(np.ones(n))
+            names.append(c)
     return einsum(f"{','.join(names)}->{target}", *factors)
 
 
@@ -614,11 +618,22 @@ def min(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     return np.min(x, axis=axis, keepdims=keepdims)
 
 
-@primitive(
-    lambda g, y, x, axis, keepdims: (
-        g.reshape(_kept(x, axis)) * np.exp(x - y.reshape(_kept(x, axis)))
-    )
-)
+@primitive(lambda g, y, x, axis: y * (g - (g * y).sum(axis=axis, keepdims=True)))
+def softmax(x: Any, /, axis: Any = -1) -> Any:
+    """aᵢ = eᶻⁱ / Σⱼ eᶻʲ along an axis.
+
+    Error:   a ⊙ (g − Σ g ⊙ a): the slides' ∂aᵢ/∂zⱼ = aᵢ(δᵢⱼ − aⱼ), summed
+    Source:  the chapter, "softmax"
+    Example:
+        >>> softmax(np.array([2.20, 1.39, 0.85])).round(2)
+        array([0.59, 0.26, 0.15])
+    """
+    x = _floating(x)
+    e = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
+    return e / np.add.reduce(e, axis=axis, keepdims=True)
+
+
+@primitive(lambda g, y, x, axis, keepdims: g.reshape(_kept(x, axis)) * softmax(x, axis=axis))
 def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     """log Σ eˣ over the given axes, without overflow.
 
@@ -635,21 +650,6 @@ def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     total = np.sum(np.exp(x - top), axis=axis, keepdims=True)
     result = np.log(total) + top
     return result if keepdims else np.squeeze(result, axis=axis)[()]
-
-
-@primitive(lambda g, y, x, axis: y * (g - (g * y).sum(axis=axis, keepdims=True)))
-def softmax(x: Any, /, axis: Any = -1) -> Any:
-    """aᵢ = eᶻⁱ / Σⱼ eᶻʲ along an axis.
-
-    Error:   a ⊙ (g − Σ g ⊙ a): the slides' ∂aᵢ/∂zⱼ = aᵢ(δᵢⱼ − aⱼ), summed
-    Source:  the chapter, "softmax"
-    Example:
-        >>> softmax(np.array([2.20, 1.39, 0.85])).round(2)
-        array([0.59, 0.26, 0.15])
-    """
-    x = _floating(x)
-    e = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
-    return e / np.add.reduce(e, axis=axis, keepdims=True)
 
 
 @primitive(lambda g, y, x, axis: g - np.exp(y) * g.sum(axis=axis, keepdims=True))
