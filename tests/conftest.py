@@ -1,14 +1,26 @@
-"""Settings for all tests: Hypothesis repeats its examples in CI, and looks for new ones elsewhere."""
+"""Settings for all tests: Hypothesis repeats its examples in CI, and looks for new ones else."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tinygrad_edu import engine
 
 settings.register_profile("default", max_examples=60, deadline=None)
 settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
 settings.register_profile(
     "long", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default")
-)
+chosen = "ci" if "CI" in os.environ else "default"
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", chosen))
+
+
+@pytest.fixture(autouse=True)
+def recording_is_back_to_default() -> Iterator[None]:
+    """Whatever a test does, the next one finds the recording mode as it should be."""
+    yield
+    left = engine._mode.get()
+    engine._mode.set(engine.ON)
+    assert left == engine.ON

@@ -412,8 +412,8 @@ def sweep(
     nodes = history(output)
     if nodes and nodes[0].record is _RELEASED:
         raise RuntimeError(
-            "a part of this graph was released by an earlier backward(); compute it again, or "
-            "call backward(retain_graph=True) the first time"
+            "a part of this graph was released by an earlier backward(), also if that failed on "
+            "the way; compute it again, or call backward(retain_graph=True) the first time"
         )
     needed = None if wanted is None else _on_the_way(nodes, wanted)
     errors = {output: error}
@@ -447,15 +447,14 @@ def sweep(
                 raise
             if arg in errors:
                 new = errors[arg] + new
-            elif (
-                not recorded
-                and (record[1] is VARIABLE or (wanted and arg in wanted))
-                and (
-                    new.base is not None
-                    or any(map(is_, repeat(new), (g, y, *raw, *settings.values())))
+            elif not recorded and (record[1] is VARIABLE or (wanted and arg in wanted)):
+                # What is handed out is memory of its own, not another's error or the record's.
+                others = (g, y, *raw, *settings.values())
+                new = (
+                    new.copy()
+                    if new.base is not None or any(map(is_, repeat(new), others))
+                    else new
                 )
-            ):  # what is handed out is memory of its own, not another's error or the record's
-                new = new.copy()
             errors[arg] = new
     return errors  # the others have been taken out
 
@@ -479,10 +478,6 @@ def fit(g: Any, x: Array) -> Any:
     if array.shape != x.shape:
         g = sum_to(g, x.shape)
     return g if array.dtype == x.dtype else astype(g, x.dtype)
-
-
-def _is_among(x: Any, *others: Any) -> bool:
-    return any(map(is_, repeat(x), others))
 
 
 def _on_the_way(nodes: Iterable[Box], wanted: set[Box]) -> set[Box]:
@@ -549,9 +544,8 @@ def grad(output: Box, wrt: Any, gradient: Any = None, create_graph: bool = False
     error = _seed(output, gradient, recorded=create_graph)
     if not create_graph:
         found = sweep(output, error, set(targets))
-        gradients = [
-            np.asarray(found[x]) if x in found else np.zeros_like(x.value) for x in targets
-        ]
+        own = np.asarray if len(set(targets)) == len(targets) else np.array
+        gradients = [own(found[x]) if x in found else np.zeros_like(x.value) for x in targets]
     else:
         with recording(max(_mode.get(), ON)):
             found = sweep(output, error, set(targets), recorded=True)
@@ -604,7 +598,8 @@ class recording:
 class no_grad(recording):
     """Record nothing: results are constants. A context manager and a decorator.
 
-    In force for the thread or asyncio task that it was entered in, and for no other.
+    In force for the thread or asyncio task that it was entered in, and for the tasks that are
+    started inside.
 
     Raises:  TypeError for a generator function, whose body runs when its caller is not in here
     Example:
@@ -620,6 +615,9 @@ class no_grad(recording):
         >>> predict(3.0).requires_grad
         False
     """
+
+    def __new__(cls, function: Any = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)  # @no_grad, @no_grad()
 
     def __init__(self) -> None:
         super().__init__(OFF)

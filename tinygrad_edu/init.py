@@ -14,10 +14,11 @@ from .engine import Array
 
 # As text: NumPy imports its random numbers only when they are used, and so does this.
 Random: TypeAlias = "np.random.Generator | np.random.RandomState"
+Seed: TypeAlias = "Random | int | None"
 Shape = tuple[int, ...]
 
 
-def as_random(rng: Random | int | None) -> Random:
+def as_random(rng: Seed) -> Random:
     """The source of random numbers that is meant: a Generator or RandomState as it is, one with
     the given seed, or (None) one that differs each time. Never NumPy's global one.
 
@@ -35,7 +36,7 @@ def as_random(rng: Random | int | None) -> Random:
     )
 
 
-def glorot_uniform(shape: Shape, rng: Random) -> Array:
+def glorot_uniform(shape: Shape, rng: Seed) -> Array:
     """Uniform in ±√(6 / (n_in + n_out)), which keeps the size of activations and errors alike.
 
     Source:  X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward
@@ -45,17 +46,17 @@ def glorot_uniform(shape: Shape, rng: Random) -> Array:
         True
     """
     limit = (6 / (shape[0] + shape[-1])) ** 0.5
-    return rng.uniform(-limit, limit, shape)
+    return as_random(rng).uniform(-limit, limit, shape)
 
 
-def normal(shape: Shape, rng: Random, mean: float = 0.0, std: float = 1.0) -> Array:
+def normal(shape: Shape, rng: Seed, mean: float = 0.0, std: float = 1.0) -> Array:
     """Normally distributed; with mean 0 and deviation 1 the chapter's "better initial weights".
 
     Example:
         >>> normal((2,), np.random.RandomState(42)).round(4)
         array([ 0.4967, -0.1383])
     """
-    return rng.normal(mean, std, shape)
+    return as_random(rng).normal(mean, std, shape)
 
 
 def ones(shape: Shape, rng: Any = None) -> Array:

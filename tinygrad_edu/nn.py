@@ -143,8 +143,8 @@ class Module:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Give all parameters the values in `state`, in their own dtype; all of them or none.
 
-        Raises:  KeyError if names are missing or unknown, ValueError if shapes differ; the module
-                 is then unchanged
+        Raises:  KeyError if names are missing or unknown, ValueError or TypeError for values of
+                 another shape or kind; the module is then unchanged
         """
         own = self._by_name()
         missing = [name for name in own if name not in state]
@@ -158,14 +158,14 @@ class Module:
         for name, parameter in own.items():
             value = state[name]
             try:
-                array = as_array(value.value if isinstance(value, Tensor) else value)
+                arrays[name] = parameter._new_value(
+                    value.value if isinstance(value, Tensor) else value
+                )
             except (TypeError, ValueError) as error:
-                raise type(error)(f"{name}: {error}") from error
-            if array.shape != parameter.shape:
-                wrong.append(f"{name}: expected {parameter.shape}, received {array.shape}")
-            arrays[name] = array.astype(parameter.dtype)
+                wrong.append((type(error), f"{name}: {error}"))
         if wrong:
-            raise ValueError(f"the state does not fit {type(self).__name__}: {'; '.join(wrong)}")
+            told = "; ".join(message for _, message in wrong)
+            raise wrong[0][0](f"the state does not fit {type(self).__name__}: {told}")
         for name, parameter in own.items():
             parameter.value = arrays[name]
 
@@ -285,7 +285,7 @@ class Sequential(Module):
             setattr(self, str(i), module)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter([part for part in vars(self).values() if isinstance(part, Module)])
+        return iter([module for name, module in vars(self).items() if name.isdigit()])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -294,8 +294,8 @@ class Sequential(Module):
         return list(self)[i]
 
     def forward(self, x: Any) -> Any:
-        for module in vars(self).values():
-            if isinstance(module, Module):
+        for name, module in vars(self).items():
+            if name.isdigit():
                 x = module(x)
         return x
 

@@ -21,8 +21,9 @@ class SGD:
         v ← momentum · v + g                     (the first time v ← g)
         W ← W − lr · v,  with nesterov  W ← W − lr · (g + momentum · v)
 
-    Raises:  TypeError if the parameters are no variables, ValueError for negative settings, for no
-             parameters at all, or for nesterov without momentum
+    Raises:  TypeError if the parameters are no variables (or such that are frozen for now),
+             ValueError for negative settings, for no parameters at all, or for nesterov without
+             momentum
     Source:  torch.optim.SGD; the chapter, "gradient descent"
     Example:
         >>> w = Tensor([1.0, 2.0], requires_grad=True)
@@ -59,9 +60,9 @@ class SGD:
         """Move every parameter that has a gradient; its array is replaced, never written to."""
         for i, parameter in enumerate(self.parameters):
             g = parameter.grad
-            if g is not None and g.shape != parameter.value.shape:
+            if g is not None and np.shape(g) != parameter.value.shape:
                 raise ValueError(
-                    f"parameter {i} has shape {parameter.value.shape}, its gradient {g.shape}"
+                    f"parameter {i} has shape {parameter.value.shape}, its gradient {np.shape(g)}"
                 )
         # As Python's numbers, beside which float32 stays float32, whatever was assigned to them.
         lr, momentum, decay = float(self.lr), float(self.momentum), float(self.weight_decay)
@@ -69,7 +70,7 @@ class SGD:
             if parameter.grad is None:
                 continue
             value = parameter.value
-            g = parameter.grad.astype(value.dtype, copy=False)
+            g = np.asarray(parameter.grad, value.dtype)
             if decay:
                 g = g + decay * value
             if momentum:

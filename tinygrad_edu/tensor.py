@@ -95,12 +95,16 @@ class Tensor(Box, results=True):
                 f"the data of a result (from {self.record[1]}) belong to the record; write "
                 "t.detach() for a tensor of their own"
             )
+        self.value = self._new_value(data)
+
+    def _new_value(self, data: Any) -> Array:
+        """A copy of the data, refused unless they have this tensor's shape and kind of numbers."""
         array = engine.as_array(data)
         if array.shape != self.value.shape:
             raise ValueError(f"expected data of shape {self.value.shape}, received {array.shape}")
         if not np.can_cast(array.dtype, self.value.dtype, "same_kind"):
             raise TypeError(f"expected data of dtype {self.value.dtype}, received {array.dtype}")
-        self.value = array.astype(self.value.dtype)
+        return array.astype(self.value.dtype)
 
     @property
     def requires_grad(self) -> bool:

@@ -1,0 +1,983 @@
+"""The operations, one line each, and what must hold for every line.
+
+A line says how an operation is called, what its value is by another way (`define`: loops and
+formulas that share nothing with the operation), what its inputs are drawn from and in which
+shapes. Definitions compute with complex numbers and look at real parts only where they choose
+(|x|, max, clip …), so the complex step gives their derivatives to the last digit:
+
+    ∂φ/∂x = Im φ(x + ih)/h,   h = 10⁻³⁰, without a difference and so without cancellation
+
+`check` runs one line on one set of shapes. The gradient it asks for is that of Σ w ⊙ f(x) with
+random w: with `.sum()` in its place a wrong sign in the rule of `sum` would cancel itself. No
+operation of the library stands between the one that is checked and the verdict.
+"""
+
+from __future__ import annotations
+
+import cmath
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, reduce
+from itertools import product
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+import tinygrad_edu as tg
+from tinygrad_edu.engine import Array, Box, as_recorded
+
+Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]
+Domain = Callable[[np.random.Generator, Shape], Array]
+Define = Callable[..., Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One way to call one operation."""
+
+    name: str  # of the public operation
+    call: Callable[..., Any]  # on arrays or tensors
+    define: Define  # its value on complex arrays, by another way
+    domains: tuple[Domain, ...]  # one for each input
+    shapes: tuple[Shapes, ...]  # each with one shape for each input
+    label: str = ""  # what sets it apart from other rows of the same name
+    fixed: tuple[int, ...] = ()  # the inputs without a derivative
+    result: Any = None  # the dtype of the result, where it is not that of the inputs
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.label}".strip()
+
+    @property
+    def wanted(self) -> list[int]:
+        """The inputs with a derivative."""
+        return [i for i in range(len(self.domains)) if i not in self.fixed]
+
+
+# --- what inputs are drawn from -------------------------------------------------------------------
+
+
+def wide(rng: np.random.Generator, shape: Shape) -> Array:
+    return np.asarray(rng.normal(size=shape))
+
+
+def positive(rng: np.random.Generator, shape: Shape) -> Array:
+    return np.asarray(rng.uniform(0.5, 2.5, shape))
+
+
+def nonzero(rng: np.random.Generator, shape: Shape) -> Array:
+    return np.asarray(positive(rng, shape) * rng.choice([-1.0, 1.0], shape))
+
+
+def spaced(rng: np.random.Generator, shape: Shape) -> Array:
+    """Near multiples of 0.3, no two alike, about half of them negative."""
+    n = int(np.prod(shape))
+    steps = rng.permutation(n) - n // 2
+    return np.asarray(0.3 * steps + rng.uniform(-0.05, 0.05, n)).reshape(shape)
+
+
+def between(rng: np.random.Generator, shape: Shape) -> Array:
+    """As `spaced`, and never near any number that `spaced` can draw."""
+    return np.asarray(spaced(rng, shape) + 0.15)
+
+
+def whole(rng: np.random.Generator, shape: Shape) -> Array:
+    return np.asarray(rng.integers(-2, 4, shape), float)
+
+
+def unit(rng: np.random.Generator, shape: Shape) -> Array:
+    return np.asarray(rng.uniform(0.1, 0.9, shape))
+
+
+def rows(rng: np.random.Generator, shape: Shape) -> Array:
+    """Probabilities along the last axis."""
+    x = positive(rng, shape)
+    return np.asarray(x / x.sum(axis=-1, keepdims=True))
+
+
+def mask(rng: np.random.Generator, shape: Shape) -> Array:
+    return np.asarray(rng.integers(0, 2, shape), bool)
+
+
+def labels(rng: np.random.Generator, shape: Shape) -> Array:
+    return np.asarray(rng.integers(0, 4, shape))
+
+
+# --- definitions ----------------------------------------------------------------------------------
+
+
+def entrywise(f: Callable[..., complex]) -> Define:
+    """f of every entry, the inputs broadcast."""
+
+    def define(*arrays: Array) -> Array:
+        together = np.broadcast(*arrays)
+        out = np.empty(together.shape, complex)
+        for i, entries in enumerate(together):
+            out.flat[i] = f(*map(complex, entries))
+        return out
+
+    return define
+
+
+def larger(a: complex, b: complex) -> complex:
+    return a if a.real > b.real else b
+
+
+def smaller(a: complex, b: complex) -> complex:
+    return a if a.real < b.real else b
+
+
+def sigma(z: complex) -> complex:
+    return 1 / (1 + cmath.exp(-z))
+
+
+def held(low: float | None, high: float | None) -> Callable[[complex], complex]:
+    def f(x: complex) -> complex:
+        if low is not None and x.real < low:
+            return low
+        return high if high is not None and x.real > high else x
+
+    return f
+
+
+def folded(f: Callable[[list[complex]], complex], axis: Any, keepdims: bool) -> Define:
+    """f of the list of entries that lie along the axes."""
+
+    def define(x: Array) -> Array:
+        chosen = range(x.ndim) if axis is None else np.atleast_1d(np.array(axis, int))
+        axes = {int(i) % x.ndim for i in chosen}
+        out = np.empty([1 if i in axes else n for i, n in enumerate(x.shape)], complex)
+        for place in np.ndindex(out.shape):
+            along = tuple(slice(None) if i in axes else p for i, p in enumerate(place))
+            out[place] = f([complex(v) for v in np.asarray(x[along]).flat])
+        kept = [n for i, n in enumerate(out.shape) if keepdims or i not in axes]
+        return out.reshape(kept)
+
+    return define
+
+
+def total(entries: list[complex]) -> complex:
+    return sum(entries, 0j)
+
+
+def average(entries: list[complex]) -> complex:
+    return total(entries) / len(entries)
+
+
+def spread(ddof: int) -> Callable[[list[complex]], complex]:
+    """The variance, from the distances of all pairs and without a mean."""
+
+    def f(entries: list[complex]) -> complex:
+        n = len(entries)
+        return sum(((a - b) ** 2 for a in entries for b in entries), 0j) / (2 * n * (n - ddof))
+
+    return f
+
+
+def log_total(entries: list[complex]) -> complex:
+    return cmath.log(sum(map(cmath.exp, entries)))
+
+
+def largest(entries: list[complex]) -> complex:
+    return reduce(larger, entries)
+
+
+def smallest(entries: list[complex]) -> complex:
+    return reduce(smaller, entries)
+
+
+def softened(axis: Any) -> Define:
+    sums = folded(lambda entries: sum(map(cmath.exp, entries)), axis, True)
+    return lambda x: np.exp(x) / sums(x)
+
+
+def written_out(subscripts: str) -> Define:
+    """The sum of products over every value of every index; a length of 1 is repeated."""
+    left, output = subscripts.split("->")
+    terms = left.split(",")
+    letters = sorted(set(left) - {","})
+
+    def define(*operands: Array) -> Array:
+        sizes: dict[str, int] = {}
+        for term, x in zip(terms, operands, strict=True):
+            for c, n in zip(term, x.shape, strict=True):
+                sizes[c] = n if sizes.get(c, 1) == 1 else sizes[c]
+        out = np.zeros([sizes[c] for c in output], complex)
+        for values in product(*(range(sizes[c]) for c in letters)):
+            at = dict(zip(letters, values, strict=True))
+            factors = [
+                x[tuple(at[c] if n > 1 else 0 for c, n in zip(term, x.shape, strict=True))]
+                for term, x in zip(terms, operands, strict=True)
+            ]
+            out[tuple(at[c] for c in output)] += reduce(operator.mul, factors)
+        return out
+
+    return define
+
+
+def row_times_column(a: Array, b: Array) -> Array:
+    """The matrix product, stacks broadcast, a vector being one row or one column."""
+    left = a[None, :] if a.ndim == 1 else a
+    right = b[:, None] if b.ndim == 1 else b
+    stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    left = np.broadcast_to(left, stack + left.shape[-2:])
+    right = np.broadcast_to(right, stack + right.shape[-2:])
+    out = np.empty((*stack, left.shape[-2], right.shape[-1]), complex)
+    for *s, i, k in np.ndindex(out.shape):
+        out[(*s, i, k)] = sum(
+            (left[(*s, i, j)] * right[(*s, j, k)] for j in range(left.shape[-1])), 0j
+        )
+    if a.ndim == 1:
+        out = out[..., 0, :]
+    return out[..., 0] if b.ndim == 1 else out
+
+
+def permuted(axes: Sequence[int]) -> Define:
+    def define(x: Array) -> Array:
+        out = np.empty([x.shape[i] for i in axes], complex)
+        for place in np.ndindex(x.shape):
+            out[tuple(place[i] for i in axes)] = x[place]
+        return out
+
+    return define
+
+
+def added_at(index: Any, shape: Shape) -> Define:
+    def define(x: Array) -> Array:
+        out = np.zeros(shape, complex)
+        places = np.arange(out.size).reshape(shape)[index]
+        for place, entry in zip(places.flat, np.broadcast_to(x, places.shape).flat, strict=True):
+            out.flat[place] += entry
+        return out
+
+    return define
+
+
+def summed_to(shape: Shape) -> Define:
+    def define(x: Array) -> Array:
+        out = np.zeros(shape, complex)
+        for place in np.ndindex(x.shape):
+            tail = place[x.ndim - len(shape) :]
+            out[tuple(0 if n == 1 else p for p, n in zip(tail, shape, strict=True))] += x[place]
+        return out
+
+    return define
+
+
+def reduced(entries: Array, reduction: str) -> Any:
+    if reduction == "none":
+        return entries
+    return total(list(entries.flat)) / (entries.size if reduction == "mean" else 1)
+
+
+def entry_loss(f: Callable[[complex, complex], complex], reduction: str) -> Define:
+    entries = entrywise(f)
+    return lambda a, t: reduced(entries(a, t), reduction)
+
+
+def row_loss(reduction: str) -> Define:
+    """Cross-entropy of logits and probabilities, or class indices, one row after the other."""
+
+    def define(z: Array, t: Array) -> Any:
+        out = np.empty(z.shape[:-1], complex)
+        for place in np.ndindex(out.shape):
+            row = [complex(v) for v in z[place]]
+            if t.ndim < z.ndim:
+                out[place] = log_total(row) - row[int(t[place].real)]
+            else:
+                out[place] = sum(
+                    -p * (v - log_total(row)) for p, v in zip(t[place], row, strict=True)
+                )
+        return reduced(out, reduction)
+
+    return define
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+NUMBER: Shape = ()
+ONE: tuple[Shapes, ...] = (((),), ((0,),), ((4,),), ((2, 3),), ((2, 0, 3),), ((2, 3, 2),))
+TWO: tuple[Shapes, ...] = (
+    ((), ()), ((4,), (4,)), ((2, 3), (2, 3)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (3,)),
+    ((2, 3, 2), (3, 1)), ((), (2, 3)), ((2, 3), ()), ((0,), (1,)), ((2, 0), (0,)),
+)  # fmt: skip
+THREE: tuple[Shapes, ...] = (
+    ((), (), ()), ((4,), (4,), (4,)), ((2, 3), (3,), (2, 1)), ((3,), (2, 3), ()),
+    ((), (2,), (3, 1)), ((0,), (0,), ()), ((2, 3, 2), (3, 1), (2,)),
+)  # fmt: skip
+MATRICES: tuple[Shapes, ...] = (
+    ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((3, 3), (3, 3)),
+    ((2, 2, 3), (2, 3, 2)), ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 2)), ((2, 2, 3), (3,)),
+    ((3,), (2, 3, 2)), ((2, 1, 2, 3), (3, 3, 2)), ((1, 2, 3), (2, 3, 2)), ((2, 0), (0, 3)),
+    ((0, 2), (2, 3)), ((0,), (0,)), ((0, 2, 3), (3, 2)),
+)  # fmt: skip
+
+
+def unary(
+    name: str,
+    f: Callable[[complex], complex],
+    domain: Domain = wide,
+    shapes: tuple[Shapes, ...] = ONE,
+    call: Callable[..., Any] | None = None,
+    label: str = "",
+) -> Row:
+    return Row(name, call or getattr(tg, name), entrywise(f), (domain,), shapes, label)
+
+
+def binary(
+    name: str,
+    f: Callable[..., complex],
+    domains: tuple[Domain, ...] = (wide, wide),
+    label: str = "",
+) -> Row:
+    return Row(name, getattr(tg, name), entrywise(f), domains, TWO, label)
+
+
+ENTRYWISE = [
+    unary("negative", lambda x: 0 - x),
+    unary("exp", cmath.exp),
+    unary("log", cmath.log, positive),
+    unary("sqrt", cmath.sqrt, positive),
+    unary("square", lambda x: x * x),
+    unary("abs", lambda x: x if x.real > 0 else -x, nonzero),
+    unary("sin", cmath.sin),
+    unary("cos", cmath.cos),
+    unary("tanh", lambda x: (cmath.exp(2 * x) - 1) / (cmath.exp(2 * x) + 1)),
+    unary("log1p", lambda x: cmath.log(1 + x), positive),
+    unary("expm1", lambda x: cmath.exp(x) - 1),
+    unary("sigmoid", sigma),
+    unary("relu", lambda x: larger(x, 0), nonzero),
+    unary("softplus", lambda x: cmath.log(1 + cmath.exp(x))),
+]
+BETWEEN_TWO = [
+    binary("add", lambda a, b: a + b),
+    binary("subtract", lambda a, b: a - b),
+    binary("multiply", lambda a, b: a * b),
+    binary("divide", lambda a, b: a * b**-1, (wide, nonzero)),
+    binary("power", lambda a, b: cmath.exp(b * cmath.log(a)), (positive, wide)),
+    binary("maximum", larger, (spaced, between)),
+    binary("minimum", smaller, (spaced, between)),
+]
+
+
+def powers() -> list[Row]:
+    """Exponents and bases that are numbers, and exponents that are whole numbers (0 among them)."""
+
+    def times_itself(x: complex, n: complex) -> complex:
+        up = reduce(operator.mul, [x] * abs(int(n.real)), 1 + 0j)
+        return up if n.real >= 0 else 1 / up
+
+    def to_the(n: float) -> Row:
+        f: Callable[[complex], complex] = lambda x: cmath.exp(n * cmath.log(x))  # noqa: E731
+        return unary("power", f, positive, ONE, lambda x: tg.power(x, n), f"x**{n}")
+
+    def itself(n: int) -> Row:
+        f: Callable[[complex], complex] = lambda x: times_itself(x, n)  # noqa: E731
+        return unary("power", f, nonzero, ONE, lambda x: x**n, f"x**{n}")
+
+    return [
+        *(itself(n) for n in (0, 1, 2, 3, -1, -2)),
+        *(to_the(n) for n in (0.5, 1.5, -0.5)),
+        unary(
+            "power", lambda x: cmath.exp(x * cmath.log(3)), wide, ONE, lambda x: 3.0**x, "3.0**x"
+        ),
+        Row("power", tg.power, entrywise(times_itself), (nonzero, whole), TWO, "x**array", (1,)),
+        Row("power", tg.power, entrywise(lambda a, b: a**b), (positive, whole), TWO, "whole"),
+    ]
+
+
+def choices() -> list[Row]:
+    low = np.array([-0.45, -0.15, 0.45], np.float32)  # float32 stays float32 beside these
+    high = np.array([[1.05], [0.45]], np.float32)
+
+    def clipped(low: Any, high: Any, label: str, shapes: tuple[Shapes, ...] = ONE) -> Row:
+        def define(x: Array) -> Array:
+            minus, plus = (
+                np.asarray(np.inf * sign if bound is None else bound)
+                for sign, bound in ((-1, low), (1, high))
+            )
+            return np.asarray(entrywise(lambda v, a, b: held(a.real, b.real)(v))(x, minus, plus))
+
+        return Row("clip", lambda x: tg.clip(x, low, high), define, (spaced,), shapes, label)
+
+    return [
+        clipped(-0.45, 0.75, "both"),
+        clipped(-0.45, None, "low"),
+        clipped(None, 0.75, "high"),
+        clipped(None, None, "none"),
+        clipped(low, high, "arrays", shapes=(((2, 3),), ((3,),), ((2, 2, 3),))),
+        Row("where", tg.where, entrywise(lambda c, a, b: a if c else b), (mask, wide, wide), THREE,
+            fixed=(0,)),
+        Row("where", lambda c, a: tg.where(c, a, 0.0), entrywise(lambda c, a: a if c else 0),
+            (mask, wide), TWO, "a number for b", (0,)),
+        Row("where", lambda c, b: tg.where(c, 1.0, b), entrywise(lambda c, b: 1 if c else b),
+            (mask, wide), TWO, "a number for a", (0,)),
+    ]  # fmt: skip
+
+
+def products() -> list[Row]:
+    two = (wide, wide)
+    return [
+        Row("matmul", tg.matmul, row_times_column, two, MATRICES),
+        Row("dot", tg.dot, row_times_column, two, (((3,), (3,)), ((2, 3), (3,)), ((2, 3), (3, 2)),
+            ((2, 2, 3), (3, 2)), ((2, 0), (0, 3))), "matrices"),
+        Row("dot", tg.dot, entrywise(operator.mul), two, (((), ()), ((), (2, 3)), ((3,), ())),
+            "numbers"),
+        Row("dot", tg.dot, written_out("ij,ajb->iab"), two, (((2, 3), (2, 3, 2)),), "stack"),
+        Row("dot", tg.dot, written_out("j,ajb->ab"), two, (((3,), (2, 3, 2)),), "vector, stack"),
+        Row("outer", tg.outer, written_out("i,j->ij"), two, (((3,), (2,)), ((0,), (2,)))),
+        Row("outer", tg.outer, lambda a, b: written_out("i,j->ij")(a.ravel(), b.ravel()), two,
+            (((2, 2), (3,)), ((), (2,))), "flattened"),
+        Row("trace", tg.trace, written_out("ii->"), (wide,), (((3, 3),), ((1, 1),), ((0, 0),))),
+    ]  # fmt: skip
+
+
+def einsums() -> list[Row]:
+    def line(subscripts: str, spelled: str, *shapes: Shapes) -> Row:
+        domains = (wide,) * len(shapes[0])
+        call: Callable[..., Any] = lambda *xs: tg.einsum(subscripts, *xs)  # noqa: E731
+        return Row("einsum", call, written_out(spelled), domains, shapes, subscripts)
+
+    return [
+        line("ij,jk->ik", "ij,jk->ik", ((2, 3), (3, 2)), ((2, 0), (0, 2))),
+        line(" i j , j k ", "ij,jk->ik", ((2, 3), (3, 2))),
+        line("ba,b", "ba,b->a", ((2, 3), (2,))),
+        line("i,i->", "i,i->", ((3,), (3,)), ((3,), (1,)), ((1,), (3,))),
+        line("i,j->ij", "i,j->ij", ((3,), (2,))),
+        line("i,->i", "i,->i", ((3,), ())),
+        line("ij,ij->i", "ij,ij->i", ((2, 3), (2, 3)), ((2, 3), (2, 1)), ((1, 3), (2, 3))),
+        line("ij->ji", "ij->ji", ((2, 3),)),
+        line("ba", "ba->ab", ((2, 3),)),
+        line("ij->j", "ij->j", ((2, 3),), ((0, 3),)),
+        line("ij->", "ij->", ((2, 3),)),
+        line("ij,kj->", "ij,kj->", ((2, 3), (2, 3))),
+        line("ii->i", "ii->i", ((3, 3),)),
+        line("ii", "ii->", ((3, 3),)),
+        line("iii->i", "iii->i", ((2, 2, 2),)),
+        line("iij,j->i", "iij,j->i", ((2, 2, 3), (3,))),
+        line("iij->j", "iij->j", ((2, 2, 3),)),
+        line("ii,i->i", "ii,i->i", ((2, 2), (2,))),
+        line("i,ij,j->", "i,ij,j->", ((2,), (2, 3), (3,))),
+        line("ij,jk,kl->il", "ij,jk,kl->il", ((2, 3), (3, 2), (2, 2))),
+        line("bij,bjk->bik", "bij,bjk->bik", ((2, 2, 3), (2, 3, 2))),
+        line("...ij,jk->...ik", "aij,jk->aik", ((2, 2, 3), (3, 2))),
+        line("...i,...i->...i", "ai,ai->ai", ((2, 3), (2, 3)), ((2, 3), (1, 3)), ((2, 1), (2, 3))),
+        line("...i,...i->...", "ai,i->a", ((2, 3), (3,))),
+        line("i...->...", "iab->ab", ((2, 3, 2),)),
+        line("i...,i...", "iab,ib->ab", ((2, 3, 2), (2, 2))),
+    ]
+
+
+def reductions(axis: Any, keepdims: bool, *shapes: Shape) -> list[Row]:
+    at: dict[str, Any] = {"axis": axis, "keepdims": keepdims}
+
+    def line(name: str, f: Callable[[list[complex]], complex], **more: Any) -> Row:
+        call: Callable[..., Any] = lambda x: getattr(tg, name)(x, **at, **more)  # noqa: E731
+        label = " ".join(f"{k}={v}" for k, v in {**at, **more}.items())
+        enough = tuple((s,) for s in shapes if (name != "std" and not more) or _terms(s, axis) > 1)
+        return Row(name, call, folded(f, axis, keepdims), (spaced,), enough, label)
+
+    lines = [
+        line("sum", total),
+        line("mean", average),
+        line("max", largest),
+        line("min", smallest),
+        line("logsumexp", log_total),
+        line("var", spread(0)),
+        line("var", spread(1), ddof=1),
+        line("std", lambda entries: cmath.sqrt(spread(0)(entries))),
+        line("std", lambda entries: cmath.sqrt(spread(1)(entries)), ddof=1),
+    ]
+    return [row for row in lines if row.shapes]
+
+
+def _terms(shape: Shape, axis: Any) -> int:
+    """How many entries of an array of that shape go into one of the reduction's."""
+    return (
+        np.zeros(shape).size if axis is None else int(np.prod(np.array(shape)[np.array(axis, int)]))
+    )
+
+
+def softmaxes(axis: Any, *shapes: Shape) -> list[Row]:
+    tries, at = tuple((s,) for s in shapes), f"axis={axis}"
+    soft = softened(axis)
+    return [
+        Row("softmax", lambda x: tg.softmax(x, axis=axis), soft, (wide,), tries, at),
+        Row("log_softmax", lambda x: tg.log_softmax(x, axis=axis), lambda x: np.log(soft(x)),
+            (wide,), tries, at),
+    ]  # fmt: skip
+
+
+def rearranged(
+    name: str, label: str, call: Callable[[Any], Any], define: Define, *shapes: Shape
+) -> Row:
+    return Row(name, call, define, (wide,), tuple((s,) for s in shapes), label)
+
+
+def rearrangements() -> list[Row]:
+    x = rearranged
+    return [
+        x("reshape", "(3, 2)", lambda x: tg.reshape(x, (3, 2)), lambda x: np.array(
+            [list(x.flat)[i : i + 2] for i in (0, 2, 4)]), (2, 3), (6,), (1, 2, 3)),
+        x("reshape", "-1", lambda x: tg.reshape(x, -1), lambda x: np.array(list(x.flat), complex),
+            (), (0,), (2, 3), (2, 3, 2)),
+        x("reshape", "(2, -1, 1)", lambda x: tg.reshape(x, shape=(2, -1, 1)),
+            lambda x: x.ravel().reshape(2, x.size // 2, 1), (4,), (2, 3), (2, 0)),
+        x("flatten", "", tg.flatten, lambda x: np.array(list(x.flat), complex),
+            (), (0,), (3,), (2, 3), (2, 3, 2)),
+        x("transpose", "", tg.transpose, lambda x: permuted(range(x.ndim)[::-1])(x),
+            (), (3,), (2, 3), (3, 3), (2, 3, 4), (2, 0)),
+        x("transpose", "(1, 0)", lambda x: tg.transpose(x, (1, 0)), permuted((1, 0)), (2, 3)),
+        x("transpose", "(2, 0, 1)", lambda x: tg.transpose(x, (2, 0, 1)), permuted((2, 0, 1)),
+            (2, 3, 4), (2, 0, 3)),
+        x("transpose", "[-1, 0, 1]", lambda x: tg.transpose(x, axes=[-1, 0, 1]),
+            permuted((2, 0, 1)), (2, 3, 4)),
+        x("swapaxes", "0, -1", lambda x: tg.swapaxes(x, 0, -1), permuted((2, 1, 0)), (2, 3, 4)),
+        x("swapaxes", "1, 1", lambda x: tg.swapaxes(x, 1, 1), permuted((0, 1)), (2, 3)),
+        x("moveaxis", "0, -1", lambda x: tg.moveaxis(x, 0, -1), permuted((1, 2, 0)), (2, 3, 4)),
+        x("moveaxis", "(0, 2), (1, 0)", lambda x: tg.moveaxis(x, (0, 2), (1, 0)),
+            permuted((2, 0, 1)), (2, 3, 4)),
+        x("expand_dims", "0", lambda x: tg.expand_dims(x, 0), lambda x: x[None], (), (3,), (0, 2)),
+        x("expand_dims", "(0, -1)", lambda x: tg.expand_dims(x, (0, -1)),
+            lambda x: x[None, ..., None], (3,), (2, 3)),
+        x("squeeze", "", tg.squeeze, lambda x: x.reshape([n for n in x.shape if n != 1]),
+            (), (1,), (1, 3, 1), (2, 3), (1, 0)),
+        x("squeeze", "-1", lambda x: tg.squeeze(x, -1), lambda x: x[..., 0], (1, 3, 1), (3, 1)),
+        x("squeeze", "(0, 2)", lambda x: tg.squeeze(x, axis=(0, 2)), lambda x: x[0, :, 0],
+            (1, 3, 1)),
+        x("broadcast_to", "(2, 3)", lambda x: tg.broadcast_to(x, (2, 3)), lambda x: x + np.zeros(
+            (2, 3)), (), (3,), (2, 1), (1, 3), (2, 3)),
+        x("broadcast_to", "(0, 2)", lambda x: tg.broadcast_to(x, (0, 2)), lambda x: x + np.zeros(
+            (0, 2)), (2,), (1, 2)),
+        x("broadcast_to", "(2, 3, 2)", lambda x: tg.broadcast_to(x, shape=(2, 3, 2)),
+            lambda x: x + np.zeros((2, 3, 2)), (3, 1), (2, 1, 2)),
+        x("sum_to", "(3,)", lambda x: tg.sum_to(x, (3,)), summed_to((3,)), (2, 3), (3,), (2, 2, 3)),
+        x("sum_to", "(2, 1)", lambda x: tg.sum_to(x, (2, 1)), summed_to((2, 1)),
+            (2, 3), (3, 2, 2), (2, 0), (2, 1)),
+        x("sum_to", "()", lambda x: tg.sum_to(x, ()), summed_to(()), (), (3,), (2, 3), (0,)),
+    ]  # fmt: skip
+
+
+def indexed() -> list[Row]:
+    """Every kind of index that NumPy has, in the notation x[…], and through the function."""
+    some, mask_1, mask_2 = (
+        np.array([0, 0, 3]),
+        np.array([True, False, True, True]),
+        np.eye(4, 3) > 0,
+    )
+    everywhere: list[tuple[Any, str]] = [
+        (..., "..."), (None, "None"), ((None, ..., None), "None, ..., None"), ((), "()"),
+        (True, "True"), (False, "False"),
+    ]  # fmt: skip
+    on_matrices: list[tuple[Any, str]] = [
+        (1, "1"), (-1, "-1"), (np.int64(2), "np.int64"), (np.array(2), "0-d array"),
+        (slice(1, 3), "1:3"), (slice(None, None, -1), "::-1"), (slice(3, None, -2), "3::-2"),
+        (slice(2, 2), "2:2"), ((1, 2), "1, 2"), ((slice(None), 1), ":, 1"), ((..., 0), "..., 0"),
+        ((slice(None), None, slice(1, 3)), ":, None, 1:3"),
+        (some, "array"), ([0, 0, 3], "list"), ([], "empty list"),
+        (np.array([[0, 3], [1, 1]]), "2-D array"),
+        ((some, np.array([2, 2, 0])), "array, array"), ((some, 1), "array, 1"),
+        ((some[:, None], np.array([0, 2])), "array[:, None], array"),
+        ((some, slice(0, 2)), "array, 0:2"), ((slice(1, 4), np.array([1, 1])), "1:4, array"),
+        ((some, None), "array, None"), ((some, [1, 1, 2]), "array, list"),
+        (mask_1, "mask"), (mask_2, "2-D mask"), ((mask_1, 1), "mask, 1"),
+        ((slice(None), np.array([True, False, True])), ":, mask"),
+        ((mask_1, np.array([0, 0, 2])), "mask, array"), (np.zeros(4, bool), "mask of nothing"),
+    ]  # fmt: skip
+    on_stacks: list[tuple[Any, str]] = [
+        ((np.array([0, 1, 1]), slice(None), np.array([1, 0, 0])), "array, :, array"),
+        ((0, slice(None), np.array([1, 0])), "0, :, array"),
+        ((slice(None), np.array([2, 2]), 0), ":, array, 0"),
+        ((..., np.array([1, 1]), None), "..., array, None"),
+    ]  # fmt: skip
+
+    def line(index: Any, label: str, *shapes: Shape) -> Row:
+        take: Callable[[Any], Any] = lambda x: x[index]  # noqa: E731
+        return rearranged("getitem", f"[{label}]", take, take, *shapes)
+
+    def function(index: Any, label: str) -> Row:
+        return rearranged(
+            "getitem", f"({label})", lambda x: tg.getitem(x, index), lambda x: x[index], (4, 3)
+        )
+
+    def back(index: Any, label: str, shape: Shape, *shapes: Shape) -> Row:
+        return rearranged(
+            "scatter", label, lambda x: tg.scatter(x, index, shape), added_at(index, shape), *shapes
+        )
+
+    return [
+        *(line(index, label, (), (4, 3), (0,)) for index, label in everywhere),
+        *(line(index, label, (4, 3)) for index, label in on_matrices),
+        *(line(index, label, (2, 3, 2)) for index, label in on_stacks),
+        function(some, "array"),
+        function([0, 0, 3], "list"),
+        function(mask_2, "2-D mask"),
+        function((slice(None), 1), ":, 1"),
+        back(np.array([1, 1, 0]), "array", (3,), (3,), (1,), ()),
+        back([1, 1, 0], "list", (3, 2), (3, 2), (2,)),
+        back((slice(1, 3), np.array([0, 0])), "1:3, array", (3, 2), (2, 2)),
+        back(mask_1, "mask", (4,), (3,), ()),
+        back((slice(None, None, -1), 1), "::-1, 1", (3, 2), (3,)),
+        back(2, "2", (3,), ()),
+    ]
+
+
+def joined() -> list[Row]:
+    def lists(*xs: Array) -> Array:
+        return np.array([entry for x in xs for entry in x.tolist()], complex)
+
+    def columns(*xs: Array) -> Array:
+        return np.array(
+            [reduce(operator.add, row) for row in zip(*(x.tolist() for x in xs), strict=True)]
+        )
+
+    def layers(axis: int) -> Define:
+        def define(*xs: Array) -> Array:
+            shape = list(xs[0].shape)
+            new = axis % (len(shape) + 1)
+            out = np.empty([*shape[:new], len(xs), *shape[new:]], complex)
+            for place in np.ndindex(out.shape):
+                out[place] = xs[place[new]][place[:new] + place[new + 1 :]]
+            return out
+
+        return define
+
+    two, three = (wide,) * 2, (wide,) * 3
+    return [
+        Row("concatenate", lambda *xs: tg.concatenate(xs), lists, three,
+            (((2,), (3,), (1,)), ((1, 2), (2, 2), (0, 2)), ((1, 2, 2), (2, 2, 2), (1, 2, 2)))),
+        Row("concatenate", lambda *xs: tg.concatenate(list(xs), axis=1), columns, two,
+            (((2, 1), (2, 3)), ((2, 2), (2, 0))), "axis=1"),
+        Row("concatenate", lambda *xs: tg.concatenate(xs, -1), columns, three,
+            (((2, 1), (2, 3), (2, 1)),), "axis=-1"),
+        Row("concatenate", lambda *xs: tg.concatenate(xs, axis=None), lambda *xs: lists(
+            *(x.ravel() for x in xs)), two, (((2, 2), (3,)), ((), (0, 2))), "axis=None"),
+        Row("stack", lambda *xs: tg.stack(xs), layers(0), three, (((),) * 3, ((2,),) * 3,
+            ((2, 3),) * 3, ((0,),) * 3)),
+        Row("stack", lambda *xs: tg.stack(xs, axis=1), layers(1), two, (((2,),) * 2, ((2, 3),) * 2),
+            "axis=1"),
+        Row("stack", lambda *xs: tg.stack(list(xs), -1), layers(-1), two,
+            (((),) * 2, ((2, 3),) * 2), "axis=-1"),
+    ]  # fmt: skip
+
+
+def others() -> list[Row]:
+    def one_row_each(n: int) -> Define:
+        return entry_rows(lambda label: [1.0 if label.real == i else 0.0 for i in range(n)], n)
+
+    def entry_rows(f: Callable[[complex], list[float]], n: int) -> Define:
+        return lambda y: np.array([f(complex(v)) for v in y.flat], complex).reshape(*y.shape, n)
+
+    same: Define = lambda x: x + 0  # noqa: E731
+    return [
+        Row("astype", lambda x: tg.astype(x, np.float32), same, (wide,), ONE, "float32",
+            result=np.float32),
+        Row("astype", lambda x: tg.astype(x, dtype=np.float64), same, (wide,), ONE, "float64",
+            result=np.float64),
+        Row("as_recorded", as_recorded, same, (wide,), ONE),
+        Row("one_hot", lambda y: tg.one_hot(y, 4), one_row_each(4), (labels,), ONE, fixed=(0,),
+            result=np.float64),
+        Row("one_hot", lambda y: tg.one_hot(y, n_classes=5, dtype=np.float32), one_row_each(5),
+            (labels,), ONE, "float32", (0,), np.float32),
+    ]  # fmt: skip
+
+
+def losses(reduction: str) -> list[Row]:
+    def bce(a: complex, t: complex) -> complex:
+        return -t * cmath.log(a) - (1 - t) * cmath.log(1 - a)
+
+    some: tuple[Shapes, ...] = ((((),) * 2), ((4,),) * 2, ((2, 3),) * 2, ((2, 2, 2),) * 2)
+    each: tuple[Shapes, ...] = (((3, 4),) * 2, ((4,),) * 2, ((2, 2, 4),) * 2)
+    picked: tuple[Shapes, ...] = (((3, 4), (3,)), ((4,), ()), ((2, 2, 4), (2, 2)))
+    if reduction != "mean":
+        some = (*some, ((0, 2),) * 2)
+        each, picked = (*each, ((0, 4),) * 2), (*picked, ((0, 4), (0,)))
+
+    def line(
+        name: str, define: Define, domains: Any, shapes: Any, label: str = "", **more: Any
+    ) -> Row:
+        call: Callable[..., Any] = lambda a, t: getattr(tg, name)(a, t, reduction)  # noqa: E731
+        return Row(name, call, define, domains, shapes, f"{label} {reduction}".strip(), **more)
+
+    return [
+        line("mse_loss", entry_loss(lambda a, t: (t - a) ** 2, reduction), (wide, wide), some),
+        line("binary_cross_entropy", entry_loss(bce, reduction), (unit, unit), some),
+        line("binary_cross_entropy_with_logits",
+            entry_loss(lambda z, t: bce(sigma(z), t), reduction), (wide, unit), some),
+        line("cross_entropy", row_loss(reduction), (wide, rows), each),
+        line("cross_entropy", row_loss(reduction), (wide, labels), picked, "indices", fixed=(1,)),
+    ]  # fmt: skip
+
+
+TABLE: list[Row] = [
+    *ENTRYWISE, *BETWEEN_TWO, *powers(), *choices(), *products(), *einsums(),
+    *reductions(None, False, (), (4,), (2, 3)),
+    *reductions(None, True, (2, 3)),
+    *reductions(0, False, (4,), (2, 3), (2, 3, 2)),
+    *reductions(-1, True, (2, 3), (0, 3)),
+    *reductions(1, False, (2, 3), (2, 3, 2), (0, 3)),
+    *reductions((0, -1), False, (2, 3, 2)),
+    *reductions((-1, 1), True, (2, 2, 2)),
+    *reductions((), False, (2, 3)),
+    Row("sum", tg.sum, folded(total, None, False), (wide,), (((0,),), ((2, 0),)), "of nothing"),
+    Row("sum", lambda x: tg.sum(x, 0), folded(total, 0, False), (wide,), (((0, 2),),),
+        "of no rows"),
+    *softmaxes(-1, (4,), (2, 3), (2, 3, 2), (0, 3)),
+    *softmaxes(0, (4,), (2, 3)),
+    *softmaxes(1, (2, 3, 2)),
+    *softmaxes((0, 1), (2, 3)),
+    *softmaxes(None, (2, 3)),
+    *rearrangements(), *indexed(), *joined(), *others(),
+    *losses("mean"), *losses("sum"), *losses("none"),
+]  # fmt: skip
+
+CASES = [(row, shapes) for row in TABLE for shapes in row.shapes]
+
+
+# --- memory layouts -------------------------------------------------------------------------------
+
+
+def _strided(x: Array) -> Array:
+    """Every second entry of a larger array, along every axis."""
+    around = np.full([2 * n + 1 for n in x.shape], 7, x.dtype)
+    second: Any = (..., *[slice(1, None, 2)] * x.ndim)  # the dots keep a number an array
+    view: Array = around[second]
+    view[...] = x
+    return view
+
+
+def _backwards(x: Array) -> Array:
+    turned: Any = (..., *[slice(None, None, -1)] * x.ndim)
+    return np.asarray(np.array(x[turned], order="C")[turned])
+
+
+def _read_only(x: Array) -> Array:
+    copy = x.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "contiguous": np.array,
+    "Fortran-ordered": lambda x: np.array(x, order="F"),
+    "every second entry": _strided,
+    "negative strides": _backwards,
+    "read-only": _read_only,
+}
+
+
+def variable(x: Array) -> tg.Tensor:
+    """A variable on that very memory, as results have it that are views of other arrays.
+
+    (Tensor(x) and t.data = x have a copy.)
+    """
+    t = tg.Tensor(np.zeros(x.shape, x.dtype), requires_grad=True)
+    t.value = x
+    return t
+
+
+# --- what must hold -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Inputs of one row, and what the definition says of them."""
+
+    arrays: list[Array]
+    value: Array
+    w: Array  # the error at the output
+    gradients: dict[int, Array]  # of Σ w ⊙ f, for each input with a derivative
+    u: dict[int, Array]  # a direction for each of these inputs
+    slope: Array  # the derivative of f in that direction
+    v: dict[int, Array]  # another direction; probabilities keep their sum along it
+
+
+H = 1e-30
+
+
+@cache
+def reference(row: Row, shapes: Shapes) -> Reference:
+    rng = np.random.default_rng(crc32(f"{row} {shapes}".encode()))
+    arrays = [np.asarray(draw(rng, s)) for draw, s in zip(row.domains, shapes, strict=True)]
+    as_complex = [x.astype(complex) for x in arrays]
+    value = np.asarray(row.define(*as_complex)).real
+    w = np.asarray(rng.normal(size=value.shape))
+
+    def derivative(directions: dict[int, Array]) -> Array:
+        moved = [
+            x + 1j * H * directions[i] if i in directions else x for i, x in enumerate(as_complex)
+        ]
+        return np.asarray(row.define(*moved)).imag / H
+
+    gradients = {}
+    for i in row.wanted:
+        gradient = np.zeros(shapes[i])
+        for place in np.ndindex(shapes[i]):
+            there = np.zeros(shapes[i])
+            there[place] = 1
+            gradient[place] = (w * derivative({i: there})).sum()
+        gradients[i] = gradient
+    u = {i: np.asarray(rng.uniform(-1, 1, shapes[i])) for i in row.wanted}
+    v = {i: np.asarray(rng.uniform(-1, 1, shapes[i])) for i in row.wanted}
+    for i in row.wanted:
+        if row.domains[i] is rows:
+            v[i] -= v[i].mean(axis=-1, keepdims=True)
+    return Reference(arrays, value, w, gradients, u, derivative(u), v)
+
+
+def assert_close(got: Any, want: Any, what: str, tolerance: float = 1e-11) -> None:
+    __tracebackhide__ = True
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, f"{what}: shape {got.shape}, not {want.shape}"
+    scale = 1 + np.abs(want).max(initial=0)
+    wrong = ~(np.abs(got - want) <= tolerance * scale)
+    assert not wrong.any(), f"{what}:\n{got}\n  is not\n{want}"
+
+
+def assert_same(got: Any, want: Any, what: str) -> None:
+    """Equal to the last bit, −0 and 0 apart."""
+    __tracebackhide__ = True
+    got, want = np.asarray(got), np.asarray(want)
+    assert (got.shape, got.dtype) == (want.shape, want.dtype), (
+        f"{what}: {got.shape} {got.dtype}, not {want.shape} {want.dtype}"
+    )
+    assert got.tobytes() == want.tobytes(), f"{what}:\n{got}\n  differs in bits from\n{want}"
+
+
+def memory(x: Array) -> bytes:
+    """All the bytes that an array could have written to."""
+    while isinstance(x.base, np.ndarray):
+        x = x.base
+    return x.tobytes()
+
+
+def check(row: Row, shapes: Shapes) -> None:
+    """Everything that must hold for one line of the table on inputs of these shapes."""
+    ref = reference(row, shapes)
+    for layout in LAYOUTS:
+        _check_value_and_gradients(row, ref, layout)
+    if row.wanted:
+        _check_second_derivatives(row, ref)
+        _check_float32(row, ref)
+
+
+def _check_value_and_gradients(row: Row, ref: Reference, layout: str) -> None:
+    where = f"{row}, {layout} {[x.shape for x in ref.arrays]}"
+    arrays = [LAYOUTS[layout](x) for x in ref.arrays]
+    seed = ref.w.copy()
+    before = [memory(x) for x in (*arrays, seed)]
+
+    inputs = tensors(row, arrays)
+    output = row.call(*inputs)
+    assert type(output) is tg.Tensor, f"{where}: gave {type(output).__name__}"
+    tolerance = 1e-6 if row.result is np.float32 else 1e-11
+    assert_close(output.value, ref.value, f"{where}: value", tolerance)
+    plain = row.call(*arrays)
+    assert not isinstance(plain, Box), f"{where}: a tensor from plain arrays"
+    assert_same(plain, output.value, f"{where}: value on plain arrays")
+
+    if row.wanted:
+        variables = [inputs[i] for i in row.wanted]
+        result = output.value.copy()
+        error, *gradients = tg.grad(output, [output, *variables], gradient=seed)
+        recorded = tg.grad(output, variables, gradient=seed, create_graph=True)
+        alone = [_gradient_alone(row, arrays, i, seed) for i in row.wanted]
+        output.backward(seed)
+        for i, got, graph, single in zip(row.wanted, gradients, recorded, alone, strict=True):
+            what = f"{where}: gradient of input {i}"
+            assert_close(got, ref.gradients[i], what, tolerance)
+            assert type(graph) is tg.Tensor, f"{what}: {type(graph).__name__} with create_graph"
+            assert_same(got, graph.value, f"{what}, recorded or not")
+            assert_same(got, single, f"{what}, the other inputs constant or not")
+            assert_same(got, inputs[i].grad, f"{what}, by backward() or grad()")
+        assert_same(
+            error, seed.astype(output.dtype), f"{where}: the error at the output, afterwards"
+        )
+        assert_same(output.value, result, f"{where}: the output, afterwards")
+        _assert_own_memory(
+            [error, *gradients, *(v.grad for v in variables)], [*arrays, seed, output.value], where
+        )
+
+    after = [memory(x) for x in (*arrays, seed)]
+    assert after == before, f"{where}: an input was changed"
+
+
+def tensors(row: Row, arrays: list[Array]) -> list[Any]:
+    """Variables, and arrays where there is no derivative; a row without any gets constants."""
+    if not row.wanted:
+        return [tg.Tensor(x) for x in arrays]
+    return [variable(x) if i in row.wanted else x for i, x in enumerate(arrays)]
+
+
+def _gradient_alone(row: Row, arrays: list[Array], i: int, seed: Array) -> Any:
+    inputs: list[Any] = list(arrays)
+    inputs[i] = variable(arrays[i])
+    return tg.grad(row.call(*inputs), inputs[i], gradient=seed)
+
+
+def _assert_own_memory(gradients: list[Any], others: list[Array], where: str) -> None:
+    for k, g in enumerate(gradients):
+        assert type(g) is np.ndarray, f"{where}: a gradient is a {type(g).__name__}"
+        assert g.flags.writeable, f"{where}: a gradient cannot be written to"
+        for other in (*gradients[:k], *others):
+            assert not np.shares_memory(g, other), f"{where}: a gradient shares memory"
+
+
+def _check_second_derivatives(row: Row, ref: Reference) -> None:
+    """⟨u, G⟩ differentiated again, G being the gradient of Σ w ⊙ f: by the inputs along one
+    direction v against differences of G, and by w against the slope of f along u."""
+    where = f"{row} {[x.shape for x in ref.arrays]}"
+    inputs, w = tensors(row, ref.arrays), variable(ref.w)
+    variables = [inputs[i] for i in row.wanted]
+    gradients = tg.grad(row.call(*inputs), variables, gradient=w, create_graph=True)
+    second: list[Any] = [0.0] * (len(variables) + 1)
+    for i, g in zip(row.wanted, gradients, strict=True):
+        assert g.requires_grad, f"{where}: the gradient of input {i} is not recorded"
+        parts = tg.grad(g, [*variables, w], gradient=ref.u[i])
+        second = [a + b for a, b in zip(second, parts, strict=True)]
+
+    single = 1e-6 if row.result is np.float32 else 1e-11
+    assert_close(second.pop(), ref.slope, f"{where}: gradient of the gradient by w", single)
+
+    def first(step: float) -> float:
+        moved = list(ref.arrays)
+        for i, v in ref.v.items():
+            moved[i] = np.asarray(moved[i] + step * v)
+        inputs = tensors(row, moved)
+        found = tg.grad(row.call(*inputs), [inputs[i] for i in row.wanted], gradient=ref.w)
+        return float(sum((ref.u[i] * g).sum() for i, g in zip(row.wanted, found, strict=True)))
+
+    want = (8 * (first(H2) - first(-H2)) - (first(2 * H2) - first(-2 * H2))) / (12 * H2)
+    got = sum(float((ref.v[i] * s).sum()) for i, s in zip(row.wanted, second, strict=True))
+    tolerance = 1e-3 if row.result is np.float32 else 1e-7
+    assert_close(got, want, f"{where}: second derivative", tolerance)
+
+
+H2 = 1e-3  # the error of the differences is of the order H2⁴, below 1e-9 on this table
+
+
+def _check_float32(row: Row, ref: Reference) -> None:
+    """float32 in, float32 out, in value and gradient; and beside float64 in the gradient."""
+    where = f"{row}, float32 {[x.shape for x in ref.arrays]}"
+    narrow = [x.astype(np.float32) if x.dtype == np.float64 else x for x in ref.arrays]
+    inputs = tensors(row, narrow)
+    output = row.call(*inputs)
+    want = np.dtype(row.result or np.float32)
+    assert output.dtype == want, f"{where}: the value is {output.dtype}"
+    assert np.asarray(row.call(*narrow)).dtype == want, f"{where}: on plain arrays not {want}"
+    assert_close(output.value, ref.value, f"{where}: value", 1e-4)
+    variables = [inputs[i] for i in row.wanted]
+    gradients = tg.grad(output, variables, gradient=ref.w)
+    recorded = tg.grad(output, variables, gradient=ref.w, create_graph=True)
+    for i, got, graph in zip(row.wanted, gradients, recorded, strict=True):
+        what = f"{where}: gradient of input {i}"
+        assert got.dtype == np.float32, f"{what} is {got.dtype}"
+        assert_close(got, ref.gradients[i], what, 1e-3)
+        assert_same(got, graph.value, f"{what}, recorded or not")
+        beside: list[Any] = list(ref.arrays)
+        beside[i] = variable(narrow[i])
+        mixed = tg.grad(row.call(*beside), beside[i], gradient=ref.w)
+        assert mixed.dtype == np.float32, f"{what} beside float64 is {mixed.dtype}"
+        assert_close(mixed, ref.gradients[i], f"{what} beside float64", 1e-3)

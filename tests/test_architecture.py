@@ -1,0 +1,186 @@
+"""Who may import whom, and what importing the package costs: held to the design."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tinygrad_edu
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "tinygrad_edu"
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+# Each module and the modules of the package that it imports: these, and no others.
+IMPORTS: dict[str, set[str]] = {
+    "engine": set(),
+    "ops": {"engine"},
+    "losses": {"engine", "ops"},
+    "dispatch": {"engine", "ops"},
+    "tensor": {"dispatch", "engine", "ops"},
+    "init": {"engine"},
+    "nn": {"engine", "init", "ops", "tensor"},
+    "optim": {"engine", "tensor"},
+    "data": {"engine", "init", "ops"},
+    "__init__": {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor"},
+}
+OUTSIDE = {"numpy"} | sys.stdlib_module_names
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
+    return (node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
+
+
+def inside_and_outside(path: Path) -> tuple[set[str], set[str]]:
+    """The modules of its own package that a file imports, and the names of other packages."""
+    inside, outside = set(), set()
+    package = path.parent.name
+    for node in imports(parse(path)):
+        if isinstance(node, ast.Import):
+            places = [alias.name for alias in node.names]
+        elif node.level:
+            assert node.level == 1, "the package has no packages inside"
+            places = [f"{package}.{node.module or alias.name}" for alias in node.names]
+        else:
+            places = [f"{node.module}.{alias.name}" for alias in node.names]
+        for place in places:
+            top, _, rest = place.partition(".")
+            if top == package:
+                inside.add(rest.partition(".")[0] or "__init__")
+            else:
+                outside.add(top)
+    return inside, outside
+
+
+def test_the_graph_of_imports_is_the_designs() -> None:
+    found = {name: inside_and_outside(PACKAGE / f"{name}.py")[0] for name in MODULES}
+    assert found == IMPORTS
+
+
+def test_there_is_no_cycle() -> None:
+    found = {name: inside_and_outside(PACKAGE / f"{name}.py")[0] for name in MODULES}
+    order = list(graphlib.TopologicalSorter(found).static_order())  # raises CycleError
+    assert order[0] == "engine"
+    assert order[-1] == "__init__"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_core_needs_numpy_and_nothing_else(name: str) -> None:
+    assert inside_and_outside(PACKAGE / f"{name}.py")[1] <= OUTSIDE
+
+
+def test_the_reference_imports_numpy_only() -> None:
+    # It must not be able to inherit a mistake of the engine that is checked against it.
+    inside, outside = inside_and_outside(ROOT / "models" / "reference.py")
+    assert inside == set()
+    assert outside - sys.stdlib_module_names == {"numpy"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_stand_at_the_top(name: str) -> None:
+    tree = parse(PACKAGE / f"{name}.py")
+    assert set(imports(tree)) <= set(tree.body)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            assert node.id not in {"__import__", "importlib"}, f"line {node.lineno}"
+
+
+def imported_names(tree: ast.Module) -> set[str]:
+    return {(alias.asname or alias.name) for node in imports(tree) for alias in node.names}
+
+
+def root_of(node: ast.expr) -> str | None:
+    """`a` of `a.b.c`."""
+    while isinstance(node, (ast.Attribute, ast.Subscript)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def patches(tree: ast.Module) -> list[int]:
+    """The lines in which something imported gets, or loses, an attribute or entry."""
+    foreign, lines = imported_names(tree), []
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
+            if root_of(node) in foreign:
+                lines.append(node.lineno)
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in {"setattr", "delattr"}
+            and root_of(node.args[0]) in foreign
+        ):
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_changes_what_belongs_to_another(name: str) -> None:
+    assert patches(parse(PACKAGE / f"{name}.py")) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Box.__add__ = add",
+        "ops.add = None",
+        "ops.STEPS[1] = None",
+        "Box.a, x = 1, 2",
+        "Box.count += 1",
+        "del ops.add",
+        "setattr(Box, 'a', 1)",
+        "def f():\n    ops.a.b = 1",
+        "for Box.a in range(3): pass",
+    ],
+)
+def test_the_search_for_patches_finds_them(line: str) -> None:
+    assert patches(ast.parse(f"from . import ops\nfrom .engine import Box\n{line}"))
+    assert not patches(ast.parse("from .engine import Box\nx = Box.a\nx.b = Box\nself.x = 1"))
+
+
+def test_importing_the_package_loads_nothing_but_numpy() -> None:
+    code = """
+import sys
+import numpy
+before = set(sys.modules)
+import tinygrad_edu
+print(*sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "tinygrad_edu.engine" in loaded
+    others = {name.partition(".")[0] for name in loaded} - {"tinygrad_edu"}
+    assert others <= OUTSIDE
+    for heavy in (
+        "matplotlib", "pooch", "rich", "scipy", "sklearn", "tensorflow", "torch",
+        "models", "numpy.random", "asyncio",
+    ):  # fmt: skip
+        assert heavy not in loaded
+
+
+def test_the_package_is_marked_as_typed() -> None:
+    assert (PACKAGE / "py.typed").exists()
+    assert Path(tinygrad_edu.__file__ or "").parent == PACKAGE  # it is this one that is tested
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_names_in_all_exist(name: str) -> None:
+    module = importlib.import_module(f"tinygrad_edu.{name}".removesuffix(".__init__"))
+    names = getattr(module, "__all__", [])
+    assert len(names) == len(set(names))
+    for public in names:
+        assert hasattr(module, public), public
+    if name in ("ops", "losses"):
+        assert set(names) <= set(tinygrad_edu.__all__)

@@ -1,0 +1,189 @@
+"""What is written about the code is true: examples in docstrings, and the code of the README.
+
+pytest's own collection of docstrings passes over decorated functions, which most operations are;
+`documented` below finds everything that a module defines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import importlib
+import inspect
+import io
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+import models
+import tinygrad_edu as tg
+
+ROOT = Path(__file__).parents[1]
+OPTIONAL = {"matplotlib", "pooch", "rich", "sklearn"}  # what some modules of `models` need
+
+
+class Documented(NamedTuple):
+    """Something with a name in a module, and what is written about it."""
+
+    module: ModuleType
+    name: str
+    thing: Any
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.module.__name__}.{self.name}".rstrip(".")
+
+    @property
+    def doc(self) -> str:
+        return self.thing.__doc__ or ""
+
+    @property
+    def examples(self) -> list[doctest.Example]:
+        return doctest.DocTestParser().get_examples(self.doc, self.full_name)
+
+
+def modules_of(package: ModuleType) -> Iterator[ModuleType]:
+    """The package and its modules; without those that need what is not installed."""
+    yield package
+    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        try:
+            yield importlib.import_module(info.name)
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] not in OPTIONAL:
+                raise
+
+
+def documented(module: ModuleType) -> Iterator[Documented]:
+    """The module itself, its functions and classes, and their methods and properties."""
+    yield Documented(module, "", module)
+    for name, thing in vars(module).items():
+        if getattr(inspect.unwrap(thing), "__module__", None) != module.__name__:
+            continue  # imported from elsewhere, or no function or class
+        if inspect.isclass(thing):
+            yield Documented(module, name, thing)
+            for attribute, member in vars(thing).items():
+                if isinstance(member, (classmethod, staticmethod)):
+                    member = member.__func__
+                if isinstance(member, property) or (
+                    inspect.isfunction(member) and member.__qualname__.startswith(f"{name}.")
+                ):
+                    yield Documented(module, f"{name}.{attribute}", member)
+        elif inspect.isroutine(thing):
+            yield Documented(module, name, thing)
+
+
+CORE = [entry for module in modules_of(tg) for entry in documented(module)]
+CHAPTER = [entry for module in modules_of(models) for entry in documented(module)]
+WITH_EXAMPLES = [entry for entry in [*CORE, *CHAPTER] if entry.examples]
+
+
+@pytest.mark.parametrize("entry", WITH_EXAMPLES, ids=lambda entry: entry.full_name)
+def test_examples(entry: Documented) -> None:
+    names = {"np": np, "tg": tg, **vars(entry.module)}
+    test = doctest.DocTest(entry.examples, names, entry.full_name, None, None, entry.doc)
+    told: list[str] = []
+    result = doctest.DocTestRunner(verbose=False).run(test, out=told.append)
+    assert result.attempted > 0
+    assert result.failed == 0, "".join(told)
+
+
+def test_examples_are_found_wherever_they_may_stand() -> None:
+    found = {entry.full_name for entry in WITH_EXAMPLES}
+    assert found >= {
+        "tinygrad_edu.engine.no_grad",  # a class
+        "tinygrad_edu.engine.broadcast_to",  # a decorated function
+        "tinygrad_edu.ops.add",  # a NumPy ufunc, declared with its documentation
+        "tinygrad_edu.ops.sigmoid",  # decorated twice
+        "tinygrad_edu.ops.dot",  # a plain function
+        "tinygrad_edu.tensor.Tensor.backward",  # a method
+        "tinygrad_edu.nn.Linear",
+        "models.reference.softmax",
+    }
+
+
+# Public names without an example, and why.
+INSIDE = "works inside the engine; the examples of grad, backward and primitive show it at work"
+NO_EXAMPLE = {
+    "tinygrad_edu.dispatch.call_function": "called by NumPy; np.where(t, …) is its example",
+    "tinygrad_edu.dispatch.call_ufunc": "called by NumPy; np.exp(t) is its example",
+    "tinygrad_edu.engine.Box": INSIDE,
+    "tinygrad_edu.engine.Op": INSIDE,
+    "tinygrad_edu.engine.Primitive": "a type for annotations",
+    "tinygrad_edu.engine.as_array": INSIDE,
+    "tinygrad_edu.engine.as_operand": INSIDE,
+    "tinygrad_edu.engine.backward": "is Tensor.backward, which has one",
+    "tinygrad_edu.engine.describe": INSIDE,
+    "tinygrad_edu.engine.fit": INSIDE,
+    "tinygrad_edu.engine.history": INSIDE,
+    "tinygrad_edu.engine.recording": INSIDE,
+    "tinygrad_edu.engine.sweep": INSIDE,
+    "tinygrad_edu.engine.variable_record": INSIDE,
+    "tinygrad_edu.engine.as_recorded": INSIDE,
+    "tinygrad_edu.nn.ReLU": "tinygrad_edu.relu has one",
+    "tinygrad_edu.nn.Sigmoid": "tinygrad_edu.sigmoid has one",
+    "tinygrad_edu.nn.Softmax": "tinygrad_edu.softmax has one",
+    "tinygrad_edu.nn.Tanh": "tinygrad_edu.tanh has one",
+}
+PUBLIC = [
+    entry
+    for entry in CORE
+    if entry.name and "." not in entry.name and not entry.name.startswith("_")
+]
+
+
+@pytest.mark.parametrize("entry", PUBLIC, ids=lambda entry: entry.full_name)
+def test_every_public_function_and_class_has_a_docstring_with_an_example(entry: Documented) -> None:
+    assert entry.doc.strip()
+    if entry.full_name in NO_EXAMPLE:
+        assert not entry.examples, "has an example now: take it off the list"
+    else:
+        assert entry.examples
+
+
+def test_the_list_of_exceptions_names_what_exists() -> None:
+    assert NO_EXAMPLE.keys() <= {entry.full_name for entry in PUBLIC}
+
+
+def test_every_public_method_and_module_has_a_docstring() -> None:
+    for entry in CORE:
+        if not any(part.startswith("_") for part in entry.name.split(".")):
+            assert inspect.getdoc(entry.thing), entry.full_name  # its own, or of what it overrides
+
+
+def test_everything_that_the_package_offers_is_documented() -> None:
+    names = {id(entry.thing) for entry in PUBLIC}
+    for name in tg.__all__:
+        thing = getattr(tg, name)
+        assert inspect.ismodule(thing) or id(thing) in names, name
+
+
+# --- README ---------------------------------------------------------------------------------------
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCE = re.compile(
+    r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
+)
+
+
+def test_the_code_of_the_readme_runs_in_order_and_prints_what_it_says() -> None:
+    blocks = list(FENCE.finditer(README))
+    assert len(blocks) == README.count("```python") > 0
+    names: dict[str, Any] = {"__name__": "readme"}
+    for block in blocks:
+        code, expected = block.groups()
+        lines_before = README.count("\n", 0, block.start(1))
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile("\n" * lines_before + code, "README.md", "exec"), names)
+        assert printed.getvalue() == (expected or ""), f"README.md, line {lines_before + 1}"
+
+
+def test_what_the_readme_links_to_is_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert "://" in target or (ROOT / target).exists(), target
