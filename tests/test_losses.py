@@ -394,3 +394,11 @@ def test_the_mean_over_nothing_is_refused(loss: Callable[..., Any]) -> None:
 def test_the_reduction_is_no_tensor() -> None:
     with pytest.raises(TypeError, match="'reduction' is a setting"):
         tg.mse_loss(variable([1.0]), np.array([1.0]), variable(1.0))
+
+
+def test_an_impossible_class_is_no_trouble_where_it_is_not_the_target() -> None:
+    z = variable([[0.0, -np.inf, 0.0]])
+    loss = tg.cross_entropy(z, [0])
+    loss.backward()
+    assert loss.item() == pytest.approx(np.log(2.0))
+    np.testing.assert_allclose(np.asarray(z.grad), [[-0.5, 0.0, 0.5]])

@@ -144,7 +144,11 @@ def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
             "each row of targets must be probabilities, none negative, with the sum 1; received "
             f"a smallest entry of {t.min()} and row sums {total.min()} … {total.max()}"
         )
-    return _reduced(-np.add.reduce(t * log_softmax(z), -1), reduction)
+    log_a = log_softmax(z)
+    # 0 · log 0 = 0: a class that is not the target's may be impossible (a logit of −∞)
+    return _reduced(
+        -np.multiply(t, log_a, out=np.zeros_like(log_a), where=t != 0).sum(-1), reduction
+    )
 
 
 def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:

@@ -575,7 +575,7 @@ def var(x: Any, /, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -
 def std(x: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
     """The standard deviation over the given axes: √var.
 
-    Error:   that of √var (infinite where all entries are equal)
+    Error:   that of √var, which has no value (nan) where all entries are equal
     Source:  numpy.std
     Example:
         >>> std(np.array([1.0, 3.0]))
