@@ -8,12 +8,15 @@ python -m models --help          the settings that can be changed
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from . import networks
 from .datasets import DatasetError, Split, breast_cancer, digits, fashion_mnist, find_fashion_mnist
@@ -66,7 +69,7 @@ class Result:
     @property
     def title(self) -> str:
         batch = getattr(self.network, "batch_size", None)
-        detail = f", batches of {batch}" if batch and not self.data.image_shape else ""
+        detail = f", batches of {batch}" if batch else ""
         return f"{self.run.system} {self.run.network} on {self.data.name}{detail}"
 
     @property
@@ -89,9 +92,13 @@ def parser() -> argparse.ArgumentParser:
         "networks that have it: name one.",
     )
     p.add_argument(
-        "name", nargs="?", choices=NAMES, metavar="NAME", help=f"one network: {', '.join(NAMES)}"
+        "name", nargs="?", choices=NAMES, metavar="NAME",
+        help="one network: single (S1), dual (S2), random-init (S3), minibatch (S4) or "
+        "multiclass (S5)",
+    )  # fmt: skip
+    p.add_argument(
+        "--epochs", type=_at_least(0, int), metavar="N", help="how many times all samples are used"
     )
-    p.add_argument("--epochs", type=_at_least(0, int), metavar="N", help="how often all samples")
     p.add_argument("--units", type=_at_least(1, int), metavar="N", help="units in the hidden layer")
     p.add_argument(
         "--batch-size", type=_at_least(1, int), metavar="N", help="samples in a mini-batch"
@@ -156,6 +163,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _train(options, names, given)
     except (DatasetError, OSError, ModuleNotFoundError) as error:
         print(f"python -m models: {error}", file=sys.stderr)
+        if isinstance(error, (DatasetError, FileNotFoundError)):
+            print(
+                "On this command line: --folder DIR, --download, or --data digits.", file=sys.stderr
+            )
         return 1
     except KeyboardInterrupt:
         print("python -m models: interrupted", file=sys.stderr)
@@ -175,13 +186,17 @@ def _train(options: argparse.Namespace, names: list[str], given: dict[str, Any])
         from rich.console import Console
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f'{error.name} is not installed: pip install "tinygrad_edu[models]"'
+            f"{error.name} is not installed: pip install -e '.[models]'"
         ) from error
     # Without a terminal Rich would fold the table to 80 columns.
     console = Console() if sys.stdout.isatty() else Console(width=110, no_color=True)
     folder = None if options.no_pictures else Path(options.pictures)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(
+                f"nothing can be written to {folder}: give another --pictures DIR"
+            )
     runs = _runs(options, names, given, console)  # data that is missing is missed now
     results: list[Result] = []
     try:
@@ -191,7 +206,7 @@ def _train(options: argparse.Namespace, names: list[str], given: dict[str, Any])
         console.print(f"interrupted; {len(results)} of {len(runs)} networks were trained")
     if results:
         _print_table(results, console)
-    if folder is not None:
+    if folder is not None and results:
         console.print("Pictures:")
         for result in results:
             for path in _draw(result, folder):
@@ -280,8 +295,15 @@ def _print_table(results: list[Result], console: Any) -> None:
             f"{result.seconds:.1f} s",
         )
     console.print(table)
-    notes = "loss: of the last epoch; score: share of validation samples predicted right."
-    if any(result.run.chapter == SLIP_SCORE for result in results):
+    notes = (
+        "loss: of the last epoch; score: share of validation samples predicted right;\n"
+        "chapter: that share in the chapter, with its own settings."
+    )
+    for name, source in {(r.data.name, r.data.source) for r in results if r.data.image_shape}:
+        notes += f"\n{name} was read from {source}."
+    if any(not np.isfinite(r.network.losses[-1:]).all() for r in results):
+        notes += "\nA loss is no finite number: the steps were too long (--learning-rate)."
+    if any(r.run.chapter == SLIP_SCORE and r.epochs == r.run.epochs for r in results):
         notes += (
             "\nThe chapter's S5 has a slip: the gradient of its output bias is summed over the"
             "\nclasses too. With the right gradient its own code gives 0.814750 as well."

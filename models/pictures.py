@@ -38,6 +38,8 @@ def accuracy_curves(network: SingleLayer, title: str, path: Path) -> Path:
     axes.plot(network.accuracies, label="train_accuracy", color="C0")
     axes.plot(network.val_accuracies, label="val_accuracy", color="C1", linestyle="--")
     axes.set(xlabel="epoch", ylabel="accuracy")
+    if len(network.accuracies) > 1000:  # where nearly all of it happens at the beginning
+        axes.set_xscale("log")
     axes.legend()
     return _save(figure, path)
 
@@ -59,10 +61,11 @@ def sample_sheet(
 ) -> Path:
     """Validation images with the predicted class, and in red the true one where it differs."""
     assert data.image_shape is not None
-    figure = Figure(figsize=(1.6 * columns, 2.05 * rows), layout="constrained")
-    figure.suptitle(title)
+    figure = Figure(figsize=(1.6 * columns, 2.1 * rows), layout="constrained")
     count = rows * columns
     predicted = network.predict(data.x_val[:count])
+    wrong = np.count_nonzero(predicted != data.labels_val[: len(predicted)])
+    figure.suptitle(f"{title}\nthe first {len(predicted)} validation samples, {wrong} wrong")
     for k, axes in enumerate(figure.subplots(rows, columns).flat):
         axes.set_axis_off()
         if k >= len(predicted):

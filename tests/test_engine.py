@@ -303,7 +303,7 @@ def test_nothing_to_go_back_through() -> None:
             output.backward()
         with pytest.raises(RuntimeError, match="nothing to go back through"):
             tg.grad(output, x)
-    with pytest.raises(RuntimeError, match="nothing to go back through"):
+    with pytest.raises(TypeError, match="only a tensor .* create_graph=True"):
         tg.grad(np.ones(2), x)  # type: ignore[arg-type]
 
 
@@ -820,7 +820,7 @@ def test_a_primitive_of_any_number_of_arrays() -> None:
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_a_wrong_number_of_rules_is_refused_at_once(n: int) -> None:
     rules: list[Callable[..., Any]] = [lambda g, y, a, b: g] * n
-    with pytest.raises(TypeError, match=rf"given {n} rules for 2 arrays"):
+    with pytest.raises(TypeError, match=rf"rules given: {n}, arrays: 2"):
 
         @primitive(*rules)
         def product(a: Any, b: Any) -> Any:

@@ -64,9 +64,9 @@ class Op:
         self.defaults = {p.name: p.default for p in settings if p.default is not p.empty}
         if len(self.rules) != len(arrays):
             raise TypeError(
-                f"{self}{self._signature()} was given {len(self.rules)} rules for {len(arrays)} "
-                "arrays: one rule for each array, None where there is no derivative; what is not "
-                "an array stands after `/` or has a default"
+                f"{self}{self._signature()}: rules given: {len(self.rules)}, arrays: "
+                f"{len(arrays)}; one rule for each array, None where there is no derivative; what "
+                "is not an array stands after `/` or has a default"
             )
         given = ["i"] * variadic + ["g", "y", *self.arrays]
         for rule in filter(None, self.rules):
@@ -186,13 +186,15 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
         rule(g, y, *arrays, **settings)  ->  the error at that array
 
     where g is the error at the output (∂L/∂y), y the output and the rest what the function was
-    called with, defaults filled in. A rule may use operators, `.T .mT .shape .sum() .reshape()`
-    and other primitives, whatever arrays and tensors both have. It need not care for broadcasting
-    or dtypes, must not change its arguments, and returns a new array or a view of one it was
-    given. None stands for "no derivative". The arrays are the function's parameters before `/`;
-    where there is no `/`, those without a default; all other parameters are settings. A function
-    of `*arrays` has one rule for all, `rule(i, g, y, *arrays, **settings)`, told which is asked
-    for. A NumPy ufunc may be declared as it is, with its documentation in `doc`.
+    called with, defaults filled in. A rule may use operators, `.T .mT .shape .sum() .reshape()`,
+    NumPy's functions and other primitives, whatever arrays and tensors both have. It need not care
+    for broadcasting or dtypes, and returns a new array or a view of one it was given. Neither it
+    nor the function may change its arguments. None stands for "no derivative".
+
+    The arrays are the function's parameters before `/`; where there is no `/`, those without a
+    default; all other parameters are settings. A function of `*arrays` has one rule for all,
+    `rule(i, g, y, *arrays, **settings)`, told which is asked for. A NumPy ufunc may be declared as
+    it is, with its documentation in `doc`.
 
     Raises:  TypeError at once if the number of rules or their parameters do not fit.
     Source:  "a primitive and one rule per argument" is autodidact's (M. Johnson, D. Maclaurin).
@@ -205,6 +207,10 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
     """
 
     def declare(forward: Callable[..., Any]) -> Primitive:
+        if not callable(forward):
+            raise TypeError(
+                "primitive takes the rules: write @primitive(rule, ...) above a function"
+            )
         op = Op(forward, rules)
         arity, needs, has_settings = op.arity, op.needs, bool(op.settings)
 
@@ -555,7 +561,12 @@ def grad(output: Box, wrt: Any, gradient: Any = None, create_graph: bool = False
 
 def _seed(output: Box, gradient: Any, recorded: bool = False) -> Any:
     """The error that the sweep starts from: 1, or what the caller gave, checked."""
-    if not isinstance(output, Box) or output.record is None:
+    if not isinstance(output, Box):
+        raise TypeError(
+            f"only a tensor can be differentiated, received {describe(output)}; a gradient can if "
+            "it was asked for with tg.grad(..., create_graph=True)"
+        )
+    if output.record is None:
         raise RuntimeError(
             f"there is nothing to go back through: {describe(output)} was computed from no tensor "
             "with requires_grad=True, or under no_grad(), or was detached"

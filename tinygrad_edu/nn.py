@@ -275,12 +275,16 @@ class Sequential(Module):
         (4, 1)
     """
 
-    def __init__(self, *modules: Callable[..., Any]) -> None:
+    def __init__(self, *modules: Any) -> None:
         for i, module in enumerate(modules):
             if not isinstance(module, Module):
+                way_out = (
+                    "write Sequential(*layers)"
+                    if isinstance(module, (list, tuple))
+                    else "nn.Sigmoid() is a module, nn.Sigmoid a class and tg.sigmoid a function"
+                )
                 raise TypeError(
-                    f"Sequential takes modules, received {module!r} in place {i}; "
-                    "nn.Sigmoid() is a module, nn.Sigmoid a class"
+                    f"Sequential takes modules, received {module!r} in place {i}; {way_out}"
                 )
             setattr(self, str(i), module)
 

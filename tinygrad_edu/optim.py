@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .engine import Array
-from .tensor import Tensor
+from .tensor import Parameter, Tensor
 
 __all__ = ["SGD"]
 
@@ -21,9 +21,9 @@ class SGD:
         v ← momentum · v + g                     (the first time v ← g)
         W ← W − lr · v,  with nesterov  W ← W − lr · (g + momentum · v)
 
-    Raises:  TypeError if the parameters are no variables (or such that are frozen for now),
-             ValueError for negative settings, for no parameters at all, or for nesterov without
-             momentum
+    Raises:  TypeError if the parameters are no variables (a frozen `Parameter` may be among them
+             and stays where it is), ValueError for negative settings, for no parameters at
+             all, or for nesterov without momentum
     Source:  torch.optim.SGD; the chapter, "gradient descent"
     Example:
         >>> w = Tensor([1.0, 2.0], requires_grad=True)
@@ -109,7 +109,8 @@ def _variables(parameters: Iterable[Tensor]) -> list[Tensor]:
     for i, variable in enumerate(variables):
         if not isinstance(variable, Tensor):
             raise TypeError(f"parameter {i} must be a tensor, received {type(variable).__name__}")
-        if variable.value.dtype.kind != "f" or not variable.is_leaf:
+        frozen = isinstance(variable, Parameter) and not variable.requires_grad
+        if not (variable.is_leaf and (variable.requires_grad or frozen)):
             raise TypeError(
                 f"parameter {i} must be a variable (requires_grad=True), received {variable!r:.80}"
             )

@@ -300,7 +300,7 @@ class Tensor(Box, results=True):
         if not self.is_leaf:
             raise TypeError(
                 "the result of a recorded operation cannot be copied or pickled with its graph; "
-                "write t.detach()"
+                "write t.detach(), or t.numpy() where an array is wanted"
             )
         return _rebuild, (type(self), self.value, self.requires_grad, self.name, self.grad)
 
