@@ -300,7 +300,7 @@ def _print_table(results: list[Result], console: Any) -> None:
         "chapter: that share in the chapter, with its own settings."
     )
     for name, source in {(r.data.name, r.data.source) for r in results if r.data.image_shape}:
-        notes += f"\n{name} was read from {source}."
+        notes += f"\nImages: {name}, from {source}."
     if any(not np.isfinite(r.network.losses[-1:]).all() for r in results):
         notes += "\nA loss is no finite number: the steps were too long (--learning-rate)."
     if any(r.run.chapter == SLIP_SCORE and r.epochs == r.run.epochs for r in results):

@@ -303,7 +303,7 @@ def test_nothing_to_go_back_through() -> None:
             output.backward()
         with pytest.raises(RuntimeError, match="nothing to go back through"):
             tg.grad(output, x)
-    with pytest.raises(TypeError, match="only a tensor .* create_graph=True"):
+    with pytest.raises(TypeError, match=r"only a tensor .* create_graph=True"):
         tg.grad(np.ones(2), x)  # type: ignore[arg-type]
 
 

@@ -679,7 +679,7 @@ def test_integers_are_indices() -> None:
     assert ["a", "b", "c"][Tensor(np.uint8(2))] == "c"
     assert list(range(Tensor(3))) == [0, 1, 2]
     for wrong in (Tensor(1.0), variable(1.0), Tensor(True)):
-        with pytest.raises(TypeError, match="only integers can be an index"):
+        with pytest.raises(TypeError, match="only a single integer can be an index"):
             ["a", "b"][wrong]
 
 
@@ -843,3 +843,11 @@ def test_backward_on_a_constant_is_refused() -> None:
     for t in (Tensor(1.0), variable(1.0).detach(), variable(1.0) > 0):
         with pytest.raises(RuntimeError, match="requires_grad=True"):
             t.backward()
+
+
+def test_an_integer_tensor_with_axes_is_an_array_as_an_index() -> None:
+    array, one = np.array([1.0, 2.0]), Tensor(np.array([0]))
+    assert array[one].shape == variable([1.0, 2.0])[one].shape == (1,)
+    assert variable([1.0])[[[]]].shape == (1, 0)
+    with pytest.raises(TypeError, match=r"a single integer can be an index, received \(1,\) int64"):
+        range(3)[one]

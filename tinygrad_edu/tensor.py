@@ -259,8 +259,10 @@ class Tensor(Box, results=True):
         return bool(self.value.item())
 
     def __index__(self) -> int:
-        if self.value.dtype.kind not in "iu":
-            raise TypeError(f"only integers can be an index, received dtype {self.value.dtype}")
+        if self.value.dtype.kind not in "iu" or self.ndim:  # one with axes indexes as an array
+            raise TypeError(
+                f"only a single integer can be an index, received {engine.describe(self)}"
+            )
         return int(self.item())
 
     def __len__(self) -> int:
@@ -418,7 +420,8 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, Box):
         return index.value
     if isinstance(index, list):
-        return np.asarray(index, dtype=None if index else np.intp)
+        array = np.asarray(index)
+        return array if array.size else array.astype(np.intp)
     return index
 
 
