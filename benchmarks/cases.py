@@ -113,7 +113,7 @@ def eager(network: Network) -> tuple[Step, list[Any]]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.item())
 
     return step, list(model.parameters())
 

@@ -474,6 +474,6 @@ def _extra(package: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f'{package} is needed here and not installed: pip install "tinygrad_edu[models]"',
+            f"{package} is needed here and not installed: pip install -e '.[models]'",
             name=error.name,
         ) from error

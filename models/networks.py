@@ -80,6 +80,8 @@ class SingleLayer(nn.Module):
 
     def targets(self, y: Any, k: int | None = None) -> Array:
         """Y as the loss wants it: a column of 0 and 1."""
+        if np.ndim(y) != 1 and np.shape(y)[1:] != (1,):
+            raise ValueError(f"targets must be (m,) or (m, 1), received {np.shape(y)}")
         column = np.asarray(y, dtype=np.float64).reshape(-1, 1)
         if not np.isin(column, (0, 1)).all():
             raise ValueError(f"targets must be 0 or 1, received {np.unique(column)[:5]}")

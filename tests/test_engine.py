@@ -217,13 +217,26 @@ def test_asking_for_a_gradient_again_changes_nothing() -> None:
     assert x.grad == 4.0
 
 
-def test_freezing_for_a_while_leaves_the_gradient_right() -> None:
-    x = variable(2.0)
-    y = x * x
-    x.requires_grad = False
-    x.requires_grad = True
-    y.backward()
-    assert x.grad == 4.0
+def test_a_variable_made_after_its_use_is_refused() -> None:
+    # d was computed while c was a constant: c's gradient through d was never recorded.
+    x, c = variable(2.0), tg.Tensor(3.0)
+    d = c * c
+    y = x * c * d
+    c.requires_grad = True
+    for differentiate in (lambda: tg.grad(y, c), y.backward):
+        with pytest.raises(RuntimeError, match="after it had been used by multiply"):
+            differentiate()
+    assert x.grad is None
+    (x * c).backward()
+    assert c.grad == 2.0
+
+
+def test_a_constant_made_a_variable_has_its_own_data() -> None:
+    data = np.ones(2)
+    c = tg.Tensor(data)
+    c.requires_grad = True
+    data[0] = 99.0
+    assert c.tolist() == [1.0, 1.0]
 
 
 # --- grad() ---------------------------------------------------------------------------------------
@@ -256,7 +269,7 @@ def test_grad_of_a_node_and_of_what_it_came_from(create_graph: bool) -> None:
     x = variable(2.0)
     y = x * x
     gradients = tg.grad(y * x, [y, x], create_graph=create_graph)
-    assert [float(g) for g in gradients] == [2.0, 12.0]
+    assert [g.item() for g in gradients] == [2.0, 12.0]
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

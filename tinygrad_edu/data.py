@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Array
+from .engine import Array, Box
 from .init import Random
 from .ops import one_hot
 
@@ -43,7 +43,7 @@ def minibatches(
             f"rng must be a numpy.random.Generator, a RandomState or None, received {rng!r}; a "
             "seed would give one order for all epochs"
         )
-    arrays = tuple(np.asarray(x) if isinstance(x, (list, tuple)) else x for x in arrays)
+    arrays = tuple(x if isinstance(x, Box) else np.asarray(x) for x in arrays)
     lengths = [len(array) for array in arrays]
     if len(set(lengths)) > 1:
         raise ValueError(f"the arrays must have one number of samples, received {lengths}")

@@ -239,11 +239,14 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                 if (refusal := _refusal(op, args, error)) is error:
                     raise
                 raise refusal from error
+            if type(value) is not ndarray:
+                value = np.asarray(value)
+            recorded = _mode.get() + depends >= needs
+            if recorded and depends and value.dtype.kind != "f" and needs == 2:
+                raise TypeError(f"{op} gave {describe(value)}, which has no gradient; give floats")
             result = _new(Box.results)
-            result.value = value if type(value) is ndarray else np.asarray(value)
-            result.record = (
-                (_tick(), op, args, raw, settings) if _mode.get() + depends >= needs else None
-            )
+            result.value = value
+            result.record = (_tick(), op, args, raw, settings) if recorded else None
             result.grad = result.name = None
             return result
 
@@ -428,7 +431,7 @@ def sweep(
         g = errors.get(node) if wanted and node in wanted else errors.pop(node, None)
         if g is None:
             continue
-        _, op, args, raw, settings = node.record
+        age, op, args, raw, settings = node.record
         if release:
             node.record = _RELEASED
         y: Any = node.value
@@ -440,6 +443,11 @@ def sweep(
                 continue
             if needed is not None and arg not in needed:
                 continue
+            if record[0] > age:
+                raise RuntimeError(
+                    f"{describe(arg)} was given requires_grad=True after it had been used by {op}, "
+                    "where a part of its gradient may not have been recorded; set it before"
+                )
             try:
                 new = rule(g, y, *inputs, **settings) if settings else rule(g, y, *inputs)
                 if recorded and not isinstance(new, Box):  # a constant: no slope of its own
@@ -516,6 +524,12 @@ def backward(output: Box, gradient: Any = None, retain_graph: bool = False) -> N
     See `Tensor.backward`, which this is.
     """
     found = sweep(output, _seed(output, gradient), release=not retain_graph)
+    for variable, g in found.items():
+        if variable.grad is not None and np.shape(variable.grad) != g.shape:
+            raise ValueError(
+                f"{describe(variable)} has a .grad of shape {np.shape(variable.grad)}; "
+                "set it to None"
+            )
     for variable, g in found.items():  # only now: a sweep that failed has changed no gradient
         variable.grad = np.asarray(g if variable.grad is None else variable.grad + g)
 
@@ -547,14 +561,13 @@ def grad(output: Box, wrt: Any, gradient: Any = None, create_graph: bool = False
                 f"grad: wrt must be tensors that require a gradient, received {describe(x)}; "
                 "give requires_grad=True to Tensor(...), or do not compute it under no_grad()"
             )
-    error = _seed(output, gradient, recorded=create_graph)
     if not create_graph:
-        found = sweep(output, error, set(targets))
+        found = sweep(output, _seed(output, gradient), set(targets))
         own = np.asarray if len(set(targets)) == len(targets) else np.array
         gradients = [own(found[x]) if x in found else np.zeros_like(x.value) for x in targets]
     else:
         with recording(max(_mode.get(), ON)):
-            found = sweep(output, error, set(targets), recorded=True)
+            found = sweep(output, _seed(output, gradient, True), set(targets), recorded=True)
         gradients = [found[x] if x in found else _box(np.zeros_like(x.value)) for x in targets]
     return gradients if several else gradients[0]
 

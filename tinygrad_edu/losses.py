@@ -26,7 +26,7 @@ def _reduced(losses: Array, reduction: str) -> Any:
     if reduction == "mean":
         if losses.size == 0:
             raise ValueError("the mean over no samples has no value")
-        return np.add.reduce(losses, None) / losses.size
+        return losses.mean()
     if reduction == "sum":
         return np.add.reduce(losses, None)
     if reduction == "none":
@@ -77,7 +77,7 @@ def mse_loss(a: Any, t: Any, /, reduction: str = "mean") -> Any:
 
 @primitive(
     lambda g, y, z, t, reduction: (sigmoid(z) - t) * _each(g, reduction, z),
-    lambda g, y, z, t, reduction: -z * _each(g, reduction, z),
+    lambda g, y, z, t, reduction: z * -_each(g, reduction, z),
 )
 def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean") -> Any:
     """−t log σ(z) − (1 − t) log(1 − σ(z)), the mean over all n entries.
@@ -156,8 +156,8 @@ def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
 
     Shapes:  logits (m, k); target (m,) class indices, or (m, k) rows of probabilities (one-hot);
              a number, or with reduction="none" (m,)
-    Error:   (A − Y)/m with A = softmax(z), since the rows of Y sum to 1; with "sum" and "none"
-             without the /m
+    Error:   (A − Y)/m with A = softmax(z), since the rows of Y sum to 1 (and are taken to go on
+             doing so where Y is differentiated too); with "sum" and "none" without the /m
     Raises:  ValueError if the shapes do not fit, a class index is not in [0, k) or a row is no
              probabilities
     Source:  the chapter, "cross-entropy" and "its gradient"

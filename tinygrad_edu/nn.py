@@ -54,11 +54,11 @@ class Module:
             raise
 
     def _explain(self, error: Exception, received: list[Any]) -> None:
-        inner = getattr(error, "module", None)
+        inner = getattr(error, "_from_module", None)
         if inner is None:
             what = ", ".join(map(describe, received))
             error.add_note(f"in {self._title()}, which received {what}")
-            error.module = self  # type: ignore[attr-defined]
+            error._from_module = self  # type: ignore[attr-defined]
         else:
             path = next((name for name, module in self.named_modules() if module is inner), "")
             if path:

@@ -100,7 +100,7 @@ def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
     if isinstance(b, (int, float)) and b != 0:
         return g * (b * a ** (b - 1))
     none = (b == 0) & (a == 0)
-    return g * np.where(none, 0.0, b * a ** np.where(none, 1.0, b - 1))
+    return g * np.where(none, 0.0, b * a ** np.where(none, 1.0, b - 1.0))
 
 
 @primitive(
@@ -779,12 +779,16 @@ def scatter(x: Any, /, index: Any, shape: Any) -> Any:
     """
     result = np.zeros(shape, np.asarray(x).dtype)
     parts = index if isinstance(index, tuple) else (index,)
-    if any(
-        isinstance(part, (np.ndarray, list)) and np.asarray(part).dtype != bool for part in parts
+    if all(
+        part is None
+        or part is ...
+        or isinstance(part, (int, np.integer, np.bool_, slice))
+        or getattr(part, "dtype", None) == np.dtype(bool)
+        for part in parts
     ):
-        np.add.at(result, index, x)  # places may be named several times
-    else:
         result[index] = x
+    else:  # places may be named several times
+        np.add.at(result, index, x)
     return result
 
 

@@ -70,7 +70,7 @@ class Tensor(Box, results=True):
                 )
             data = data.value
         array = engine.as_array(data, dtype)
-        self.value = array.copy() if requires_grad else array
+        self.value = array
         self.record = None
         self.grad = None
         self.name = name
@@ -113,6 +113,8 @@ class Tensor(Box, results=True):
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        if wanted == self.requires_grad and self.is_leaf:
+            return
         if not self.is_leaf:
             raise TypeError("only a variable or constant can be told to require a gradient or not")
         if wanted and self.value.dtype.kind != "f":
@@ -120,6 +122,8 @@ class Tensor(Box, results=True):
                 f"only floating-point tensors can require a gradient, received dtype "
                 f"{self.value.dtype}; write 1.0 for 1, or give dtype=float"
             )
+        if wanted:
+            self.value = self.value.copy()  # a variable's data are its own
         self.record = engine.variable_record() if wanted else None
 
     @property
@@ -245,10 +249,20 @@ class Tensor(Box, results=True):
         return dispatch.call_function(function, types, args, kwargs)
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._unrecorded().item())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._unrecorded().item())
+
+    def _unrecorded(self) -> Tensor:
+        """This tensor, unless NumPy or Python would take a plain number out of a recorded one, as
+        in `array[0] = t`: the gradient would be lost."""
+        if self.record is not None:
+            raise TypeError(
+                "this would turn a tensor that requires a gradient into a plain number and lose "
+                "the gradient; write t.item() if that is meant (tg.stack joins tensors)"
+            )
+        return self
 
     def __bool__(self) -> bool:
         if self.size != 1:
