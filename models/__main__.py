@@ -2,6 +2,7 @@
 
 python -m models                 all of them, with the chapter's settings
 python -m models minibatch       one of them
+python -m models explain         the derivations of their gradients, nothing is trained
 python -m models --help          the settings that can be changed
 """
 
@@ -54,6 +55,7 @@ MULTICLASS = {
     "digits": Run("S5", "MultiClassNetwork", 40, 10, {"units": 100, "batch_size": 32}),
 }
 NAMES = [*BINARY, "multiclass"]
+EXPLAIN = "explain"
 
 
 @dataclass
@@ -92,9 +94,9 @@ def parser() -> argparse.ArgumentParser:
         "networks that have it: name one.",
     )
     p.add_argument(
-        "name", nargs="?", choices=NAMES, metavar="NAME",
+        "name", nargs="?", choices=[*NAMES, EXPLAIN], metavar="NAME",
         help="one network: single (S1), dual (S2), random-init (S3), minibatch (S4) or "
-        "multiclass (S5)",
+        f"multiclass (S5); or {EXPLAIN}: print the derivations of all of them",
     )  # fmt: skip
     p.add_argument(
         "--epochs", type=_at_least(0, int), metavar="N", help="how many times all samples are used"
@@ -148,6 +150,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     p = parser()
     options = p.parse_args(arguments)
     given = {name: v for name in SETTINGS if (v := getattr(options, name)) is not None}
+    if options.name == EXPLAIN:
+        if options != p.parse_args([EXPLAIN]):
+            p.error(f"{EXPLAIN} takes no options: it trains nothing")
+        from .derivations import pages
+
+        print("\n\n\n".join(pages()))
+        return 0
     names = [options.name] if options.name else NAMES
     if not options.name and (given or options.epochs is not None):
         p.error("settings are for one network: name it, for example `python -m models dual`")

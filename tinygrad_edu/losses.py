@@ -26,7 +26,9 @@ def _reduced(losses: Array, reduction: str) -> Any:
     if reduction == "mean":
         if losses.size == 0:
             raise ValueError("the mean over no samples has no value")
-        return losses.mean()
+        if losses.itemsize < 4:  # the sum of many halves needs more digits and room than they have
+            return losses.mean()
+        return np.add.reduce(losses, None) / losses.size
     if reduction == "sum":
         return np.add.reduce(losses, None)
     if reduction == "none":
@@ -36,7 +38,7 @@ def _reduced(losses: Array, reduction: str) -> Any:
 
 def _each(g: Any, reduction: str, x: Any) -> Any:
     """The error at the loss of each entry of x, from the error at what they were reduced to."""
-    return g / np.size(x) if reduction == "mean" else g
+    return g / getattr(x, "size", 1) if reduction == "mean" else g
 
 
 def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:

@@ -58,19 +58,22 @@ class SGD:
 
     def step(self) -> None:
         """Move every parameter that has a gradient; its array is replaced, never written to."""
-        for i, parameter in enumerate(self.parameters):
+        gradients = []
+        for i, parameter in enumerate(self.parameters):  # all are looked at before one is moved
             g = parameter.grad
-            if g is not None and np.shape(g) != parameter.value.shape:
-                raise ValueError(
-                    f"parameter {i} has shape {parameter.value.shape}, its gradient {np.shape(g)}"
-                )
+            if g is not None:
+                g = np.asarray(g, parameter.value.dtype)
+                if g.shape != parameter.value.shape:
+                    raise ValueError(
+                        f"parameter {i} has shape {parameter.value.shape}, its gradient {g.shape}"
+                    )
+            gradients.append(g)
         # As Python's numbers, beside which float32 stays float32, whatever was assigned to them.
         lr, momentum, decay = float(self.lr), float(self.momentum), float(self.weight_decay)
-        for i, parameter in enumerate(self.parameters):
-            if parameter.grad is None:
+        for i, (parameter, g) in enumerate(zip(self.parameters, gradients, strict=True)):
+            if g is None:
                 continue
             value = parameter.value
-            g = np.asarray(parameter.grad, value.dtype)
             if decay:
                 g = g + decay * value
             if momentum:

@@ -1,0 +1,70 @@
+"""The derivations of the chapter's networks, as `tg.explain` reads them from the recorded graph.
+
+No formula is written here. The data are random numbers of the chapter's sizes, since a derivation
+does not depend on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import tinygrad_edu as tg
+
+from . import networks
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# The systems of the chapter: class, samples, features, outputs, settings
+SYSTEMS: dict[str, tuple[type[networks.SingleLayer], int, int, int, dict[str, Any]]] = {
+    "S1": (networks.SingleLayer, 364, 30, 1, {"l2": 0.01}),
+    "S2": (networks.DualLayer, 364, 30, 1, {"l2": 0.01}),
+    "S3": (networks.RandomInitNetwork, 364, 30, 1, {"l2": 0.01}),
+    "S4": (networks.MinibatchNetwork, 32, 30, 1, {"l2": 0.01}),
+    "S5": (networks.MultiClassNetwork, 256, 784, 10, {"units": 100}),
+}
+
+
+def derivation(system: str, **settings: Any) -> tg.Explanation:
+    """The forward lines and gradients of a system of the chapter, on random data of its sizes.
+
+    Raises:  KeyError for anything but S1 to S5
+    Source:  D3 and D5 to D8, with D12
+    Example:
+        >>> print(derivation("S1")["W"])
+        ∂L/∂W = Xᵀ(A − Y)/m + l2·W/m
+    """
+    kind, m, n, k, given = SYSTEMS[system]
+    penalties: dict[str, Any] = {
+        name: tg.Tensor(float(x), name=name) if name in ("l1", "l2") and x else x
+        for name, x in {**given, **settings}.items()
+    }
+    rng = np.random.RandomState(networks.SEED)
+    network = kind(**penalties)
+    network.init_weights(n, k, rng)
+    X = rng.normal(size=(m, n))
+    classes = rng.randint(0, max(k, 2), m)
+    Y = np.eye(k)[classes] if k > 1 else classes.reshape(-1, 1).astype(float)
+
+    def loss(Z: Any, Y: Array) -> Any:
+        """(Σ cross-entropy + penalty)/m, as each step of the training has it."""
+        return (network.criterion(Z, Y, reduction="sum") + network.penalty()) / len(Y)
+
+    return tg.explain(network, loss, X, Y)
+
+
+def pages(steps: bool = True) -> Iterator[str]:
+    """For each system its derivation as text.
+
+    Example:
+        >>> next(pages()).splitlines()[0]
+        'S1 SingleLayer'
+    """
+    for system, (kind, *_) in SYSTEMS.items():
+        found = derivation(system)
+        lines = [f"{system} {kind.__name__}", "", str(found)]
+        if steps and system in ("S1", "S5"):
+            lines += ["", "step by step", str(found.steps)]
+        yield "\n".join(lines)

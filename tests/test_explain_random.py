@@ -1,0 +1,58 @@
+"""Random graphs: every gradient that is explained passes its check; `explain` raises otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_edu as tg
+from tinygrad_edu import engine
+
+UNARY: list[Any] = [
+    tg.sigmoid, tg.tanh, tg.relu, tg.sin, tg.square, tg.softplus, np.exp, np.abs,
+    lambda x: tg.softmax(x) if x.ndim else x, lambda x: x.T, lambda x: -x,
+    lambda x: np.clip(x, -1, 1),
+    lambda x: x.sum(axis=0, keepdims=True) if x.ndim else x,
+    lambda x: x.mean(axis=-1, keepdims=True),
+    lambda x: 1 / (1 + x * x), lambda x: np.sqrt(x * x + 0.5), lambda x: x[:1],
+]  # fmt: skip
+BINARY: list[Any] = [
+    lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / (2 + b * b),
+    np.maximum, lambda a, b: np.where(a > b, a, b), lambda a, b: a @ b,
+]  # fmt: skip
+
+
+def random_loss(seed: int, length: int) -> tuple[Any, list[Any]]:
+    rng = np.random.default_rng(seed)
+    shapes = [(4, 3), (3, 5), (4, 5), (5,), (3,), (4, 1)]
+    inputs = [
+        tg.Tensor(rng.normal(size=shapes[i]), requires_grad=True, name=f"X{i}")
+        for i in rng.choice(len(shapes), 3, replace=False)
+    ]
+    pool: list[Any] = list(inputs)
+    while len(pool) < length:
+        try:
+            if rng.random() < 0.5:
+                new = UNARY[rng.integers(len(UNARY))](pool[rng.integers(len(pool))])
+            else:
+                a, b = (pool[rng.integers(len(pool))] for _ in range(2))
+                new = BINARY[rng.integers(len(BINARY))](a, b)
+        except (ValueError, TypeError, IndexError):
+            continue
+        if np.isfinite(new.numpy()).all() and np.abs(new.numpy()).max() < 1e3:
+            pool.append(new)
+    loss = pool[-1].sum() + (pool[-2] * pool[-2]).sum()
+    return loss, inputs
+
+
+@given(st.integers(0, 10**6), st.integers(5, 14))
+def test_random_graphs(seed: int, length: int) -> None:
+    with engine.recording(engine.ALL):
+        loss, inputs = random_loss(seed, length)
+    found = tg.explain(loss, wrt=inputs)
+    for x, line in zip(inputs, found.gradients.values(), strict=True):
+        g = tg.grad(loss, x)
+        np.testing.assert_allclose(line.value, g, rtol=1e-8, atol=1e-8 * np.abs(g).max() + 1e-9)

@@ -1,0 +1,814 @@
+"""Index notation: formulas of matrices as sums of products of numbers.
+
+In `(XᵀE)ₙₖ = Σₘ Xₘₙ Eₘₖ` every letter with its indices is a plain number, and numbers commute. So a
+formula is kept as a `Sum` of `Term`s: a coefficient times factors, each an array with an index for
+each of its axes, summed over the term's own (`bound`) indices. Transposes, row sums, broadcasting
+and matrix products are no operations any more but ways in which indices are shared, and what is
+left to simplify is school algebra: equal factors become powers, equal terms are added, denominators
+cancel, what is common is taken out. `notation` finds the matrices again.
+
+No function here changes what a formula is worth; `explain` evaluates every formula that it prints
+and compares, so that a mistake in this file cannot come out as a wrong formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import count
+from math import gcd, lcm
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """An index: the letter under a Σ. Two are the same only if they are one object.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> i == j, i.size
+        (False, 2)
+    """
+
+    size: int
+    number: int = field(default_factory=count().__next__)
+
+    def __repr__(self) -> str:
+        return f"i{self.number}"
+
+
+ONE = Axis(1)  # of an axis along which an array was broadcast: never summed over, never shared
+Index = tuple[Axis, ...]
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A named array.
+
+    Example:
+        >>> Symbol("l2").name
+        'l2'
+    """
+
+    name: str
+    index: Index = ()
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function that is no school algebra: exp, a comparison, a user's own.
+
+    Element by element (`each`), its arguments have the indices of the result. Otherwise every
+    argument comes with the indices that the function uses up, and `index` are those of its result.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> Call("exp", ((X, ()),), (i, j)).each
+        True
+    """
+
+    name: str
+    args: tuple[tuple[Sum, Index], ...]
+    index: Index = ()
+    settings: tuple[tuple[str, Any], ...] = ()
+    each: bool = True
+
+
+@dataclass(frozen=True)
+class Term:
+    """coefficient · Π factor^power, summed over the bound indices; factors in the order written.
+
+    Example:
+        >>> Term(Fraction(1, 2)).bound
+        frozenset()
+    """
+
+    coefficient: Fraction
+    factors: tuple[tuple[Base, Fraction], ...] = ()
+    bound: frozenset[Axis] = frozenset()
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Terms to be added; none at all is 0.
+
+    Example:
+        >>> Sum().terms
+        ()
+    """
+
+    terms: tuple[Term, ...] = ()
+
+
+Base = Symbol | Call | Sum
+Factor = tuple[Base, Fraction]
+Rule = Callable[[Term], Term | None]
+
+# --- building -------------------------------------------------------------------------------------
+
+
+def number(x: Any) -> Sum:
+    """A constant: the fraction that a float was written as, if there is a short one.
+
+    Example:
+        >>> number(0.25).terms[0].coefficient
+        Fraction(1, 4)
+    """
+    c = fraction(x)
+    return Sum((Term(c),)) if c else Sum()
+
+
+def fraction(x: Any) -> Fraction:
+    """The simplest fraction that is this float exactly: 1/3 for 0.333…, 1/100 for 0.01.
+
+    Example:
+        >>> fraction(1 / 3), fraction(0.01)
+        (Fraction(1, 3), Fraction(1, 100))
+    """
+    if not isinstance(x, float):
+        return Fraction(x)
+    near = Fraction(x).limit_denominator(10**6)
+    return near if float(near) == x else Fraction(repr(x))
+
+
+def of(base: Base, exponent: Any = 1) -> Sum:
+    """A single factor as a formula.
+
+    Example:
+        >>> of(Symbol("a"), 2).terms[0].factors[0][1]
+        Fraction(2, 1)
+    """
+    return Sum((Term(Fraction(1), ((base, Fraction(exponent)),)),))
+
+
+def add(*sums: Sum) -> Sum:
+    """The sum, equal terms put together.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> add(X, X).terms[0].coefficient
+        Fraction(2, 1)
+    """
+    terms: dict[Any, Term] = {}
+    for term in (t for s in sums for t in s.terms):
+        key = term_key(term)
+        if key in terms:
+            term = replace(term, coefficient=terms[key].coefficient + term.coefficient)
+        terms[key] = term
+    return Sum(tuple(t for t in terms.values() if t.coefficient))
+
+
+def scale(s: Sum, c: Fraction | int) -> Sum:
+    """c times the sum.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> scale(X, 3).terms[0].coefficient
+        Fraction(3, 1)
+    """
+    return Sum(tuple(replace(t, coefficient=t.coefficient * c) for t in s.terms)) if c else Sum()
+
+
+def as_term(s: Sum) -> Term:
+    """The sum as a single term: itself if it is one, else with its common number in front.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> as_term(scale(X, 3)).coefficient
+        Fraction(3, 1)
+    """
+    if len(s.terms) == 1:
+        return s.terms[0]
+    c = content(s)
+    return Term(c, ((scale(s, 1 / c), Fraction(1)),))
+
+
+def content(s: Sum) -> Fraction:
+    """The number that all coefficients have in common, with the sign that makes a formula nicer.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> content(add(scale(X, 2), number(4)))
+        Fraction(2, 1)
+    """
+    numerators = [abs(t.coefficient.numerator) for t in s.terms]
+    denominators = [t.coefficient.denominator for t in s.terms]
+    c = Fraction(gcd(*numerators), lcm(*denominators)) if s.terms else Fraction(1)
+    return -c if s.terms and all(t.coefficient < 0 for t in s.terms) else c
+
+
+def times(*terms: Term) -> Term:
+    """The product of terms; a bound letter that two of them use is renamed in the second.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> len(times(X.terms[0], X.terms[0]).factors)
+        1
+    """
+    coefficient, bound = Fraction(1), frozenset[Axis]()
+    factors: list[Factor] = []
+    for t in terms:
+        if t.bound & bound:
+            t = _rebound(t)
+        coefficient *= t.coefficient
+        factors += t.factors
+        bound |= t.bound
+    kept = merged(factors)
+    for i in bound - set().union(*(indices_of(b) for b, _ in kept)):
+        coefficient *= i.size  # all that had the letter has cancelled: Σⱼ 1 = n
+        bound -= {i}
+    return Term(coefficient, kept, bound)
+
+
+def multiply(*sums: Sum) -> Sum:
+    """The product, not multiplied out.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> multiply(X, X).terms[0].factors[0][1]
+        Fraction(2, 1)
+    """
+    if any(not s.terms for s in sums):
+        return Sum()
+    return Sum((times(*map(as_term, sums)),))
+
+
+def merged(factors: Iterable[Factor]) -> tuple[Factor, ...]:
+    """Equal factors as powers.
+
+    Example:
+        >>> len(merged([(Symbol("a"), Fraction(1)), (Symbol("a"), Fraction(2))]))
+        1
+    """
+    powers: dict[Any, Factor] = {}
+    for base, p in factors:
+        key = base_key(base)
+        powers[key] = (powers[key][0], powers[key][1] + p) if key in powers else (base, p)
+    return tuple((b, p) for b, p in powers.values() if p)
+
+
+def power(s: Sum, n: Fraction) -> Sum:
+    """s to the power of n; (ab)ⁿ is aⁿbⁿ only where that holds for negative numbers too.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> power(X, Fraction(3)).terms[0].factors[0][1]
+        Fraction(3, 1)
+    """
+    if n == 0:
+        return number(1)
+    if n == 1:
+        return s
+    t = as_term(s)
+    if t.bound or n.denominator != 1:
+        return of(s, n)
+    return Sum((Term(t.coefficient ** int(n), tuple((b, p * n) for b, p in t.factors)),))
+
+
+def summed(s: Sum, over: Iterable[Axis]) -> Sum:
+    """Σ over the indices; along one that the formula does not have, it is a multiple.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> summed(X, [i]).terms[0].bound == {i}
+        True
+    """
+    over = [i for i in over if i is not ONE]
+    if not over or not s.terms:
+        return s
+    free, t = indices_of(s), as_term(s)
+    c = t.coefficient
+    for i in over:
+        if i not in free:
+            c *= i.size
+    return Sum((Term(c, t.factors, t.bound | {i for i in over if i in free}),))
+
+
+def renamed(x: Any, to: Mapping[Axis, Axis]) -> Any:
+    """The same formula with other letters for its free indices.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> indices_of(renamed(X, {i: j})) == {j}
+        True
+    """
+    if isinstance(x, Sum):
+        return Sum(tuple(renamed(t, to) for t in x.terms))
+    if isinstance(x, Term):
+        if x.bound & set(to.values()):
+            x = _rebound(x)
+        if x.bound & to.keys():
+            to = {a: b for a, b in to.items() if a not in x.bound}
+        return replace(x, factors=tuple((renamed(b, to), p) for b, p in x.factors))
+    index = tuple(to.get(i, i) for i in x.index)
+    if isinstance(x, Call) and x.each:
+        return replace(x, args=tuple((renamed(s, to), i) for s, i in x.args), index=index)
+    return replace(x, index=index)
+
+
+def _rebound(t: Term) -> Term:
+    """The term with new letters under its Σ."""
+    to = {i: Axis(i.size) for i in sorted(t.bound, key=lambda i: i.number)}
+    factors = tuple((renamed(b, to), p) for b, p in t.factors)
+    return Term(t.coefficient, factors, frozenset(to.values()))
+
+
+# --- looking --------------------------------------------------------------------------------------
+
+
+def indices_of(x: Any) -> set[Axis]:
+    """The free indices of a sum, term or base.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> indices_of(X) == {i, j}
+        True
+    """
+    if isinstance(x, Sum):
+        return set().union(*map(indices_of, x.terms))
+    if isinstance(x, Term):
+        return set().union(*(indices_of(b) for b, _ in x.factors)) - x.bound
+    if isinstance(x, Call) and x.each:
+        return set().union(*(indices_of(s) for s, _ in x.args))
+    return {i for i in x.index if i is not ONE}
+
+
+Names = Mapping[Axis, str]
+
+
+def term_key(t: Term, names: Names | None = None) -> Any:
+    """The same for terms that differ only in their coefficient, in the order of their factors and
+    in the letters of their bound indices. (Two such terms may be missed, but keys that are equal
+    are those of equal terms: every letter has one name in the whole key.)
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> term_key(X.terms[0]) == term_key(scale(X, 2).terms[0])
+        True
+    """
+    names = names or {}
+    if not t.bound:
+        return tuple(sorted((base_key(b, names), str(p)) for b, p in t.factors))
+    vague = {**names, **dict.fromkeys(t.bound, "?")}
+    order = sorted(t.factors, key=lambda f: (base_key(f[0], vague), f[1]))
+    exact = dict(names)
+    for base, _ in order:
+        for i in _letters(base):
+            if i in t.bound and not exact.get(i, "").startswith(f"b{len(names)}."):
+                exact[i] = f"b{len(names)}.{len(exact)}"
+    return tuple(sorted((base_key(b, exact), str(p)) for b, p in t.factors))
+
+
+def _letters(b: Base) -> Iterator[Axis]:
+    if isinstance(b, Sum):
+        for t in b.terms:
+            for f, _ in t.factors:
+                yield from _letters(f)
+    elif isinstance(b, Call) and b.each:
+        for s, _ in b.args:
+            yield from _letters(s)
+    else:
+        yield from b.index
+
+
+def base_key(b: Base, names: Names | None = None) -> str:
+    """The same for bases that are equal.
+
+    Example:
+        >>> base_key(Symbol("a"))
+        'a[]'
+    """
+    names = names or {}
+    if isinstance(b, Sum):
+        return sum_key(b, names)
+    index = ",".join(names.get(i, repr(i)) for i in b.index)
+    if isinstance(b, Symbol):
+        return f"{b.name}[{index}]"
+    args = []
+    for s, inner in b.args:
+        own = {} if b.each else {i: f"a{len(names)}.{k}" for k, i in enumerate(inner)}
+        args.append(sum_key(s, {**names, **own}))
+    return f"{b.name}{b.settings}({';'.join(args)})[{'' if b.each else index}]"
+
+
+def sum_key(s: Sum, names: Names | None = None) -> str:
+    """The same for sums that are equal.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> sum_key(X) == sum_key(scale(X, 2))
+        False
+    """
+    return repr(sorted((str(term_key(t, names)), str(t.coefficient)) for t in s.terms))
+
+
+# --- simplifying ----------------------------------------------------------------------------------
+
+
+def simplify(s: Sum, rules: Sequence[Rule] = ()) -> Sum:
+    """A shorter formula of the same value. Each rule gives a shorter term, or None.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> simplify(add(X, scale(X, -1)))
+        Sum(terms=())
+    """
+    every = (*RULES, *rules)
+    for _ in range(20):
+        new = add(*(_simplify_term(t, every) for t in s.terms))
+        new = factored(shorter_of(new, expanded(new)))
+        if sum_key(new) == sum_key(s):
+            return new
+        s = new
+    return s
+
+
+def _simplify_term(t: Term, rules: Sequence[Rule]) -> Sum:
+    parts = [Term(t.coefficient, (), t.bound)]
+    for b, p in t.factors:
+        if isinstance(b, Sum):
+            inner = simplify(b, rules)
+            if not inner.terms:
+                return Sum() if p > 0 else Sum((t,))
+            parts.append(as_term(power(inner, p)))
+        else:
+            if isinstance(b, Call):
+                b = replace(b, args=tuple((simplify(a, rules), i) for a, i in b.args))
+            parts.append(Term(Fraction(1), ((b, p),)))
+    t = times(*parts)
+    for rule in rules:
+        if (known := rule(t)) is not None:
+            return _simplify_term(known, rules) if known.coefficient else Sum()
+    return _cancelled(t, rules)
+
+
+def _cancelled(t: Term, rules: Sequence[Rule]) -> Sum:
+    """A group whose terms have denominators that other factors cancel is multiplied by these."""
+    for k, (group, p) in enumerate(t.factors):
+        if not isinstance(group, Sum) or p != 1:
+            continue
+        others = t.factors[:k] + t.factors[k + 1 :]
+        helpers = [f for f in others if _cancels(group, f)]
+        if not helpers:
+            continue
+        multiplied = (
+            _simplify_term(times(u, Term(Fraction(1), tuple(helpers))), rules) for u in group.terms
+        )
+        inner = add(*multiplied)
+        inner = shorter_of(inner, expanded(inner))
+        if not inner.terms:
+            return Sum()
+        before = [f for f in t.factors[:k] if f not in helpers]
+        after = [f for f in t.factors[k + 1 :] if f not in helpers]
+        outer = Term(t.coefficient, tuple(before), t.bound)
+        return _simplify_term(times(outer, as_term(inner), Term(Fraction(1), tuple(after))), rules)
+    return Sum((t,))
+
+
+def _cancels(group: Sum, factor: Factor) -> bool:
+    """Whether a term of the group has this factor with a power of the other sign."""
+    key = base_key(factor[0])
+    return any(
+        (p < 0) != (factor[1] < 0) and base_key(b) == key for u in group.terms for b, p in u.factors
+    )
+
+
+def expanded(s: Sum) -> Sum:
+    """All groups of positive whole power multiplied out, unless that becomes too long.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> len(expanded(multiply(X, add(X, number(1)))).terms)
+        2
+    """
+    result: list[Term] = []
+    todo = list(s.terms)
+    while todo:
+        t = todo.pop(0)
+        for k, (b, p) in enumerate(t.factors):
+            if isinstance(b, Sum) and p.denominator == 1 and 0 < p <= 3:
+                left = ((b, p - 1),) if p > 1 else ()
+                before = Term(t.coefficient, t.factors[:k], t.bound)
+                after = Term(Fraction(1), (*left, *t.factors[k + 1 :]))
+                todo[:0] = [times(before, u, after) for u in b.terms]
+                break
+        else:
+            result.append(t)
+        if len(result) + len(todo) > 40:
+            return s
+    return add(*(Sum((t,)) for t in result))
+
+
+def factored(s: Sum) -> Sum:
+    """What two terms have in common taken out, where that is shorter: Ax + Bx = (A + B)x.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> len(factored(add(power(X, Fraction(3)), X)).terms)
+        2
+    """
+    if not 2 <= len(s.terms) <= 8:
+        return s
+    for j, a in enumerate(s.terms):
+        for k in range(j + 1, len(s.terms)):
+            for shared in _common(a, s.terms[k]):
+                rest = (*s.terms[:j], shared, *s.terms[j + 1 : k], *s.terms[k + 1 :])
+                new = Sum(rest)
+                if cost(new) < cost(s):
+                    return factored(new)
+    return s
+
+
+def _common(a: Term, b: Term) -> Iterator[Term]:
+    """The two terms as one, for each factor that they can be made to share."""
+    for f, p in a.factors:
+        for g, q in b.factors:
+            if not (isinstance(f, Symbol) and isinstance(g, Symbol)):
+                continue
+            if f.name != g.name or p != q or len(f.index) != len(g.index):
+                continue
+            to = {v: u for u, v in zip(f.index, g.index, strict=True) if u is not v}
+            kept = frozenset(f.index) & a.bound
+            if not (to.keys() <= b.bound and set(to.values()) <= a.bound):
+                continue
+            if len(set(to.values())) < len(to) or set(to.values()) & b.bound:
+                continue
+            if any((i in b.bound) != (i in kept) for i in f.index if i not in to.values()):
+                continue
+            left = Term(a.coefficient, tuple(x for x in a.factors if x != (f, p)), a.bound - kept)
+            moved = renamed(
+                Term(
+                    b.coefficient, tuple(x for x in b.factors if x != (g, q)), b.bound - to.keys()
+                ),
+                to,
+            )
+            if moved.bound & kept or not (left.factors or moved.factors):
+                continue
+            if not all(i in indices_of(left) and i in indices_of(moved) for i in kept):
+                continue  # Σ over an index that a part has not would be a multiple
+            both = add(Sum((left,)), Sum((moved,)))
+            if both.terms:
+                c = content(both)
+                yield Term(c, ((scale(both, 1 / c), Fraction(1)), (f, p)), kept)
+
+
+def shorter_of(a: Sum, b: Sum) -> Sum:
+    """The one that takes fewer signs to write.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> shorter_of(add(X, number(1)), X) == X
+        True
+    """
+    return b if cost(b) < cost(a) else a
+
+
+def cost(s: Sum) -> int:
+    """About how many signs it takes to write the formula.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> cost(X), cost(add(X, number(1)))
+        (1, 3)
+    """
+    total = max(0, len(s.terms) - 1)
+    for t in s.terms:
+        total += ((abs(t.coefficient.numerator) != 1) or not t.factors) + len(t.bound)
+        for b, p in t.factors:
+            total += 1 + 2 * (p != 1)
+            if isinstance(b, Sum):
+                total += cost(b)
+            elif isinstance(b, Call):
+                total += 1 + sum(cost(a) for a, _ in b.args)
+    return total
+
+
+# --- what is known of single functions ------------------------------------------------------------
+
+COMPARISONS = {
+    "greater": ">", "greater_equal": "≥", "less": "<", "less_equal": "≤", "equal": "=",
+    "not_equal": "≠",
+}  # fmt: skip
+OPPOSITE = {
+    "greater": "less_equal", "less_equal": "greater", "less": "greater_equal",
+    "greater_equal": "less", "equal": "not_equal", "not_equal": "equal",
+}  # fmt: skip
+MASKS = {*COMPARISONS, "within"}
+
+
+def mask_power(t: Term) -> Term | None:
+    """[a > b]² = [a > b], since it is 0 or 1.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> mask = Call("greater", ((X, ()), (number(1), ())), (i, j))
+        >>> mask_power(of(mask, 2).terms[0]).factors[0][1]
+        Fraction(1, 1)
+    """
+    if not any(isinstance(b, Call) and b.name in MASKS and p > 1 for b, p in t.factors):
+        return None
+    factors = tuple(
+        (b, Fraction(1) if isinstance(b, Call) and b.name in MASKS and p > 1 else p)
+        for b, p in t.factors
+    )
+    return replace(t, factors=factors)
+
+
+def mask_both(t: Term) -> Term | None:
+    """[a ≥ b][a ≤ b] = [a = b].
+
+    Example:
+        >>> mask_both(Term(Fraction(1))) is None
+        True
+    """
+    for j, (f, p) in enumerate(t.factors):
+        for k, (g, q) in enumerate(t.factors):
+            if (
+                isinstance(f, Call) and isinstance(g, Call) and p == q == 1
+                and (f.name, g.name) == ("greater_equal", "less_equal")
+                and base_key(replace(f, name="")) == base_key(replace(g, name=""))
+            ):  # fmt: skip
+                rest = tuple(x for i, x in enumerate(t.factors) if i not in (j, k))
+                return replace(t, factors=(*rest, (replace(f, name="equal"), Fraction(1))))
+    return None
+
+
+def sigmoid_of_exp(t: Term) -> Term | None:
+    """eᶻ/(1 + eᶻ) = σ(z), and 1/(1 + eᶻ) = σ(−z).
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> e = Call("exp", ((X, ()),), (i, j))
+        >>> sigmoid_of_exp(power(add(number(1), of(e)), Fraction(-1)).terms[0]).factors[0][0].name
+        'sigmoid'
+    """
+    for j, (group, p) in enumerate(t.factors):
+        if not isinstance(group, Sum) or p >= 0 or p.denominator != 1 or len(group.terms) != 2:
+            continue
+        one = [u for u in group.terms if not u.factors and u.coefficient == 1]
+        e = [
+            u.factors[0][0] for u in group.terms
+            if u.coefficient == 1 and not u.bound and len(u.factors) == 1 and u.factors[0][1] == 1
+        ]  # fmt: skip
+        if not (one and e and isinstance(e[0], Call) and e[0].name == "exp"):
+            continue
+        key = base_key(e[0])
+        at = next((k for k, (b, q) in enumerate(t.factors) if q >= 1 and base_key(b) == key), None)
+        z = e[0].args[0][0] if at is not None else scale(e[0].args[0][0], -1)
+        sigma = Call("sigmoid", ((z, ()),), e[0].index)
+        factors = list(t.factors)
+        factors[j] = (group, p + 1)
+        if at is not None:
+            factors[at] = (factors[at][0], factors[at][1] - 1)
+        factors.insert(j, (sigma, Fraction(1)))
+        return replace(t, factors=merged(f for f in factors if f[1]))
+    return None
+
+
+RULES: list[Rule] = [mask_power, mask_both, sigmoid_of_exp]
+
+
+def rows_sum_to_one(names: set[str]) -> Rule:
+    """Σⱼ Yᵢⱼ = 1 for the arrays of these names.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> rows_sum_to_one({"X"})(summed(X, [j]).terms[0]).factors
+        ()
+    """
+
+    def rule(t: Term) -> Term | None:
+        for b, p in t.factors:
+            if isinstance(b, Symbol) and b.name in names and p == 1 and b.index[-1] in t.bound:
+                j = b.index[-1]
+                others = tuple(f for f in t.factors if f[0] is not b)
+                if j not in b.index[:-1] and all(j not in indices_of(f) for f, _ in others):
+                    return (
+                        Term(t.coefficient, others, t.bound - {j})
+                        if _closed(others, t.bound - {j})
+                        else None
+                    )
+        return None
+
+    return rule
+
+
+def contracted(names: set[str]) -> Rule:
+    """Σⱼ δᵢⱼ xⱼ = xᵢ for identity matrices δ of these names.
+
+    Example:
+        >>> i, j = Axis(3), Axis(3)
+        >>> t = summed(multiply(of(Symbol("I", (i, j))), of(Symbol("x", (j,)))), [j]).terms[0]
+        >>> contracted({"I"})(t).factors[0][0].name
+        'x'
+    """
+
+    def rule(t: Term) -> Term | None:
+        for b, p in t.factors:
+            if not (isinstance(b, Symbol) and b.name in names and p == 1):
+                continue
+            i, j = b.index
+            if j not in t.bound:
+                i, j = j, i
+            if j not in t.bound or i is j or ONE in (i, j):
+                continue
+            others = tuple(f for f in t.factors if f[0] is not b)
+            bound = t.bound - {j}
+            new: Term = renamed(Term(t.coefficient, others, bound - {i}), {j: i})
+            if i in indices_of(new):  # otherwise Σ over i would count to its length
+                return replace(new, bound=new.bound | (bound & {i}))
+        return None
+
+    return rule
+
+
+def _closed(factors: Sequence[Factor], bound: frozenset[Axis]) -> bool:
+    """Whether every bound index still occurs; otherwise its Σ would count to its length."""
+    return bound <= set().union(*(indices_of(f) for f, _ in factors))
+
+
+# --- evaluating -----------------------------------------------------------------------------------
+
+Functions = Mapping[str, Callable[..., Any]]
+
+
+def evaluate(s: Sum, index: Index, arrays: Mapping[str, Any], functions: Functions) -> Any:
+    """The array that the formula is worth, its axes in the order of `index`.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> evaluate(summed(X, [j]), (i,), {"X": np.ones((2, 3))}, {})
+        array([3., 3.])
+    """
+    total: Any = np.zeros(tuple(i.size for i in index))
+    for t in s.terms:
+        value, axes = _product(t, arrays, functions)
+        places = [axes.index(i) for i in index if i is not ONE and i in axes]
+        value = np.transpose(value, places)
+        shape = [i.size if i in axes else 1 for i in index]
+        total = total + float(t.coefficient) * value.reshape(shape)
+    return total
+
+
+def _product(t: Term, arrays: Mapping[str, Any], functions: Functions) -> tuple[Any, list[Axis]]:
+    operands: list[Any] = [1.0, []]
+    letters: dict[Axis, int] = {}
+    for b, p in t.factors:
+        value, axes = _base(b, arrays, functions)
+        value = np.asarray(value, dtype=np.float64)
+        operands += [
+            value if p == 1 else value ** (int(p) if p.denominator == 1 else float(p)),
+            [letters.setdefault(i, len(letters)) for i in axes],
+        ]
+    free = [i for i in letters if i not in t.bound]
+    return np.einsum(*operands, [letters[i] for i in free], optimize="greedy"), free
+
+
+def _base(b: Base, arrays: Mapping[str, Any], functions: Functions) -> tuple[Any, list[Axis]]:
+    if isinstance(b, Sum):
+        axes = sorted(indices_of(b), key=lambda i: i.number)
+        return evaluate(b, tuple(axes), arrays, functions), axes
+    if isinstance(b, Call) and b.each:
+        axes = sorted(indices_of(b), key=lambda i: i.number)
+        args = [evaluate(s, tuple(axes), arrays, functions) for s, _ in b.args]
+        return functions[b.name](*args, **dict(b.settings)), axes
+    if isinstance(b, Call):
+        args = [_argument(s, i, arrays, functions) for s, i in b.args]
+        value = functions[b.name](*args, **dict(b.settings))
+    else:
+        value = arrays[b.name]
+    ones = tuple(k for k, i in enumerate(b.index) if i is ONE)
+    return np.squeeze(value, axis=ones) if ones else value, [i for i in b.index if i is not ONE]
+
+
+def _argument(s: Sum, index: Index, arrays: Mapping[str, Any], functions: Functions) -> Any:
+    """What a function is given: an array as it is (it may hold integers), or a formula's value."""
+    whole = s.terms[0].factors[0][0] if len(s.terms) == 1 and s.terms[0].factors else None
+    if isinstance(whole, Symbol) and s == of(whole) and whole.index == index:
+        return arrays[whole.name]
+    return evaluate(s, index, arrays, functions)

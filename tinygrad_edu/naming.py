@@ -1,0 +1,219 @@
+"""Names: what the author calls things.
+
+Nobody has to name tensors by hand. While a function runs, its local variables are looked at (and
+those of the functions that it calls): a tensor is called what the author's own variable is called.
+A name that is used for several tensors, as in a loop over layers, is numbered: A1, A2, A3.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from . import nn, ops
+from .engine import VARIABLE, Box
+
+# Their local variables are nobody's names: this package, NumPy, Python's own library.
+_FOREIGN = (
+    str(Path(__file__).parent),
+    str(Path(np.__file__).parent),
+    str(Path(re.__file__).parents[1]),
+    "<frozen",
+)
+_LINEAR = nn.Linear.forward.__code__
+ACTIVATIONS = (ops.sigmoid.op, ops.tanh.op, ops.relu.op, ops.softmax.op, ops.softplus.op)
+
+
+class watching:
+    """Notes the local variables of all functions that run in the block.
+
+    found    (depth of the call, name, tensor or array), in the order met
+    layers   (the Linear layer, what it gave), in the order of the calls
+
+    Example:
+        >>> with watching() as seen:
+        ...     pass
+        >>> seen.found
+        []
+    """
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, str, Any]] = []
+        self.layers: list[tuple[nn.Linear, Box]] = []
+        self._seen: set[tuple[str, int]] = set()
+        self._before: Any = None
+
+    def __enter__(self) -> watching:
+        self._before = sys.getprofile()
+        self._home = sys._getframe(1)
+        sys.setprofile(self._event)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        sys.setprofile(self._before)
+
+    def _event(self, frame: FrameType, event: str, result: Any) -> None:
+        if event == "call":
+            if frame.f_back is not None:
+                self._look(frame.f_back)
+        elif event == "return":
+            if frame.f_code is _LINEAR and isinstance(result, Box):
+                self.layers.append((frame.f_locals["self"], result))
+            self._look(frame)
+
+    def _look(self, frame: FrameType) -> None:
+        if frame.f_code.co_filename.startswith(_FOREIGN):
+            return
+        depth, outer = 0, frame.f_back
+        while outer is not None and outer is not self._home:
+            depth, outer = depth + 1, outer.f_back
+        if outer is None:
+            return  # not called from the block
+        for name, x in list(frame.f_locals.items()):
+            if isinstance(x, (Box, np.ndarray)) and (name, id(x)) not in self._seen:
+                self._seen.add((name, id(x)))
+                self.found.append((depth, name, x))  # kept alive, so that its id stays its own
+
+
+class Names:
+    """The names of tensors, each given once; of two that want the same, the second is numbered.
+
+    Example:
+        >>> Names().free("W")
+        'W'
+    """
+
+    def __init__(self) -> None:
+        self.of: dict[Box, str] = {}
+        self.arrays: dict[int, str] = {}
+        self._kept: list[Any] = []
+        self._taken: set[str] = {"L"}
+
+    def give(self, x: Any, name: str) -> None:
+        """Call x that, unless it has a name already."""
+        if not (name := clean(name)):
+            return
+        if isinstance(x, Box):
+            if x not in self.of:
+                self.of[x] = self.free(name)
+        elif id(x) not in self.arrays:
+            self.arrays[id(x)] = self.free(name)
+            self._kept.append(x)
+
+    def free(self, name: str) -> str:
+        """The name, or with a number behind it if it is taken."""
+        new, k = name, 2
+        while new in self._taken:
+            new = f"{name}_{k}" if name[-1].isdigit() else f"{name}{k}"
+            k += 1
+        self._taken.add(new)
+        return new
+
+    def give_all(self, found: Iterable[tuple[int, str, Any]], loss: Box) -> None:
+        """Names from local variables: those of outer functions first."""
+        wanted: dict[str, list[Any]] = {}
+        owner: dict[int, str] = {}
+        for depth, name, x in sorted(found, key=lambda entry: entry[0]):
+            if name.startswith(("_", ".")) or x is loss or id(x) in owner:
+                continue
+            if isinstance(x, Box) and (x in self.of or x.value is loss.value):
+                continue
+            if not isinstance(x, Box) and (id(x) in self.arrays or x.ndim == 0):
+                continue
+            if isinstance(x, Box) and x.name:
+                self.give(x, x.name)
+                continue
+            if depth > 1 and isinstance(x, Box) and x.value.ndim == 0 and x.record:
+                continue  # a number on the way, inside some other function
+            owner[id(x)] = name
+            wanted.setdefault(name, []).append(x)
+        for name, tensors in wanted.items():
+            tensors.sort(key=lambda x: x.record[0] if isinstance(x, Box) and x.record else 0)
+            several = len(tensors) > 1 and not name[-1].isdigit()
+            numbers = [f"{name}{k}" for k in range(1, len(tensors) + 1)]
+            if several and not {*numbers} & {*wanted, *self._taken}:
+                for x, new in zip(tensors, numbers, strict=True):
+                    self.give(x, new)
+            else:
+                for x in tensors:
+                    self.give(x, name)
+
+    def give_layers(self, layers: Iterable[tuple[nn.Linear, Box]]) -> None:
+        """Z1 for what the first layer gives, and so on: the number is that of its weights."""
+        for layer, z in layers:
+            weight = self.of.get(layer.weight, "")
+            if re.fullmatch(r"W\d*", weight):
+                self.give(z, f"Z{weight[1:]}")
+
+    def give_activations(self, nodes: Iterable[Box]) -> None:
+        """A1 for σ(Z1), where the author has no name for it."""
+        for node in nodes:
+            if node.record[1] in ACTIVATIONS and node not in self.of:
+                z = self.of.get(node.record[2][0], "") if _boxed(node.record[2][0]) else ""
+                if re.fullmatch(r"Z\d*", z):
+                    self.give(node, f"A{z[1:]}")
+
+    def for_activation(self, z: Box) -> str:
+        """What to call softmax(z), which only a rule has computed: A2 for Z2, else the next A."""
+        match = re.fullmatch(r"[Zz](\w*)", self.of.get(z, ""))
+        if match:
+            return self.free(("A" if self.of[z][0] == "Z" else "a") + match[1])
+        last = [int(n[1:]) for n in self._taken if re.fullmatch(r"A\d+", n)]
+        return self.free(f"A{max(last) + 1}" if last else "A")
+
+
+def clean(name: str) -> str:
+    """The name without what a formula cannot have in it.
+
+    Example:
+        >>> clean("a.b")
+        'a_b'
+    """
+    return re.sub(r"\W+", "_", name).strip("_")
+
+
+def parameter_names(model: nn.Module) -> Iterator[tuple[Box, str]]:
+    """W1, b1, W2, b2 … for the layers in their order (W, b for a single one); other parameters
+    are called what their attribute is called.
+
+    Example:
+        >>> [name for _, name in parameter_names(nn.Linear(2, 1, rng=0))]
+        ['W', 'b']
+    """
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    linear = {id(m.weight) for m in layers} | {id(m.bias) for m in layers}
+    for k, layer in enumerate(layers, 1):
+        number = str(k) if len(layers) > 1 else ""
+        yield layer.weight, f"W{number}"
+        if layer.bias is not None:
+            yield layer.bias, f"b{number}"
+    for path, parameter in model.named_parameters():
+        if id(parameter) not in linear:
+            yield parameter, parameter.name or path.rpartition(".")[2]
+
+
+def leaves(name: str, x: Any) -> Iterator[tuple[str, Any]]:
+    """The tensors and arrays in an argument, with their names: W[0], W[1] of a list are W1, W2.
+
+    Example:
+        >>> [name for name, _ in leaves("W", [np.ones(1), np.ones(2)])]
+        ['W1', 'W2']
+    """
+    if isinstance(x, (list, tuple)):
+        for k, part in enumerate(x, 1):
+            yield from leaves(f"{name}{k}", part)
+    elif isinstance(x, Mapping):
+        for key, part in x.items():
+            yield from leaves(str(key), part)
+    elif isinstance(x, (Box, np.ndarray)):
+        yield name, x
+
+
+def _boxed(x: Any) -> bool:
+    return isinstance(x, Box) and (x.record is None or x.record[1] is not VARIABLE)
