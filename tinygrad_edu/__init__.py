@@ -2,6 +2,7 @@
 
 engine     record what is computed, and sweep back over the record
 ops        every differentiable function with its rule
+windows    convolution and pooling
 losses     cross-entropy and its kin, each with the short rule of the slides
 tensor     Tensor: operators and methods, all taken from ops
 dispatch   which NumPy function is which operation
@@ -22,11 +23,12 @@ verification, problems, expressions, functions, repair, wording, submissions
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, init, losses, nn, ops, optim
+from . import data, init, losses, nn, ops, optim, windows
 from .engine import grad, no_grad, primitive
 from .losses import *
 from .ops import *
 from .tensor import Buffer, Parameter, Tensor
+from .windows import *
 
 if TYPE_CHECKING:
     from .explanation import Explanation, explain
@@ -41,6 +43,7 @@ __all__ = [
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
+__all__ += windows.__all__
 
 _LATER = {
     "Explanation": "explanation",
