@@ -444,17 +444,17 @@ class Reader:
         return None
 
 
+def _is_drawn(x: Box) -> bool:
+    """Whether x came out of a random generator, as a mask of dropout: drawn anew it is another."""
+    return x.record is not None and "rng" in x.record[4]
+
+
 def _is_result(x: Any) -> bool:
     return (
         isinstance(x, Box) and x.record is not None
         and x.record[1] is not engine.VARIABLE
         and not _is_drawn(x)
     )  # fmt: skip
-
-
-def _is_drawn(x: Box) -> bool:
-    """Whether x came out of a random generator, as a mask of dropout: drawn anew it is another."""
-    return x.record is not None and "rng" in x.record[4]
 
 
 def _is_number(x: Any) -> bool:
