@@ -69,6 +69,12 @@ def test_another_kind_of_margin_is_refused_by_name() -> None:
         np.pad(t, 1, constant_values=(1, 2))
 
 
+def test_whole_numbers_are_padded_and_pooled_as_numbers() -> None:
+    x = np.arange(16).reshape(1, 1, 4, 4)
+    assert tg.pad(x, 1).dtype == x.dtype
+    assert_array_equal(tg.max_pool2d(x, 2, padding=1)[0, 0, 0], [0, 2, 3])
+
+
 @pytest.mark.parametrize(
     "x, weight",
     [((1, 2, 3), (1, 2, 2, 2)), ((1, 2, 3, 3), (2, 2, 2)), ((1, 2, 3, 3), (1, 3, 2, 2))],

@@ -109,7 +109,8 @@ def pad(x: Any, /, pad_width: Any, *, constant_values: float = 0.0) -> Any:
     if (widths < 0).any():
         raise ValueError(f"a margin cannot be negative, received {pad_width}")
     shape = [n + int(w.sum()) for n, w in zip(x.shape, widths, strict=True)]
-    padded = np.full(shape, constant_values, x.dtype)
+    dtype = np.result_type(x, constant_values) if constant_values else x.dtype  # −∞ is no integer
+    padded = np.full(shape, constant_values, dtype)
     padded[_inner(x.shape, pad_width)] = x
     return padded
 
