@@ -620,3 +620,20 @@ def test_a_derivation_leaves_running_statistics_as_they_are() -> None:
     assert tg.explain(model, tg.cross_entropy, X, y).formulas["b2"]
     for name, array in model.state_dict().items():
         assert_array_equal(array, before[name])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_takes_no_samples_at_all(name: str) -> None:
+    make, shape = LAYERS[name]
+    layer = make().eval()
+    some, none = layer(np.ones(shape)), layer(np.ones((0, *shape[1:])))
+    assert none.shape == (0, *some.shape[1:])
+    x = tg.Tensor(np.ones((0, *shape[1:])), requires_grad=True)
+    layer(x).sum().backward()
+    for t in (x, *layer.parameters()):
+        assert not grad_of(t).any()
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5, rng=0), nn.LayerNorm(2), nn.BatchNorm1d(2)])
+def test_lists_are_taken_too(layer: Module) -> None:
+    assert layer([[1.0, 2.0], [3.0, 5.0]]).shape == (2, 2)

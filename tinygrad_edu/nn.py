@@ -270,7 +270,8 @@ class Flatten(Module):
 def _kept(x: Any, /, p: float, rng: initialisers.Random) -> Any:
     """1/(1 − p) where an entry stays, 0 where it is dropped. A primitive, so that a recorded step
     draws anew each time it runs."""
-    stays = rng.random(np.shape(x)) >= p
+    x = np.asarray(x)
+    stays = rng.random(x.shape) >= p
     return stays.astype(np.result_type(x, np.float16)) / (1 - p or 1.0)
 
 
@@ -305,8 +306,8 @@ class Dropout(Module):
         return f"p={self.p}"
 
 
-@primitive(None, None)
-def _moved(average: Any, new: Any, /, momentum: float) -> Any:
+@primitive(None, None, None)
+def _moved(average: Any, new: Any, momentum: Any, /) -> Any:
     """An average, moved towards a new value. Without a derivative: it is not trained."""
     return (1 - momentum) * average + momentum * new
 
@@ -382,7 +383,7 @@ class BatchNorm1d(Module):
             self.num_batches_tracked.data = self.num_batches_tracked + 1
             moved = self.momentum
             if moved is None:
-                moved = 1 / self.num_batches_tracked.item()
+                moved = 1 / self.num_batches_tracked
             self.running_mean.data = _moved(self.running_mean, mean, moved)
             self.running_var.data = _moved(self.running_var, var * (n / (n - 1)), moved)
         return mean, var
