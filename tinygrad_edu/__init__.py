@@ -2,12 +2,14 @@
 
 engine     record what is computed, and sweep back over the record
 ops        every differentiable function with its rule
+windows    convolution and pooling
 losses     cross-entropy and its kin, each with the short rule of the slides
 tensor     Tensor: operators and methods, all taken from ops
 dispatch   which NumPy function is which operation
 init       first values of weights
-nn         Module, Linear, Sequential, activations
-optim      SGD
+module     Module: a function with parameters and buffers
+nn         Linear, Sequential, activations, dropout, normalisation, embedding
+optim      SGD, Adam, AdamW; lr_scheduler: learning-rate schedules
 data       one-hot rows and mini-batches
 
 and two readers of what was recorded, which are imported when they are first asked for:
@@ -21,11 +23,12 @@ verification, problems, expressions, functions, repair, wording, submissions
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, init, losses, nn, ops, optim
+from . import data, init, losses, nn, ops, optim, windows
 from .engine import grad, no_grad, primitive
 from .losses import *
 from .ops import *
-from .tensor import Parameter, Tensor
+from .tensor import Buffer, Parameter, Tensor
+from .windows import *
 
 if TYPE_CHECKING:
     from .explanation import Explanation, explain
@@ -35,11 +38,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CannotCheck", "Explanation", "Parameter", "Report", "Tensor", "assert_right", "data",
+    "Buffer", "CannotCheck", "Explanation", "Parameter", "Report", "Tensor", "assert_right", "data",
     "explain", "grad", "init", "nn", "no_grad", "optim", "primitive", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
+__all__ += windows.__all__
 
 _LATER = {
     "Explanation": "explanation",
