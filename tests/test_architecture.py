@@ -29,6 +29,7 @@ IMPORTS: dict[str, set[str]] = {
     "nn": {"engine", "init", "ops", "tensor"},
     "optim": {"engine", "tensor"},
     "data": {"engine", "init", "ops"},
+    "anomaly": {"engine"},
     "algebra": set(),
     "notation": {"algebra"},
     "matrices": {"algebra", "notation"},
@@ -57,7 +58,7 @@ IMPORTS: dict[str, set[str]] = {
     "__main__": {"submissions", "wording"},
     "__init__": (
         {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor"}
-        | {"explanation", "problems", "verification"}
+        | {"anomaly", "explanation", "problems", "verification"}
     ),
 }
 OUTSIDE = {"numpy"} | sys.stdlib_module_names

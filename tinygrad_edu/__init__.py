@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import data, init, losses, nn, ops, optim
 from .engine import grad, no_grad, primitive
+from .init import manual_seed
 from .losses import *
 from .ops import *
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
+    from .anomaly import first_nonfinite
     from .explanation import Explanation, explain
     from .problems import CannotCheck
     from .verification import Report, assert_right, verify
@@ -36,12 +38,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CannotCheck", "Explanation", "Parameter", "Report", "Tensor", "assert_right", "data",
-    "explain", "grad", "init", "nn", "no_grad", "optim", "primitive", "verify",
+    "explain", "first_nonfinite", "grad", "init", "manual_seed", "nn", "no_grad",
+    "optim", "primitive", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
 
 _LATER = {
+    "first_nonfinite": "anomaly",
     "Explanation": "explanation",
     "explain": "explanation",
     "CannotCheck": "problems",
