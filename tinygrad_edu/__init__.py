@@ -29,7 +29,7 @@ from .ops import *
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
-    from .anomaly import first_nonfinite
+    from .anomaly import detect_anomaly, first_nonfinite
     from .explanation import Explanation, explain
     from .problems import CannotCheck
     from .verification import Report, assert_right, verify
@@ -38,13 +38,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CannotCheck", "Explanation", "Parameter", "Report", "Tensor", "assert_right", "data",
-    "explain", "first_nonfinite", "grad", "init", "manual_seed", "nn", "no_grad",
+    "detect_anomaly", "explain", "first_nonfinite", "grad", "init", "manual_seed", "nn", "no_grad",
     "optim", "primitive", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
 
 _LATER = {
+    "detect_anomaly": "anomaly",
     "first_nonfinite": "anomaly",
     "Explanation": "explanation",
     "explain": "explanation",
