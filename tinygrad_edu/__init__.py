@@ -30,6 +30,7 @@ from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
     from .anomaly import detect_anomaly, first_nonfinite
+    from .checking import GradientError, check_rule, gradcheck
     from .explanation import Explanation, explain
     from .problems import CannotCheck
     from .verification import Report, assert_right, verify
@@ -37,14 +38,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CannotCheck", "Explanation", "Parameter", "Report", "Tensor", "assert_right", "data",
-    "detect_anomaly", "explain", "first_nonfinite", "grad", "init", "manual_seed", "nn", "no_grad",
-    "optim", "primitive", "verify",
+    "CannotCheck", "Explanation", "GradientError", "Parameter", "Report", "Tensor", "assert_right",
+    "check_rule", "data", "detect_anomaly", "explain", "first_nonfinite", "grad", "gradcheck",
+    "init", "manual_seed", "nn", "no_grad", "optim", "primitive", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
 
 _LATER = {
+    "GradientError": "checking",
+    "check_rule": "checking",
+    "gradcheck": "checking",
     "detect_anomaly": "anomaly",
     "first_nonfinite": "anomaly",
     "Explanation": "explanation",
