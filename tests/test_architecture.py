@@ -23,18 +23,23 @@ IMPORTS: dict[str, set[str]] = {
     "engine": set(),
     "ops": {"engine"},
     "losses": {"engine", "ops"},
-    "dispatch": {"engine", "ops"},
+    "windows": {"engine", "ops"},
+    "dispatch": {"engine", "ops", "windows"},
     "hooks": {"engine"},
     "tensor": {"dispatch", "engine", "hooks", "ops"},
     "init": {"engine"},
-    "nn": {"engine", "init", "ops", "tensor"},
-    "optim": {"engine", "tensor"},
+    "module": {"engine", "tensor"},
+    "nn": {"engine", "init", "losses", "module", "ops", "tensor", "windows"},
+    "lr_scheduler": set(),
+    "optim": {"engine", "lr_scheduler", "ops", "tensor"},
     "data": {"engine", "init", "ops"},
     "anomaly": {"engine", "nn"},
     "slopes": {"engine"},
     "guessing": {"engine"},
     "layouts": {"engine", "tensor"},
     "checking": {"engine", "guessing", "layouts", "slopes", "tensor"},
+    "function": {"engine", "tensor"},
+    "testing": {"checking", "engine", "module", "tensor"},
     "algebra": set(),
     "notation": {"algebra"},
     "matrices": {"algebra", "notation"},
@@ -62,8 +67,8 @@ IMPORTS: dict[str, set[str]] = {
     "worker": {"submissions"},
     "__main__": {"submissions", "wording"},
     "__init__": (
-        {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor"}
-        | {"anomaly", "checking", "explanation", "problems", "verification"}
+        {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor", "windows"}
+        | {"anomaly", "checking", "explanation", "function", "problems", "testing", "verification"}
     ),
 }
 OUTSIDE = {"numpy"} | sys.stdlib_module_names
@@ -234,5 +239,5 @@ def test_the_names_in_all_exist(name: str) -> None:
     assert len(names) == len(set(names))
     for public in names:
         assert hasattr(module, public), public
-    if name in ("ops", "losses"):
+    if name in ("ops", "losses", "windows"):
         assert set(names) <= set(tinygrad_edu.__all__)

@@ -2,12 +2,14 @@
 
 engine     record what is computed, and sweep back over the record
 ops        every differentiable function with its rule
+windows    convolution and pooling
 losses     cross-entropy and its kin, each with the short rule of the slides
 tensor     Tensor: operators and methods, all taken from ops
 dispatch   which NumPy function is which operation
 init       first values of weights
-nn         Module, Linear, Sequential, activations
-optim      SGD
+module     Module: a function with parameters and buffers
+nn         Linear, Sequential, activations, dropout, normalisation, embedding
+optim      SGD, Adam, AdamW; lr_scheduler: learning-rate schedules
 data       one-hot rows and mini-batches
 
 and two readers of what was recorded, which are imported when they are first asked for:
@@ -21,29 +23,34 @@ verification, problems, expressions, functions, repair, wording, submissions
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, init, losses, nn, ops, optim
+from . import data, init, losses, nn, ops, optim, windows
 from .engine import grad, no_grad, primitive
 from .init import manual_seed
 from .losses import *
 from .ops import *
-from .tensor import Parameter, Tensor
+from .tensor import Buffer, Parameter, Tensor
+from .windows import *
 
 if TYPE_CHECKING:
+    from . import testing
     from .anomaly import detect_anomaly, first_nonfinite
     from .checking import GradientError, check_rule, gradcheck
     from .explanation import Explanation, explain
+    from .function import Function
     from .problems import CannotCheck
     from .verification import Report, assert_right, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "CannotCheck", "Explanation", "GradientError", "Parameter", "Report", "Tensor", "assert_right",
-    "check_rule", "data", "detect_anomaly", "explain", "first_nonfinite", "grad", "gradcheck",
-    "init", "manual_seed", "nn", "no_grad", "optim", "primitive", "verify",
+    "Buffer", "CannotCheck", "Explanation", "Function", "GradientError", "Parameter", "Report",
+    "Tensor", "assert_right", "check_rule", "data", "detect_anomaly", "explain", "first_nonfinite",
+    "grad", "gradcheck", "init", "manual_seed", "nn", "no_grad", "optim", "primitive", "testing",
+    "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
+__all__ += windows.__all__
 
 _LATER = {
     "GradientError": "checking",
@@ -51,6 +58,7 @@ _LATER = {
     "gradcheck": "checking",
     "detect_anomaly": "anomaly",
     "first_nonfinite": "anomaly",
+    "Function": "function",
     "Explanation": "explanation",
     "explain": "explanation",
     "CannotCheck": "problems",
@@ -58,10 +66,13 @@ _LATER = {
     "assert_right": "verification",
     "verify": "verification",
 }
+_LATER_MODULES = {"testing"}
 
 
 def __getattr__(name: str) -> Any:
     """Import what not every program needs when it is asked for, to keep `import` fast."""
+    if name in _LATER_MODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -88,11 +88,23 @@ def gradcheck(
     if not wanted:
         raise TypeError("gradcheck needs a floating-point input, received none")
     wide = [x.astype(np.float64) if i in wanted else x for i, x in enumerate(arrays)]
-    with _quiet():
+    with quiet():
         _Check(f, wide, wanted).all(order)
         if any(x.dtype.itemsize < 8 for x in arrays):
             _Check(f, wide, wanted).beside(arrays)
     return True
+
+
+def checked_gradients(f: Callable[..., Any], arrays: Sequence[Array], names: Sequence[str]) -> None:
+    """`gradcheck` with names for the inputs; floating ones are differentiated.
+
+    Example:
+        >>> checked_gradients(np.multiply, [np.ones(2), np.array([1, 2])], ["weight", "k"])
+    """
+    with quiet():
+        check = _Check(f, arrays, [i for i, x in enumerate(arrays) if x.dtype.kind == "f"])
+        check.names = list(names)
+        check.all(order=1)
 
 
 class _Check:
@@ -457,7 +469,7 @@ def check_rule(
         chosen = _draw_shapes(data, patterns, broadcast=shapes is None)
         layout = data.draw(st.sampled_from(list(LAYOUTS)))
         arrays = [_draw(data, d, s) for d, s in zip(domains, chosen, strict=True)]
-        with _quiet():
+        with quiet():
             try:
                 y = op(*(x.copy() for x in arrays), **settings)
             except (ValueError, IndexError) as refusal:
@@ -499,7 +511,7 @@ def check_rule(
         if not failures:
             raise
     if failures:
-        with _quiet():
+        with quiet():
             _better_guess(failures[-1], op, patterns, domains, wanted, settings)
         raise _smallest(failures) from None
     if tried < examples / 5:
@@ -591,7 +603,7 @@ def _domains(
     rng = np.random.default_rng(0)
     for low, high in DOMAINS:
         arrays = [rng.uniform(low, high, [3] * (2 if p is None else len(p))) for p in patterns]
-        with _quiet(), suppress(ValueError, IndexError):
+        with quiet(), suppress(ValueError, IndexError):
             if np.isfinite(np.asarray(op(*arrays, **settings))).all():
                 return [(low, high)] * n
     return [DOMAINS[0]] * n
@@ -638,8 +650,14 @@ def _draw(data: Any, domain: Domain, shape: Shape) -> Array:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """NumPy's warnings are not what is being looked for."""
+def quiet() -> Iterator[None]:
+    """NumPy's warnings are not what is being looked for.
+
+    Example:
+        >>> with quiet():
+        ...     np.log(np.zeros(1))
+        array([-inf])
+    """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
@@ -677,7 +695,9 @@ def name_of(f: Any) -> str:
         'exp'
     """
     declared = getattr(f, "op", None)
-    return str(declared or getattr(f, "__name__", type(f).__name__))
+    name = str(declared or getattr(f, "__name__", type(f).__name__))
+    owner = getattr(f, "__self__", None)
+    return f"{owner.__name__}.{name}" if isinstance(owner, type) else name
 
 
 def _names_of_inputs(f: Any, n: int) -> list[str]:
