@@ -5,6 +5,7 @@ ops        every differentiable function with its rule
 windows    convolution and pooling
 losses     cross-entropy and its kin, each with the short rule of the slides
 tensor     Tensor: operators and methods, all taken from ops
+hooks      functions that see a gradient on its way
 dispatch   which NumPy function is which operation
 init       first values of weights
 module     Module: a function with parameters and buffers
@@ -18,6 +19,14 @@ explanation, tracing, naming, reading, algebra, matrices, notation
            `explain`: the derivation of a gradient, printed and checked
 verification, problems, expressions, functions, repair, wording, submissions
            `verify`: gradients derived by hand: are they right, and what is wrong with them
+
+and what helps who writes operations and layers, imported in the same way:
+
+checking, slopes, guessing, layouts
+           `check_rule`, `gradcheck`: rules held against slopes that were measured
+testing    `check_layer`: what must hold for every layer
+function   Function, with `forward(ctx, …)` and `backward(ctx, g)`
+anomaly    `detect_anomaly`, `first_nonfinite`: where the first NaN came from
 """
 
 from importlib import import_module

@@ -15,6 +15,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import product
 from math import prod
 from typing import Any, NoReturn
 
@@ -327,13 +328,14 @@ class _Check:
                     f"constants: {short(single)}, not {short(both)}"
                 )
 
-    def in_memory(self, layout: str) -> None:
+    def in_memory(self) -> None:
         """How the inputs lie in memory makes no difference."""
-        laid = [LAYOUTS[layout](x) for x in self.arrays]
-        found = [self.value(laid), *self.untouched(laid)]
-        for a, b in zip(found, [self.y, *self.gradients(self.arrays)], strict=True):
-            if not near(a, b, 1e-10):
-                self.fail(f"{layout} inputs give {short(a)}, contiguous ones {short(b)}")
+        wanted = [self.y, *self.gradients(self.arrays)]
+        for layout, lay in LAYOUTS.items():
+            laid = [lay(x) for x in self.arrays]
+            for a, b in zip([self.value(laid), *self.untouched(laid)], wanted, strict=True):
+                if not near(a, b, 1e-10):
+                    self.fail(f"{layout} inputs give {short(a)}, contiguous ones {short(b)}")
 
     def narrow(self, dtype: Any) -> None:
         """float32 stays float32, and tells the same."""
@@ -459,6 +461,7 @@ def check_rule(
     patterns = _patterns(op, shapes)
     names = _names_of_inputs(op, len(patterns))
     wanted = list(_wanted(op, len(patterns)) if wrt is None else wrt)
+    choices = _shapes(patterns)
     refusals: list[str] = []
     failures: list[Exception] = []
     tried = 0
@@ -466,8 +469,7 @@ def check_rule(
 
     def body(data: Any) -> None:
         nonlocal tried
-        chosen = _draw_shapes(data, patterns, broadcast=shapes is None)
-        layout = data.draw(st.sampled_from(list(LAYOUTS)))
+        chosen = data.draw(st.one_of([st.sampled_from(some) for some in choices]))
         arrays = [_draw(data, d, s) for d, s in zip(domains, chosen, strict=True)]
         with quiet():
             try:
@@ -484,7 +486,7 @@ def check_rule(
                 check.all(order)
                 check.on_arrays(y)
                 check.alone()
-                check.in_memory(layout)
+                check.in_memory()
                 if dtype is not None:
                     check.narrow(np.dtype(dtype))
             except GradientError as failure:
@@ -609,23 +611,28 @@ def _domains(
     return [DOMAINS[0]] * n
 
 
-def _draw_shapes(data: Any, patterns: Sequence[Any], broadcast: bool) -> list[Shape]:
-    from hypothesis import strategies as st
+SIDES = (1, 2, 3, 0)
+TOGETHER: tuple[Shape, ...] = ((), (1,), (2,), (3,), (2, 2), (2, 3), (3, 1, 2), (0,), (2, 0))
 
-    sides = st.sampled_from([1, 2, 3, 0])
-    if not broadcast:
-        sizes: dict[str, int] = {}
-        for letter in dict.fromkeys(letter for pattern in patterns for letter in pattern):
-            sizes[letter] = int(letter) if letter.isdigit() else data.draw(sides)
-        return [tuple(sizes[letter] for letter in pattern) for pattern in patterns]
-    together = data.draw(st.lists(sides, max_size=3))
-    if data.draw(st.booleans()):  # no broadcasting
-        return [tuple(together)] * len(patterns)
-    drawn = []
-    for _ in patterns:
-        kept = [1 if data.draw(st.integers(0, 3)) == 3 else side for side in together]
-        drawn.append(tuple(kept[data.draw(st.integers(0, len(kept))) :]))
-    return drawn
+
+def _shapes(patterns: Sequence[Any]) -> list[list[tuple[Shape, ...]]]:
+    """Lists to draw the shapes of all inputs from, each with the smallest first."""
+    if None not in patterns:
+        letters = dict.fromkeys(c for pattern in patterns for c in pattern if not c.isdigit())
+        found = []
+        for sides in product(SIDES, repeat=len(letters)):
+            size = dict(zip(letters, sides, strict=True))
+            found.append(
+                tuple(tuple(int(c) if c.isdigit() else size[c] for c in p) for p in patterns)
+            )
+        return [found]
+    alike = [(shape,) * len(patterns) for shape in TOGETHER]
+    broadcast = []
+    for whole in TOGETHER:
+        ones = [(*whole[:i], 1, *whole[i + 1 :]) for i in range(len(whole))]
+        parts = dict.fromkeys([whole, *ones, *(whole[i:] for i in range(1, len(whole) + 1))])
+        broadcast += [c for c in product(parts, repeat=len(patterns)) if len(set(c)) > 1]
+    return [alike, broadcast] if broadcast else [alike]
 
 
 # The simplest first, to which what fails is shrunk.
