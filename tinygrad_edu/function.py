@@ -38,6 +38,9 @@ class Context:
         self._known: dict[int, Any] = {}  # in `backward`: inputs and output as they are there
         self._last: tuple[Any, list[Any]] = (None, [])  # an error and the gradients from it
 
+    def __repr__(self) -> str:
+        return f"Context({', '.join(repr(x) for x in self._settings if x is not None)})"
+
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep inputs, the output, or constants for `saved_tensors`."""
         self._saved = tensors
@@ -119,6 +122,7 @@ def _forward(cls: type[Function], ctx: Context, arrays: tuple[Any, ...]) -> Arra
             "tg.stack, or write a Function for each"
         )
     ctx._own = [*(args[i] for i in ctx._places), y]
+    ctx._last = (None, [])  # a step that is run again has the same context, with other numbers
     return y.value if isinstance(y, Box) else as_array(y)
 
 
