@@ -38,8 +38,9 @@ IMPORTS: dict[str, set[str]] = {
     "guessing": {"engine"},
     "layouts": {"engine", "tensor"},
     "checking": {"engine", "guessing", "layouts", "slopes", "tensor"},
+    "rulecheck": {"checking", "engine"},
     "function": {"engine", "tensor"},
-    "testing": {"checking", "engine", "module", "tensor"},
+    "testing": {"checking", "engine", "module", "rulecheck", "tensor"},
     "algebra": set(),
     "notation": {"algebra"},
     "matrices": {"algebra", "notation"},
@@ -68,13 +69,14 @@ IMPORTS: dict[str, set[str]] = {
     "__main__": {"submissions", "wording"},
     "__init__": (
         {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor", "windows"}
-        | {"anomaly", "checking", "explanation", "function", "problems", "testing", "verification"}
+        | {"anomaly", "checking", "explanation", "function", "problems", "rulecheck", "testing"}
+        | {"verification"}
     ),
 }
 OUTSIDE = {"numpy"} | sys.stdlib_module_names
 # Packages of extras: who uses which, imported inside the function that needs it.
 OPTIONAL: dict[str, set[str]] = {
-    "checking": {"hypothesis"},
+    "rulecheck": {"hypothesis"},
 }
 
 

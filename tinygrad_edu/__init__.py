@@ -22,7 +22,7 @@ verification, problems, expressions, functions, repair, wording, submissions
 
 and what helps who writes operations and layers, imported in the same way:
 
-checking, slopes, guessing, layouts
+rulecheck, checking, slopes, guessing, layouts
            `check_rule`, `gradcheck`: rules held against slopes that were measured
 testing    `check_layer`: what must hold for every layer
 function   Function, with `forward(ctx, …)` and `backward(ctx, g)`
@@ -43,10 +43,11 @@ from .windows import *
 if TYPE_CHECKING:
     from . import testing
     from .anomaly import detect_anomaly, first_nonfinite
-    from .checking import GradientError, check_rule, gradcheck
+    from .checking import GradientError, gradcheck
     from .explanation import Explanation, explain
     from .function import Function
     from .problems import CannotCheck
+    from .rulecheck import check_rule
     from .verification import Report, assert_right, verify
 
 __version__ = "0.1.0"
@@ -63,7 +64,7 @@ __all__ += windows.__all__
 
 _LATER = {
     "GradientError": "checking",
-    "check_rule": "checking",
+    "check_rule": "rulecheck",
     "gradcheck": "checking",
     "detect_anomaly": "anomaly",
     "first_nonfinite": "anomaly",

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ContextDecorator
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -174,17 +174,18 @@ class detect_anomaly(ContextDecorator):
     def __init__(self, infinity: bool = True) -> None:
         self.infinity = infinity  # whether infinity is wrong as well, or NaN only
         self._notes: dict[int, _Note] = {}  # by the age of the record
+        self._tokens: list[Token[detect_anomaly | None]] = []
 
     def _recreate_cm(self) -> detect_anomaly:  # as a decorator: one for each call
         return detect_anomaly(self.infinity)
 
     def __enter__(self) -> None:
-        self._token = _current.set(self)
+        self._tokens.append(_current.set(self))
         watches.append(self)
 
     def __exit__(self, *failure: object) -> None:
         watches.remove(self)
-        _current.reset(self._token)
+        _current.reset(self._tokens.pop())
 
     def called(self, op: Op, args: Any, raw: Any, settings: Any, result: Box) -> None:
         """Check what an operation gave, and note where it was called, and on what."""

@@ -1,12 +1,11 @@
-"""Is a rule right? `check_rule` and `gradcheck` hold gradients against slopes that were measured.
+"""Is a gradient right? `gradcheck` holds it against slopes that were measured.
 
 A wrong rule computes something all the same, and a network may even learn with it. So each entry
 of a gradient is compared with the slope of the function itself (see `slopes`), once for the
 gradient and once more for the gradient of the gradient; and what a rule must not do is looked for:
 change what it was given, keep memory that it handed out, depend on what was called before.
 
-`gradcheck` takes one set of inputs and any function. `check_rule` draws inputs of many shapes,
-broadcast against each other, empty, with odd layouts in memory, and shows the smallest that fails.
+`gradcheck` takes one set of inputs and any function; `check_rule` (in `rulecheck`) draws many.
 """
 
 from __future__ import annotations
@@ -14,9 +13,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from itertools import product
-from math import prod
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -90,9 +87,9 @@ def gradcheck(
         raise TypeError("gradcheck needs a floating-point input, received none")
     wide = [x.astype(np.float64) if i in wanted else x for i, x in enumerate(arrays)]
     with quiet():
-        _Check(f, wide, wanted).all(order)
+        Check(f, wide, wanted).all(order)
         if any(x.dtype.itemsize < 8 for x in arrays):
-            _Check(f, wide, wanted).beside(arrays)
+            Check(f, wide, wanted).beside(arrays)
     return True
 
 
@@ -103,20 +100,27 @@ def checked_gradients(f: Callable[..., Any], arrays: Sequence[Array], names: Seq
         >>> checked_gradients(np.multiply, [np.ones(2), np.array([1, 2])], ["weight", "k"])
     """
     with quiet():
-        check = _Check(f, arrays, [i for i, x in enumerate(arrays) if x.dtype.kind == "f"])
+        check = Check(f, arrays, [i for i, x in enumerate(arrays) if x.dtype.kind == "f"])
         check.names = list(names)
         check.all(order=1)
 
 
-class _Check:
-    """One function at one set of inputs."""
+class Check:
+    """One function at one set of inputs; each method is something that must hold.
+
+    Example:
+        >>> check = Check(np.exp, [np.zeros(2)], [0])
+        >>> check.first()
+        >>> check.y
+        array([1., 1.])
+    """
 
     def __init__(
         self, f: Callable[..., Any], arrays: Sequence[Array], wanted: Sequence[int], **settings: Any
     ) -> None:
         self.f, self.arrays, self.wanted, self.settings = f, list(arrays), list(wanted), settings
         self.name = name_of(f)
-        self.names = _names_of_inputs(f, len(self.arrays))
+        self.names = names_of_inputs(f, len(self.arrays))
         self.y = self.value([x.copy() for x in self.arrays])
         rng = np.random.default_rng(7)
 
@@ -151,16 +155,19 @@ class _Check:
         return [inputs[i] for i in self.wanted], y
 
     def gradients(self, arrays: Sequence[Array], times: float = 1.0) -> list[Array]:
+        """The gradients at these arrays, the error at the output being `times` g."""
         variables, y = self.recorded(arrays)
         found: list[Array] = grad(y, variables, gradient=times * self.g)
         return found
 
     def moved(self, steps: Mapping[int, Any]) -> list[Any]:
+        """The inputs, with a step added to some of them."""
         return [x + steps[i] if i in steps else x for i, x in enumerate(self.arrays)]
 
     # --- what must hold ---------------------------------------------------------------------------
 
     def all(self, order: int) -> None:
+        """All that is checked of any function."""
         self.untouched(self.arrays)
         self.repeatable()
         self.first()
@@ -247,6 +254,7 @@ class _Check:
                     )
 
     def slope(self, i: int, place: tuple[int, ...], eps: float) -> Slope:
+        """The slope by one entry of one input."""
         there = np.zeros(self.arrays[i].shape)
         there[place] = 1
         size = float(max(1.0, abs(self.arrays[i][place])))
@@ -371,6 +379,7 @@ class _Check:
         wrong: list[tuple[int, ...]],
         order: str = "",
     ) -> None:
+        """Say which entry is wrong, and what the mistake may be."""
         place = wrong[0]
         slope, name = slopes[place], self.names[i]
         if not np.isfinite(slope.value):
@@ -393,264 +402,11 @@ class _Check:
         self.fail("\n".join(lines), guessed)
 
     def fail(self, told: str, guessed: str = "") -> NoReturn:
+        """Raise the error, with the inputs."""
         pairs = zip(self.names, self.arrays, strict=True)
         lines = [f"  {name} = {short(x)}" for name, x in pairs]
         inputs = "\n".join([*lines, f"  g = {short(self.g)}, the error at the output"])
         raise GradientError(f"{self.name}: {told}", guessed, inputs)
-
-
-# --- many inputs ----------------------------------------------------------------------------------
-
-Domain = tuple[float, float] | Callable[[np.random.Generator, Shape], Array]
-DOMAINS: tuple[tuple[float, float], ...] = ((-2.5, 2.5), (0.3, 2.5), (0.1, 0.9))
-
-
-def check_rule(
-    op: Callable[..., Any],
-    *,
-    shapes: str | None = None,
-    domain: Domain | Sequence[Domain] | None = None,
-    wrt: Sequence[int] | None = None,
-    dtype: Any = np.float32,
-    order: int = 2,
-    examples: int = 40,
-    **settings: Any,
-) -> bool:
-    """Check an operation and its rules on inputs of many shapes; True, or a GradientError.
-
-    Beyond what `gradcheck` checks: arrays of several inputs are broadcast against each other, are
-    empty, and lie in memory in odd ways; each input is differentiated alone too; on arrays the
-    operation gives what it gives on tensors; float32 stays float32. The error shows the smallest
-    inputs that fail, and what the mistake may be.
-
-    shapes     one for each input, where not all that broadcast together are meant: "m n, n k" for
-               a matrix product, "n n" for a square, "" for a number
-    domain     what the numbers are between, (low, high), or a function (rng, shape) → array that
-               draws them; one for all inputs, or a list with one for each. Left out: the first of
-               ±2.5, 0.3 … 2.5 and 0.1 … 0.9 on which the operation gives finite numbers
-    wrt        the places of the inputs to differentiate; left out: all that have a rule
-    dtype      the dtype of the result for inputs of float32; None: any
-    order      1 to leave out second derivatives
-    examples   how many inputs are drawn
-    settings   are handed on to the operation
-
-    Raises:  GradientError; ValueError if the operation refuses what is drawn; ImportError without
-             Hypothesis, which draws and shrinks (`pip install tinygrad_edu[testing]`)
-    Example:
-        >>> import tinygrad_edu as tg
-        >>> check_rule(tg.matmul, shapes="m n, n k", examples=5)
-        True
-        >>> @tg.primitive(lambda g, y, x: 2 * g * x)
-        ... def cube(x):
-        ...     return x**3
-        >>> try:
-        ...     check_rule(cube)
-        ... except GradientError as error:
-        ...     print(error.guess)
-        a factor 3/2·x were missing
-    """
-    try:
-        import hypothesis
-        from hypothesis import strategies as st
-    except ImportError as error:
-        raise ImportError(
-            "check_rule draws its inputs with Hypothesis: pip install 'tinygrad_edu[testing]'; "
-            "gradcheck(f, inputs) needs NumPy only"
-        ) from error
-
-    patterns = _patterns(op, shapes)
-    names = _names_of_inputs(op, len(patterns))
-    wanted = list(_wanted(op, len(patterns)) if wrt is None else wrt)
-    choices = _shapes(patterns)
-    refusals: list[str] = []
-    failures: list[Exception] = []
-    tried = 0
-    domains = _domains(op, patterns, domain, settings)
-
-    def body(data: Any) -> None:
-        nonlocal tried
-        chosen = data.draw(st.one_of([st.sampled_from(some) for some in choices]))
-        arrays = [_draw(data, d, s) for d, s in zip(domains, chosen, strict=True)]
-        with quiet():
-            try:
-                y = op(*(x.copy() for x in arrays), **settings)
-            except (ValueError, IndexError) as refusal:
-                refusals.append(str(refusal))
-                return
-            if not np.isfinite(np.asarray(y)).all():
-                refusals.append(f"the result is not finite: {short(np.asarray(y))}")
-                return
-            tried += 1
-            try:
-                check = _Check(op, arrays, wanted, **settings)
-                check.all(order)
-                check.on_arrays(y)
-                check.alone()
-                check.in_memory()
-                if dtype is not None:
-                    check.narrow(np.dtype(dtype))
-            except GradientError as failure:
-                failures.append(failure)
-                raise
-            except Exception as failure:
-                told = "\n".join(f"  {n} = {short(x)}" for n, x in zip(names, arrays, strict=True))
-                failure.add_note(f"check_rule: {name_of(op)} at\n{told}")
-                failures.append(failure)
-                raise
-
-    run = hypothesis.settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        report_multiple_bugs=False,
-        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )(hypothesis.given(st.data())(body))
-    try:
-        run()
-    except Exception:
-        if not failures:
-            raise
-    if failures:
-        with quiet():
-            _better_guess(failures[-1], op, patterns, domains, wanted, settings)
-        raise _smallest(failures) from None
-    if tried < examples / 5:
-        reasons = max(set(refusals), key=refusals.count)
-        raise ValueError(
-            f"check_rule: {name_of(op)} refused {len(refusals)} of {len(refusals) + tried} drawn "
-            f"inputs, most of them with “{reasons}”; say which ones it takes: "
-            'check_rule(op, shapes="m n, n k", domain=(0.1, 3))'
-        )
-    return True
-
-
-HYPOTHESIS = ("Failing test case", "Falsifying example", "Draw ")  # how its own notes begin
-
-
-def _smallest(failures: Sequence[Exception]) -> Exception:
-    """The last failure, as small as Hypothesis could make it, without the notes it added."""
-    last = failures[-1]
-    if isinstance(last, GradientError):
-        return GradientError(last.told, last.guess, last.inputs)
-    last.__notes__ = [note for note in last.__notes__ if not note.startswith(HYPOTHESIS)]
-    return last
-
-
-def _better_guess(
-    failure: Exception,
-    op: Any,
-    patterns: Sequence[Any],
-    domains: Sequence[Domain],
-    wanted: Sequence[int],
-    settings: Mapping[str, Any],
-) -> None:
-    """From inputs with more numbers in them, if the mistake can be seen there too."""
-    if not isinstance(failure, GradientError) or " is wrong, in " not in failure.told:
-        return
-    rng = np.random.default_rng(3)
-    arrays = []
-    for pattern, domain in zip(patterns, domains, strict=True):
-        shape = (6,) if pattern is None else tuple(int(c) if c.isdigit() else 3 for c in pattern)
-        if callable(domain):
-            arrays.append(np.asarray(domain(rng, shape)))
-        else:
-            arrays.append(rng.uniform(*domain, shape))
-    try:
-        _Check(op, arrays, wanted, **settings).first()
-    except GradientError as other:
-        if other.told.partition("wrong")[0] == failure.told.partition("wrong")[0]:
-            failure.guess = other.guess
-    except Exception:  # these it refuses
-        return
-
-
-def _patterns(op: Any, shapes: str | None) -> list[list[str] | None]:
-    """For each input the letters or numbers of its axes; None: any shape."""
-    if shapes is not None:
-        return [part.split() for part in shapes.split(",")]
-    declared = getattr(op, "op", None)
-    if declared is not None and declared.arity is not None:
-        return [None] * declared.arity
-    parameters = list(inspect.signature(op).parameters.values())
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    n = sum(p.kind in kinds and p.default is p.empty for p in parameters)
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters) or not n:
-        raise TypeError(
-            f"check_rule: how many arrays does {name_of(op)} take? Say so with their shapes, such "
-            'as shapes="m n, m n"'
-        )
-    return [None] * n
-
-
-def _wanted(op: Any, n: int) -> list[int]:
-    """The inputs that have a rule; of a composite function all."""
-    declared = getattr(op, "op", None)
-    if declared is None or declared.arity is None:
-        return list(range(n))
-    return [i for i, rule in enumerate(declared.rules) if rule is not None]
-
-
-def _domains(
-    op: Any, patterns: Sequence[Any], domain: Any, settings: Mapping[str, Any]
-) -> list[Domain]:
-    n = len(patterns)
-    if domain is not None:
-        several = isinstance(domain, (list, tuple)) and not isinstance(domain[0], (int, float))
-        domains = list(domain) if several else [domain] * n
-        if len(domains) != n:
-            raise ValueError(f"check_rule: {len(domains)} domains for {n} inputs")
-        return domains
-    rng = np.random.default_rng(0)
-    for low, high in DOMAINS:
-        arrays = [rng.uniform(low, high, [3] * (2 if p is None else len(p))) for p in patterns]
-        with quiet(), suppress(ValueError, IndexError):
-            if np.isfinite(np.asarray(op(*arrays, **settings))).all():
-                return [(low, high)] * n
-    return [DOMAINS[0]] * n
-
-
-SIDES = (1, 2, 3, 0)
-TOGETHER: tuple[Shape, ...] = ((), (1,), (2,), (3,), (2, 2), (2, 3), (3, 1, 2), (0,), (2, 0))
-
-
-def _shapes(patterns: Sequence[Any]) -> list[list[tuple[Shape, ...]]]:
-    """Lists to draw the shapes of all inputs from, each with the smallest first."""
-    if None not in patterns:
-        letters = dict.fromkeys(c for pattern in patterns for c in pattern if not c.isdigit())
-        found = []
-        for sides in product(SIDES, repeat=len(letters)):
-            size = dict(zip(letters, sides, strict=True))
-            found.append(
-                tuple(tuple(int(c) if c.isdigit() else size[c] for c in p) for p in patterns)
-            )
-        return [found]
-    alike = [(shape,) * len(patterns) for shape in TOGETHER]
-    broadcast = []
-    for whole in TOGETHER:
-        ones = [(*whole[:i], 1, *whole[i + 1 :]) for i in range(len(whole))]
-        parts = dict.fromkeys([whole, *ones, *(whole[i:] for i in range(1, len(whole) + 1))])
-        broadcast += [c for c in product(parts, repeat=len(patterns)) if len(set(c)) > 1]
-    return [alike, broadcast] if broadcast else [alike]
-
-
-# The simplest first, to which what fails is shrunk.
-SIMPLE = (1.0, 2.0, 0.5, -1.0, -2.0, 1.5, -0.5, -1.5, 0.25, 0.75, -0.75, 0.0)
-
-
-def _draw(data: Any, domain: Domain, shape: Shape) -> Array:
-    from hypothesis import strategies as st
-
-    if callable(domain):
-        return np.asarray(domain(np.random.default_rng(data.draw(st.integers(0, 999))), shape))
-    low, high = domain
-    others = (low + (high - low) * (np.arange(13) + 0.37) / 13).round(3).tolist()
-    numbers = st.sampled_from([*(x for x in SIMPLE if low <= x <= high), *others])
-    n = prod(shape)
-    k = n or 9  # what is empty shall not look simpler than what is not
-    drawn = data.draw(st.lists(numbers, min_size=k, max_size=k))
-    return np.array(drawn[:n], float).reshape(shape)
 
 
 # --- small things ---------------------------------------------------------------------------------
@@ -707,7 +463,13 @@ def name_of(f: Any) -> str:
     return f"{owner.__name__}.{name}" if isinstance(owner, type) else name
 
 
-def _names_of_inputs(f: Any, n: int) -> list[str]:
+def names_of_inputs(f: Any, n: int) -> list[str]:
+    """What a function calls its first n arguments.
+
+    Example:
+        >>> names_of_inputs(lambda X, W: X @ W, 2)
+        ['X', 'W']
+    """
     declared = getattr(f, "op", None)
     if declared is not None and declared.arity == n:
         return list(declared.arrays)

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .checking import Domain, GradientError, checked_gradients, near, quiet
+from .checking import GradientError, checked_gradients, near, quiet
 from .engine import VARIABLE, Array, Box, as_recorded, grad, history, no_grad
 from .module import Module
+from .rulecheck import Domain
 from .tensor import Tensor
 
 Shape = tuple[int, ...]
