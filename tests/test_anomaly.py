@@ -224,6 +224,16 @@ def test_nobody_looks_on_afterwards_nor_in_other_threads() -> None:
     tg.log(zero)
 
 
+def test_one_that_is_entered_twice_is_left_twice() -> None:
+    watch, zero = tg.detect_anomaly(), variable([0.0])
+    with watch, watch:
+        pass
+    assert engine.watches == []
+    tg.log(zero)
+    with watch, pytest.raises(FloatingPointError):
+        tg.log(zero)
+
+
 def test_what_is_remembered_goes_with_the_graph() -> None:
     watch = tg.detect_anomaly()
     x = variable([1.0])

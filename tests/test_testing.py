@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
+from tests.test_custom_layers import examples
 from tinygrad_edu import nn
 from tinygrad_edu.testing import CHECKS, LayerError, check_layer
 
@@ -304,6 +305,24 @@ def test_the_layers_of_the_library_pass(layer: nn.Module, shapes: Any, how: dict
     for name, array in layer.state_dict().items():
         assert array.tobytes() == before[name].tobytes()  # it is left as it was
     assert layer.training
+
+
+PAGE: dict[str, tuple[tuple[Any, ...], tuple[int, ...], dict[str, Any]]] = {
+    "WeightNorm": ((3, 2, 0), (4, 3), {}),
+    "Dropout": ((0.5, 0), (4, 3), {}),
+    "BatchNorm1d": ((3,), (4, 3), {}),
+    "LayerNorm": ((3,), (4, 3), {}),
+    "Embedding": ((5, 3, 0), (4, 2), {"domain": indices}),
+    "Conv2d": ((2, 3, 2, 0), (2, 2, 3, 3), {}),
+    "MaxPool2d": ((2,), (2, 2, 4, 4), {}),
+    "Recurrent": ((2, 3, 0), (3, 4, 2), {}),
+}
+
+
+@pytest.mark.parametrize("name", PAGE)
+def test_the_layers_of_the_documentation_pass(name: str) -> None:
+    arguments, shape, how = PAGE[name]
+    check_layer(examples()[name](*arguments), shape, **how)
 
 
 # --- how it is called -----------------------------------------------------------------------------
