@@ -83,7 +83,9 @@ class Optimizer:
             moves.append((i, parameter, w, g))
         moved = []
         for i, parameter, w, g in moves:
-            state = self.state.get(i) or self.first_state(w)
+            state = self.state.get(i)
+            if state is None:
+                state = self.first_state(w)
             if self._guarded:
                 w, g = _read_only(w), _read_only(g)
             value, state = self.update(w, g, state, self.lr)
@@ -208,8 +210,8 @@ class SGD(Optimizer):
     def update(self, w: Any, g: Any, state: State, lr: Any) -> tuple[Any, State]:
         if self.weight_decay:
             g = g + self.weight_decay * w
-        if self.momentum:
-            v = self.momentum * state["momentum_buffer"] + g
+        if self.momentum:  # which may have been 0 when the parameter was first moved
+            v = self.momentum * state.get("momentum_buffer", 0.0) + g
             g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
         return w - lr * g, state
 
