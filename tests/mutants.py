@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.op_table import CASES, Row, Shapes, check, reference, tensors, variable
+from tests.op_table import CASES, Row, Shapes, check, reference, tensors
 from tinygrad_edu import engine, losses, ops, windows
 from tinygrad_edu.engine import Box, Op, Primitive, Rule, fit
+from tinygrad_edu.layouts import on_memory
 
 
 @dataclass(frozen=True)
@@ -380,7 +381,7 @@ def provoke(row: Row, shapes: Shapes) -> None:
     with suppress(Exception):
         output = row.call(*inputs)
         tg.grad(output, wanted, gradient=ref.w)
-        tg.grad(output, wanted, gradient=variable(ref.w), create_graph=True)
+        tg.grad(output, wanted, gradient=on_memory(ref.w), create_graph=True)
 
 
 def first_failure(cases: Sequence[tuple[Row, Shapes]]) -> Exception | None:

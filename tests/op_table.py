@@ -28,6 +28,7 @@ import numpy as np
 
 import tinygrad_edu as tg
 from tinygrad_edu.engine import Array, Box, as_recorded
+from tinygrad_edu.layouts import LAYOUTS, memory, on_memory
 from tinygrad_edu.ops import _add_rows
 from tinygrad_edu.windows import _overlap, _windows
 
@@ -918,48 +919,6 @@ TABLE: list[Row] = [
 CASES = [(row, shapes) for row in TABLE for shapes in row.shapes]
 
 
-# --- memory layouts -------------------------------------------------------------------------------
-
-
-def _strided(x: Array) -> Array:
-    """Every second entry of a larger array, along every axis."""
-    around = np.full([2 * n + 1 for n in x.shape], 7, x.dtype)
-    second: Any = (..., *[slice(1, None, 2)] * x.ndim)  # the dots keep a number an array
-    view: Array = around[second]
-    view[...] = x
-    return view
-
-
-def _backwards(x: Array) -> Array:
-    turned: Any = (..., *[slice(None, None, -1)] * x.ndim)
-    return np.asarray(np.array(x[turned], order="C")[turned])
-
-
-def _read_only(x: Array) -> Array:
-    copy = x.copy()
-    copy.flags.writeable = False
-    return copy
-
-
-LAYOUTS: dict[str, Callable[[Array], Array]] = {
-    "contiguous": np.array,
-    "Fortran-ordered": lambda x: np.array(x, order="F"),
-    "every second entry": _strided,
-    "negative strides": _backwards,
-    "read-only": _read_only,
-}
-
-
-def variable(x: Array) -> tg.Tensor:
-    """A variable on that very memory, as results have it that are views of other arrays.
-
-    (Tensor(x) and t.data = x have a copy.)
-    """
-    t = tg.Tensor(np.zeros(x.shape, x.dtype), requires_grad=True)
-    t.value = x
-    return t
-
-
 # --- what must hold -------------------------------------------------------------------------------
 
 
@@ -1028,13 +987,6 @@ def assert_same(got: Any, want: Any, what: str) -> None:
     assert got.tobytes() == want.tobytes(), f"{what}:\n{got}\n  differs in bits from\n{want}"
 
 
-def memory(x: Array) -> bytes:
-    """All the bytes that an array could have written to."""
-    while isinstance(x.base, np.ndarray):
-        x = x.base
-    return x.tobytes()
-
-
 def check(row: Row, shapes: Shapes) -> None:
     """Everything that must hold for one line of the table on inputs of these shapes."""
     ref = reference(row, shapes)
@@ -1090,12 +1042,12 @@ def tensors(row: Row, arrays: list[Array]) -> list[Any]:
     """Variables, and arrays where there is no derivative; a row without any gets constants."""
     if not row.wanted:
         return [tg.Tensor(x) for x in arrays]
-    return [variable(x) if i in row.wanted else x for i, x in enumerate(arrays)]
+    return [on_memory(x) if i in row.wanted else x for i, x in enumerate(arrays)]
 
 
 def _gradient_alone(row: Row, arrays: list[Array], i: int, seed: Array) -> Any:
     inputs: list[Any] = list(arrays)
-    inputs[i] = variable(arrays[i])
+    inputs[i] = on_memory(arrays[i])
     return tg.grad(row.call(*inputs), inputs[i], gradient=seed)
 
 
@@ -1111,7 +1063,7 @@ def _check_second_derivatives(row: Row, ref: Reference) -> None:
     """⟨u, G⟩ differentiated again, G being the gradient of Σ w ⊙ f: by the inputs along one
     direction v against differences of G, and by w against the slope of f along u."""
     where = f"{row} {[x.shape for x in ref.arrays]}"
-    inputs, w = tensors(row, ref.arrays), variable(ref.w)
+    inputs, w = tensors(row, ref.arrays), on_memory(ref.w)
     variables = [inputs[i] for i in row.wanted]
     gradients = tg.grad(row.call(*inputs), variables, gradient=w, create_graph=True)
     second: list[Any] = [0.0] * (len(variables) + 1)
@@ -1159,7 +1111,7 @@ def _check_float32(row: Row, ref: Reference) -> None:
         assert_close(got, ref.gradients[i], what, 1e-3)
         assert_same(got, graph.value, f"{what}, recorded or not")
         beside: list[Any] = list(ref.arrays)
-        beside[i] = variable(narrow[i])
+        beside[i] = on_memory(narrow[i])
         mixed = tg.grad(row.call(*beside), beside[i], gradient=ref.w)
         assert mixed.dtype == np.float32, f"{what} beside float64 is {mixed.dtype}"
         assert_close(mixed, ref.gradients[i], f"{what} beside float64", 1e-3)
