@@ -16,6 +16,10 @@ explanation, tracing, naming, reading, algebra, matrices, notation
            `explain`: the derivation of a gradient, printed and checked
 verification, problems, expressions, functions, repair, wording, submissions
            `verify`: gradients derived by hand: are they right, and what is wrong with them
+
+and what is at hand beside them, imported when it is asked for too:
+
+saving     states in files that are whole, or refused
 """
 
 from importlib import import_module
@@ -30,13 +34,15 @@ from .tensor import Parameter, Tensor
 if TYPE_CHECKING:
     from .explanation import Explanation, explain
     from .problems import CannotCheck
+    from .saving import load, load_checkpoint, save, save_checkpoint
     from .verification import Report, assert_right, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CannotCheck", "Explanation", "Parameter", "Report", "Tensor", "assert_right", "data",
-    "explain", "grad", "init", "nn", "no_grad", "optim", "primitive", "verify",
+    "explain", "grad", "init", "load", "load_checkpoint", "nn", "no_grad", "optim", "primitive",
+    "save", "save_checkpoint", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
@@ -48,6 +54,10 @@ _LATER = {
     "Report": "verification",
     "assert_right": "verification",
     "verify": "verification",
+    "load": "saving",
+    "load_checkpoint": "saving",
+    "save": "saving",
+    "save_checkpoint": "saving",
 }
 
 
