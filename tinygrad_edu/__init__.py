@@ -19,6 +19,9 @@ verification, problems, expressions, functions, repair, wording, submissions
 
 and what is at hand beside them, imported when it is asked for too:
 
+pictures, drawing, layout
+           `picture`: a recorded graph to look at
+summaries  `summary`: a table of a model's layers, and what they cost
 saving     states in files that are whole, or refused
 """
 
@@ -33,16 +36,18 @@ from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
     from .explanation import Explanation, explain
+    from .pictures import Picture, picture
     from .problems import CannotCheck
     from .saving import load, load_checkpoint, save, save_checkpoint
+    from .summaries import Summary, summary
     from .verification import Report, assert_right, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "CannotCheck", "Explanation", "Parameter", "Report", "Tensor", "assert_right", "data",
-    "explain", "grad", "init", "load", "load_checkpoint", "nn", "no_grad", "optim", "primitive",
-    "save", "save_checkpoint", "verify",
+    "CannotCheck", "Explanation", "Parameter", "Picture", "Report", "Summary", "Tensor",
+    "assert_right", "data", "explain", "grad", "init", "load", "load_checkpoint", "nn", "no_grad", "optim",
+    "picture", "primitive", "save", "save_checkpoint", "summary", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
@@ -56,7 +61,11 @@ _LATER = {
     "verify": "verification",
     "load": "saving",
     "load_checkpoint": "saving",
+    "Picture": "pictures",
+    "picture": "pictures",
     "save": "saving",
+    "Summary": "summaries",
+    "summary": "summaries",
     "save_checkpoint": "saving",
 }
 
