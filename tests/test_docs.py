@@ -1,4 +1,4 @@
-"""What is written about the code is true: examples in docstrings, and the code of the README.
+"""What is written about the code is true: examples in docstrings, the code of README and docs/.
 
 pytest's own collection of docstrings passes over decorated functions, which most operations are;
 `documented` below finds everything that a module defines.
@@ -163,27 +163,37 @@ def test_everything_that_the_package_offers_is_documented() -> None:
         assert inspect.ismodule(thing) or id(thing) in names, name
 
 
-# --- README ---------------------------------------------------------------------------------------
+# --- README and docs/ -----------------------------------------------------------------------------
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(
     r"^```python\n(.*?)^```\n(?:\s*^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL
 )
+NEEDS = re.compile(r"^<!-- needs: (.*?) -->$", re.MULTILINE)  # packages that are extras
 
 
-def test_the_code_of_the_readme_runs_in_order_and_prints_what_it_says() -> None:
-    blocks = list(FENCE.finditer(README))
-    assert len(blocks) == README.count("```python") > 0
-    names: dict[str, Any] = {"__name__": "readme"}
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs_in_order_and_prints_what_it_says(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = page.read_text(encoding="utf-8")
+    for needed in ",".join(NEEDS.findall(text)).split(","):
+        if needed:
+            pytest.importorskip(needed.strip())
+    monkeypatch.chdir(tmp_path)  # where files that a page writes may lie
+    blocks = list(FENCE.finditer(text))
+    assert len(blocks) == text.count("```python")
+    names: dict[str, Any] = {"__name__": page.stem}
     for block in blocks:
         code, expected = block.groups()
-        lines_before = README.count("\n", 0, block.start(1))
+        lines_before = text.count("\n", 0, block.start(1))
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile("\n" * lines_before + code, "README.md", "exec"), names)
-        assert printed.getvalue() == (expected or ""), f"README.md, line {lines_before + 1}"
+            exec(compile("\n" * lines_before + code, page.name, "exec"), names)
+        assert printed.getvalue() == (expected or ""), f"{page.name}, line {lines_before + 1}"
 
 
-def test_what_the_readme_links_to_is_there() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert "://" in target or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        assert "://" in target or (page.parent / target).exists(), target
