@@ -24,11 +24,13 @@ IMPORTS: dict[str, set[str]] = {
     "ops": {"engine"},
     "losses": {"engine", "ops"},
     "dispatch": {"engine", "ops"},
-    "tensor": {"dispatch", "engine", "ops"},
+    "hooks": {"engine"},
+    "tensor": {"dispatch", "engine", "hooks", "ops"},
     "init": {"engine"},
     "nn": {"engine", "init", "ops", "tensor"},
     "optim": {"engine", "tensor"},
     "data": {"engine", "init", "ops"},
+    "anomaly": {"engine", "nn"},
     "algebra": set(),
     "notation": {"algebra"},
     "matrices": {"algebra", "notation"},
@@ -55,16 +57,36 @@ IMPORTS: dict[str, set[str]] = {
     "submissions": {"problems", "verification"},
     "worker": {"submissions"},
     "saving": {"engine"},
+    "history": set(),
+    "metrics": {"engine", "losses", "ops"},
+    "callbacks": {"engine", "metrics", "saving"},
+    "progress": {"callbacks"},
+    "training": {
+        "anomaly",
+        "callbacks",
+        "data",
+        "engine",
+        "history",
+        "init",
+        "metrics",
+        "nn",
+        "progress",
+        "tensor",
+    },
     "__main__": {"submissions", "wording"},
     "__init__": (
         {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor"}
-        | {"explanation", "problems", "verification"}
-        | {"saving"}
+        | {"anomaly", "callbacks", "explanation", "history", "metrics", "problems", "saving"}
+        | {"training", "verification"}
     ),
 }
 OUTSIDE = {"numpy"} | sys.stdlib_module_names
 # Packages of extras: who uses which, imported inside the function that needs it.
-OPTIONAL: dict[str, set[str]] = {"saving": {"safetensors"}}
+OPTIONAL: dict[str, set[str]] = {
+    "history": {"matplotlib"},
+    "progress": {"rich"},
+    "saving": {"safetensors"},
+}
 
 
 def parse(path: Path) -> ast.Module:

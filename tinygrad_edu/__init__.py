@@ -33,12 +33,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import data, init, losses, nn, ops, optim
 from .engine import grad, no_grad, primitive
+from .init import manual_seed
 from .losses import *
 from .ops import *
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
     from . import callbacks, metrics
+    from .anomaly import detect_anomaly, first_nonfinite
     from .explanation import Explanation, explain
     from .history import History
     from .problems import CannotCheck
@@ -50,14 +52,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CannotCheck", "Explanation", "History", "NonFiniteLoss", "Parameter", "Report", "Tensor",
-    "assert_right", "callbacks", "data", "evaluate", "explain", "fit", "grad", "init", "load",
-    "load_checkpoint", "metrics", "nn", "no_grad", "optim", "predict", "primitive", "save",
-    "save_checkpoint", "verify",
+    "assert_right", "callbacks", "data", "detect_anomaly", "evaluate", "explain", "first_nonfinite",
+    "fit", "grad", "init", "load", "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad",
+    "optim", "predict", "primitive", "save", "save_checkpoint", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
 
 _LATER = {
+    "detect_anomaly": "anomaly",
+    "first_nonfinite": "anomaly",
     "Explanation": "explanation",
     "explain": "explanation",
     "History": "history",
