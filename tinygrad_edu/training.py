@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from .anomaly import first_nonfinite
 from .callbacks import HOOKS, Callback, as_callbacks, hooks
 from .data import minibatches
 from .engine import Array, Box, as_array, describe, no_grad
-from .engine import history as recorded
 from .history import History
 from .init import Random, as_random
 from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total
@@ -40,6 +40,20 @@ class NonFiniteLoss(FloatingPointError):
     epoch, batch   where it happened, the first are 0
     cause          what the first number came from that is not finite
     history        the History so far
+
+    Example:
+        >>> model = tg.nn.Linear(1, 1, init=tg.init.ones)
+        >>> sgd = tg.optim.SGD(model.parameters(), lr=1e200)
+        >>> x, y = np.ones((4, 1)), np.zeros(4)
+        >>> try:
+        ...     with np.errstate(over="ignore"):
+        ...         tg.fit(model, x, y, loss="mse", optimizer=sgd, epochs=9)
+        ... except NonFiniteLoss as error:
+        ...     print(error)
+        the loss is inf in epoch 1, batch 0 (the first are 0), and the model has the weights of before. It began here:
+        mse_loss gave inf
+          received (4, 1) float64
+          received (4, 1) float64
     """
 
     def __init__(self, loss: float, cause: str) -> None:
@@ -50,9 +64,8 @@ class NonFiniteLoss(FloatingPointError):
 
     def __str__(self) -> str:
         return (
-            f"the loss is {self.loss} in epoch {self.epoch}, batch {self.batch} (the first are 0): "
-            f"{self.cause}. The weights are those of before that step. A smaller learning rate "
-            "often helps"
+            f"the loss is {self.loss} in epoch {self.epoch}, batch {self.batch} (the first are 0), "
+            f"and the model has the weights of before. It began here:\n{self.cause}"
         )
 
 
@@ -557,31 +570,15 @@ def _check_optimizer(optimizer: Any, model: Module) -> None:
 
 
 def _cause(loss: Tensor, model: Module) -> str:
-    """The first operation that gave something not finite, or what was so before."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    for node in recorded(loss):
-        _, op, args, raw, _ = node.record
-        for arg, x in zip(args, raw, strict=True):
-            if np.asarray(x).dtype.kind == "f" and not _finite(x):
-                if id(arg) in names:
-                    return (
-                        f"parameter {names[id(arg)]} is not finite, because the gradient of the "
-                        "step before was not, or that step was too long; it has been undone too"
-                    )
-                return f"{op} received {_told(x)}, which was not computed from a parameter"
-        if not _finite(node.value):
-            received = ", ".join(_told(x) for x in raw)
-            return f"the first operation that gave {_kind(node.value)} is {op}, from {received}"
-    return "it was not computed by recorded operations"
-
-
-def _kind(x: Array) -> str:
-    return "NaN" if np.isnan(x).any() else "infinity"
-
-
-def _told(x: Any) -> str:
-    x = np.asarray(x)
-    if x.dtype.kind == "f" and not _finite(x):
-        row = int(np.argwhere(~np.isfinite(np.atleast_1d(x)))[0][0])
-        return f"{describe(x)} with {_kind(x)} in row {row}"
-    return f"{describe(x)} between {x.min():.4g} and {x.max():.4g}" if x.size > 1 else f"{x}"
+    """The first operation that gave a number that is not finite, or what was so before."""
+    found = first_nonfinite(loss)
+    if found is None:
+        return "all that was recorded is finite"
+    if not found.op:
+        for name, parameter in model.named_parameters():
+            if parameter.value is found.value:
+                return (
+                    f"parameter {name} was not finite any more; the step before has brought that "
+                    "in and was undone too"
+                )
+    return str(found)
