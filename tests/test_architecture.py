@@ -70,6 +70,7 @@ IMPORTS: dict[str, set[str]] = {
         "init",
         "metrics",
         "nn",
+        "ops",
         "progress",
         "tensor",
     },

@@ -120,6 +120,7 @@ NO_EXAMPLE = {
     "tinygrad_edu.metrics.name_of": FITTING,
     "tinygrad_edu.metrics.takes_probabilities": FITTING,
     "tinygrad_edu.metrics.total": FITTING,
+    "tinygrad_edu.metrics.unreduced": FITTING,
     "tinygrad_edu.dispatch.call_function": "called by NumPy; np.where(t, …) is its example",
     "tinygrad_edu.dispatch.call_ufunc": "called by NumPy; np.exp(t) is its example",
     "tinygrad_edu.engine.Box": INSIDE,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from math import floor, isfinite
 from types import FrameType
@@ -17,20 +17,21 @@ from typing import Any
 
 import numpy as np
 
+from . import ops
 from .anomaly import first_nonfinite
 from .callbacks import HOOKS, Callback, as_callbacks, hooks
 from .data import minibatches
 from .engine import Array, Box, as_array, describe, no_grad
 from .history import History
 from .init import Random, as_random
-from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total
+from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total, unreduced
 from .nn import Module
 from .progress import progress_bar
 from .tensor import Tensor
 
 __all__ = ["History", "NonFiniteLoss", "evaluate", "fit", "predict", "train"]
 
-TrainStep = Callable[[Array, Array], tuple[float, Array]]
+TrainStep = Callable[..., tuple[float, Array]]
 Logs = dict[str, float]
 
 
@@ -50,7 +51,7 @@ class NonFiniteLoss(FloatingPointError):
         ...         tg.fit(model, x, y, loss="mse", optimizer=sgd, epochs=9)
         ... except NonFiniteLoss as error:
         ...     print(error)
-        the loss is inf in epoch 1, batch 0 (the first are 0), and the model has the weights of before. It began here:
+        the loss is inf in epoch 1, batch 0 (counted from 0); the weights are those of before
         mse_loss gave inf
           received (4, 1) float64
           received (4, 1) float64
@@ -64,8 +65,8 @@ class NonFiniteLoss(FloatingPointError):
 
     def __str__(self) -> str:
         return (
-            f"the loss is {self.loss} in epoch {self.epoch}, batch {self.batch} (the first are 0), "
-            f"and the model has the weights of before. It began here:\n{self.cause}"
+            f"the loss is {self.loss} in epoch {self.epoch}, batch {self.batch} (counted from 0); "
+            f"the weights are those of before\n{self.cause}"
         )
 
 
@@ -248,6 +249,8 @@ def fit(
     validation_batch_size: int | None = None,
     metrics: Any = (),
     penalty: Callable[[Module], Any] | None = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
     shuffle: bool = True,
     rng: Random | int | None = None,
     callbacks: Iterable[Any] = (),
@@ -262,11 +265,12 @@ def fit(
                        "binary_crossentropy" (these three take probabilities), "mse", "mae"
     optimizer          one that has the model's parameters, such as `tg.optim.SGD`
     epochs             the number of the last epoch: those before `initial_epoch` are not run again
-    validation_data    (x, y), measured after each epoch
+    validation_data    (x, y) or (x, y, sample_weight), measured after each epoch
     validation_split   or the share of the samples, taken from the end before they are shuffled
     metrics            names or functions of (prediction, target): "accuracy", "top_k_categorical_
                        accuracy" …; as a dict, with names of your own (see `tg.metrics`)
     penalty            a function of the model, added to the loss of each batch
+    sample_weight      a factor for the loss of each sample, or class_weight: {class: factor}
     shuffle, rng       take the samples in a new order each epoch, drawn from `rng`: a Generator, a
                        RandomState or a seed
     callbacks          see `tg.callbacks`
@@ -303,18 +307,20 @@ def fit(
         >>> history.history["val_accuracy"][-1] > 0.9
         True
     """
-    x, y = _paired(x, y, "")
+    data = _data((x, y, sample_weight), "")
     function, found = _measures(loss, metrics)
     _check_optimizer(optimizer, model)
     if not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise ValueError(f"epochs must be a whole number of at least 0, received {epochs!r}")
-    if validation_data is not None and validation_split:
-        raise ValueError("give validation_data or validation_split, not both")
-    held: Sequence[Array] = ()
+    held: tuple[Array, ...] = ()
     if validation_data is not None:
-        held = _validation(validation_data)
+        if validation_split:
+            raise ValueError("give validation_data or validation_split, not both")
+        held = _data(validation_data, "validation ")
     elif validation_split:
-        x, y, *held = _split(x, y, validation_split)
+        data, held = _split(data, validation_split)
+    if class_weight is not None:
+        data = _with_class_weights(data, class_weight)
     if initial_epoch is None:
         initial_epoch = history.epoch[-1] + 1 if history is not None and history.epoch else 0
     if history is not None and history.epoch and initial_epoch <= history.epoch[-1]:
@@ -326,14 +332,14 @@ def fit(
     names = ["loss", *found]
 
     def batches() -> Iterable[tuple[Array, ...]]:
-        return minibatches(x, y, batch_size=batch_size, rng=random)
+        return minibatches(*data, batch_size=batch_size, rng=random)
 
     dtype = _dtype(model)
 
-    def step(x: Array, y: Array) -> list[float]:
+    def step(x: Array, *y: Array) -> list[float]:
         m = len(x)
-        number, prediction = take(_as_input(x, dtype), y)
-        return [m, number * m, *_totals(found, prediction, y)]
+        number, prediction = take(_as_input(x, dtype), *y)
+        return [m, number * m, *_totals(found, prediction, y[0])]
 
     def logs(sums: Sequence[float]) -> Logs:
         return {name: value / sums[0] for name, value in zip(names, sums[1:], strict=True)}
@@ -344,12 +350,12 @@ def fit(
         for hook in hooks(given, "on_test_begin"):
             hook({})
         size = validation_batch_size or batch_size
-        values = _measure(model, held[0], held[1], function, found, penalty, size)
+        values = _measure(model, held, function, found, penalty, size)
         for hook in hooks(given, "on_test_end"):
             hook(values)
         return values
 
-    steps = -(-len(x) // batch_size)
+    steps = -(-len(data[0]) // batch_size)
     given = as_callbacks(callbacks)
     history = History() if history is None else history
     with progress_bar(verbose) as bar:
@@ -369,7 +375,8 @@ def fit(
 def train_step(
     model: Module, loss: Function, optimizer: Any, penalty: Callable[[Module], Any] | None = None
 ) -> TrainStep:
-    """One step on one batch, as a function of (x, y): the loss and the prediction before it.
+    """One step on one batch, as a function of (x, y) or (x, y, weights of the samples): it returns
+    the loss and the prediction before the step.
 
     Where the loss is no finite number it raises NonFiniteLoss and moves no weight.
 
@@ -381,12 +388,12 @@ def train_step(
         (1.0, 0.36)
     """
 
-    def step(x: Array, y: Array) -> tuple[float, Array]:
+    def step(x: Array, y: Array, weights: Array | None = None) -> tuple[float, Array]:
         prediction = model(x)
-        value = loss(prediction, beside(y, prediction))
+        value = _loss(loss, prediction, y, weights)
         if penalty is not None:
             value = value + penalty(model)
-        number = float(value.value)
+        number = _number(value)
         if not isfinite(number):
             raise NonFiniteLoss(number, _cause(value, model))
         optimizer.zero_grad()
@@ -405,6 +412,7 @@ def evaluate(
     loss: Any,
     metrics: Any = (),
     penalty: Callable[[Module], Any] | None = None,
+    sample_weight: Any = None,
     batch_size: int = 256,
     return_dict: bool = False,
 ) -> Any:
@@ -423,7 +431,8 @@ def evaluate(
         [0.693147, 0.75]
     """
     function, found = _measures(loss, metrics)
-    values = _measure(model, *_paired(x, y, ""), function, found, penalty, batch_size)
+    data = _data((x, y, sample_weight), "")
+    values = _measure(model, data, function, found, penalty, batch_size)
     if return_dict:
         return values
     return list(values.values()) if found else values["loss"]
@@ -456,8 +465,7 @@ def predict(model: Module, x: Any, *, batch_size: int = 256) -> Array:
 
 def _measure(
     model: Module,
-    x: Array,
-    y: Array,
+    data: tuple[Array, ...],
     loss: Function,
     metrics: dict[str, Function],
     penalty: Callable[[Module], Any] | None,
@@ -469,16 +477,39 @@ def _measure(
     # A loss of probabilities looks for the logits in the record of the last operation.
     recording = nullcontext() if takes_probabilities(loss) else no_grad()
     with _mode(model, False):
-        for x_batch, y_batch in minibatches(x, y, batch_size=batch_size):
+        for x, y, *weights in minibatches(*data, batch_size=batch_size):
             with recording:
-                prediction = model(_as_input(x_batch, dtype))
+                prediction = model(_as_input(x, dtype))
             with no_grad():
-                value = loss(prediction, beside(y_batch, prediction))
-                if penalty is not None:
-                    value = value + penalty(model)
-            output = _output(prediction, len(x_batch))
-            sums += [float(value) * len(x_batch), *_totals(metrics, output, y_batch)]
-    return dict(zip(["loss", *metrics], (sums / len(x)).tolist(), strict=True))
+                number = _number(_loss(loss, prediction, y, *weights))
+            output = _output(prediction, len(x))
+            sums += [number * len(x), *_totals(metrics, output, y)]
+        means = sums / len(data[0])
+        if penalty is not None:
+            with no_grad():
+                means[0] += _number(penalty(model))
+    return dict(zip(["loss", *metrics], means.tolist(), strict=True))
+
+
+def _loss(loss: Function, prediction: Any, y: Array, weights: Array | None = None) -> Any:
+    """The loss of a batch; with weights Σ wᵢ lᵢ / m, as Keras has it."""
+    y = beside(y, prediction)
+    if weights is None:
+        return loss(prediction, y)
+    each = unreduced(loss)(prediction, y, reduction="none")
+    each = ops.mean(ops.reshape(each, (len(y), -1)), axis=1)
+    return ops.sum(each * weights.astype(each.dtype, copy=False)) / len(y)
+
+
+def _number(loss: Any) -> float:
+    """A loss as Python's number, refused if it is none."""
+    value = loss.value if isinstance(loss, Box) else loss
+    if np.size(value) != 1:
+        raise ValueError(
+            f"the loss of a batch must be one number, received {describe(loss)}; "
+            "take reduction='mean'"
+        )
+    return float(value)
 
 
 def _measures(loss: Any, metrics: Any) -> tuple[Function, dict[str, Function]]:
@@ -515,32 +546,52 @@ def _samples(data: Any, name: str) -> Array:
     return array
 
 
-def _paired(x: Any, y: Any, prefix: str) -> tuple[Array, Array]:
-    x, y = _samples(x, f"{prefix}x"), _samples(y, f"{prefix}y")
-    if len(x) != len(y):
+def _data(data: Any, prefix: str) -> tuple[Array, ...]:
+    """x and y, and the weights where there are any: arrays of one length."""
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError(
-            f"{prefix}x has {len(x)} samples and {prefix}y {len(y)}: {x.shape} and {y.shape}"
+            f"{prefix}data must be (x, y) or (x, y, sample_weight), received {type(data).__name__}"
         )
-    return x, y
+    names = [f"{prefix}{name}" for name in ("x", "y", "sample_weight")]
+    given = list(data) if len(data) == 2 or data[2] is not None else data[:2]
+    arrays = [_samples(part, name) for part, name in zip(given, names, strict=False)]
+    for array, name in zip(arrays[1:], names[1:], strict=False):
+        if len(array) != len(arrays[0]):
+            raise ValueError(
+                f"{names[0]} has {len(arrays[0])} samples and {name} {len(array)}: "
+                f"{arrays[0].shape} and {array.shape}"
+            )
+    if len(arrays) == 3 and arrays[2].ndim > 1:
+        raise ValueError(f"{names[2]} must be (m,), received {arrays[2].shape}")
+    return tuple(arrays)
 
 
-def _validation(data: Any) -> tuple[Array, Array]:
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise ValueError(f"validation_data must be (x, y), received {describe(data)}")
-    return _paired(data[0], data[1], "validation ")
-
-
-def _split(x: Array, y: Array, share: float) -> tuple[Array, Array, Array, Array]:
+def _split(data: tuple[Array, ...], share: float) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """What is trained on, and the last share of the samples, cut where Keras cuts."""
     if not 0 < share < 1:
         raise ValueError(f"validation_split must be between 0 and 1, received {share!r}")
-    at = floor(len(x) * (1.0 - share))
-    if at in (0, len(x)):
+    m = len(data[0])
+    at = floor(m * (1.0 - share))
+    if at in (0, m):
         raise ValueError(
-            f"validation_split={share!r} of {len(x)} samples leaves {at} to train on and "
-            f"{len(x) - at} to validate"
+            f"validation_split={share!r} of {m} samples leaves {at} to train on and {m - at} to "
+            "validate"
         )
-    return x[:at], y[:at], x[at:], y[at:]
+    return tuple(part[:at] for part in data), tuple(part[at:] for part in data)
+
+
+def _with_class_weights(data: tuple[Array, ...], weights: Mapping[int, float]) -> tuple[Array, ...]:
+    """The data with a weight for each sample by its class; 1 for a class that has none."""
+    if len(data) == 3:
+        raise ValueError("give sample_weight or class_weight, not both")
+    x, y = data
+    classes = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
+    if unknown := sorted(set(weights) - set(classes.tolist())):
+        raise ValueError(f"class_weight has weights for {unknown}, which are no classes of y")
+    factors = np.ones(len(x))
+    for kind, factor in weights.items():
+        factors[classes == kind] = factor
+    return x, y, factors
 
 
 def _dtype(model: Module) -> Any:
