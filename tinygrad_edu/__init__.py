@@ -10,7 +10,13 @@ nn         Module, Linear, Sequential, activations
 optim      SGD
 data       one-hot rows and mini-batches
 
-and two readers of what was recorded, which are imported when they are first asked for:
+and what is imported when it is first asked for: training
+
+training   `fit`, `evaluate`, `predict`, in Keras' words
+callbacks, metrics, history, progress
+           what happens beside it, what it is measured by, what it leaves, how it is shown
+
+and two readers of what was recorded:
 
 explanation, tracing, naming, reading, algebra, matrices, notation
            `explain`: the derivation of a gradient, printed and checked
@@ -30,31 +36,45 @@ from typing import TYPE_CHECKING, Any
 
 from . import data, init, losses, nn, ops, optim
 from .engine import grad, no_grad, primitive
+from .init import manual_seed
 from .losses import *
 from .ops import *
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
+    from . import callbacks, metrics
+    from .anomaly import detect_anomaly, first_nonfinite
     from .explanation import Explanation, explain
+    from .history import History
     from .pictures import Picture, picture
     from .problems import CannotCheck
     from .saving import load, load_checkpoint, save, save_checkpoint
     from .summaries import Summary, summary
+    from .training import NonFiniteLoss, evaluate, fit, predict
     from .verification import Report, assert_right, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "CannotCheck", "Explanation", "Parameter", "Picture", "Report", "Summary", "Tensor",
-    "assert_right", "data", "explain", "grad", "init", "load", "load_checkpoint", "nn", "no_grad", "optim",
-    "picture", "primitive", "save", "save_checkpoint", "summary", "verify",
+    "CannotCheck", "Explanation", "History", "NonFiniteLoss", "Parameter", "Picture", "Report",
+    "Summary", "Tensor", "assert_right", "callbacks", "data", "detect_anomaly", "evaluate",
+    "explain", "first_nonfinite", "fit", "grad", "init", "load", "load_checkpoint", "manual_seed",
+    "metrics", "nn", "no_grad", "optim", "picture", "predict", "primitive", "save",
+    "save_checkpoint", "summary", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
 
 _LATER = {
+    "detect_anomaly": "anomaly",
+    "first_nonfinite": "anomaly",
     "Explanation": "explanation",
     "explain": "explanation",
+    "History": "history",
+    "NonFiniteLoss": "training",
+    "evaluate": "training",
+    "fit": "training",
+    "predict": "training",
     "CannotCheck": "problems",
     "Report": "verification",
     "assert_right": "verification",
@@ -68,10 +88,13 @@ _LATER = {
     "summary": "summaries",
     "save_checkpoint": "saving",
 }
+_LATER_MODULES = {"callbacks", "metrics"}
 
 
 def __getattr__(name: str) -> Any:
     """Import what not every program needs when it is asked for, to keep `import` fast."""
+    if name in _LATER_MODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
