@@ -27,7 +27,12 @@ ARROW = 7.0
 
 
 class Kind(Enum):
-    """What a box stands for."""
+    """What a box stands for.
+
+    Example:
+        >>> [kind.value for kind in Kind]
+        ['operation', 'parameter', 'constant', 'module']
+    """
 
     OPERATION = "operation"
     PARAMETER = "parameter"
@@ -37,7 +42,12 @@ class Kind(Enum):
 
 @dataclass(eq=False)
 class Group(Frame):
-    """A box around others: a module."""
+    """A box around others: a module.
+
+    Example:
+        >>> Group(title="Linear(3, 2)").title
+        'Linear(3, 2)'
+    """
 
     title: str = ""
 
@@ -49,6 +59,10 @@ class Shape(Node):
     named   whether the first line of the text is a name
     plain   how many lines are about the box itself; those after them are about its gradient
     more    what is shown to those who point at it
+
+    Example:
+        >>> Shape(text=["W1", "(30, 10)"], named=True).kind
+        <Kind.OPERATION: 'operation'>
     """
 
     kind: Kind = Kind.OPERATION

@@ -27,6 +27,10 @@ class Node:
     """A box of a given size; `x`, `y` is its upper left corner once it has been laid out.
 
     parts   what stands inside, at places that are relative to it until all is done
+
+    Example:
+        >>> Node(width=40, height=20, y=100).middle
+        110.0
     """
 
     width: float = 0.0
@@ -49,6 +53,12 @@ class Frame(Node):
     entries, exits   a port for each node outside that lines come from, and each inside
     lines            what is to be joined in this frame: nodes, ports, and ports of frames inside
     routes           the lines as they are drawn: from, to, and the points on the way
+
+    Example:
+        >>> lay_out(frame := Frame(parts=[Node(40, 20)], head=18, pad=10), [])
+        []
+        >>> frame.width, frame.height
+        (60.0, 58.0)
     """
 
     head: float = 0.0

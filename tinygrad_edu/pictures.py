@@ -22,6 +22,7 @@ import numpy as np
 from . import nn, ops
 from .drawing import Graph, Group, Kind, Shape, dot, svg
 from .engine import ALL, RELEASED, Box, describe, history, recording
+from .module import Module, _inside, calls
 from .naming import Names, leaves, parameter_names, watching
 
 __all__ = ["Picture", "picture"]
@@ -97,11 +98,11 @@ def picture(
         if inputs or settings:
             raise TypeError("picture(result) takes no inputs; they go with a function or a model")
         output, found = of, list(_variables(sys._getframe(1)))
-        modules = [x for _, _, x in found if isinstance(x, nn.Module)]
+        modules = [x for _, _, x in found if isinstance(x, Module)]
         title = of.name or next((name for _, name, x in found if x is of), "")
-        found = [entry for entry in found if not isinstance(entry[2], nn.Module)]
+        found = [entry for entry in found if not isinstance(entry[2], Module)]
     elif callable(of):
-        modules = [x for x in (of, *inputs) if isinstance(x, nn.Module)]
+        modules = [x for x in (of, *inputs) if isinstance(x, Module)]
         with recording(ALL), watching() as seen:
             output = of(*inputs, **settings)
         found = [(0, *leaf) for leaf in _arguments(of, inputs, settings)] + seen.found
@@ -146,7 +147,7 @@ def _variables(frame: FrameType) -> Iterator[tuple[int, str, Any]]:
     """The variables where the picture was asked for, then those of its module; lists, too."""
     for depth, variables in enumerate([frame.f_locals, frame.f_globals]):
         for name, x in list(variables.items()):
-            if isinstance(x, nn.Module):
+            if isinstance(x, Module):
                 yield depth, name, x
             elif not name.startswith("_"):
                 for own, leaf in leaves(name, x):
@@ -157,14 +158,14 @@ def _arguments(
     function: Any, inputs: tuple[Any, ...], settings: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any]]:
     """The inputs by the names that the function has for them."""
-    called = function.forward if isinstance(function, nn.Module) else function
+    called = function.forward if isinstance(function, Module) else function
     try:
         bound = inspect.signature(called).bind(*inputs, **settings).arguments
     except (TypeError, ValueError):  # of built-in functions
         bound = {f"x{k}": x for k, x in enumerate(inputs, 1)}
     for name, x in bound.items():
-        if not isinstance(x, nn.Module):
-            yield from leaves("X" if isinstance(function, nn.Module) and name == "x" else name, x)
+        if not isinstance(x, Module):
+            yield from leaves("X" if isinstance(function, Module) and name == "x" else name, x)
 
 
 # --- modules --------------------------------------------------------------------------------------
@@ -176,12 +177,12 @@ class _Call:
 
     begun: int
     ended: int
-    module: nn.Module
+    module: Module
     received: tuple[int, ...]
     outer: _Call | None = None
 
     def __post_init__(self) -> None:
-        parts = nn._inside(vars(self.module), "")
+        parts = _inside(vars(self.module), "")
         self.own = {id(part) for _, part in parts if isinstance(part, Box)}
 
     @property
@@ -202,7 +203,7 @@ def _calls(nodes: list[Box]) -> list[_Call]:
     ages = [node.record[0] for node in nodes]
     used = {id(x) for node in nodes for x in node.record[2]}
     found: list[_Call] = []
-    for begun, ended, reference, received in sorted(nn.calls, key=lambda call: call[:2]):
+    for begun, ended, reference, received in sorted(calls, key=lambda call: call[:2]):
         count = bisect_right(ages, ended) - bisect_right(ages, begun)
         if count and (module := reference()) is not None:
             call = _Call(begun, ended, module, received)

@@ -30,12 +30,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .engine import Array, Box, as_array, describe
+from .init import default_random
 
 __all__ = ["load", "load_checkpoint", "save", "save_checkpoint"]
 
 StrPath = str | os.PathLike[str]
 _DIGITS = 64  # of a SHA-256 in hexadecimal
 _STRUCTURE = "tinygrad_edu"  # what the JSON beside the arrays is called
+_OWN_SOURCE = "default random"  # no name that a part can have
 _LEFT_BEHIND = 3600.0  # seconds after which an unfinished file is nobody's any more
 
 
@@ -121,7 +123,8 @@ def save_checkpoint(path: StrPath, **parts: Any) -> None:
 
     A part is something with a `state_dict()` (a module, an optimizer, a schedule), a source of
     random numbers (Generator or RandomState), or a state as `save` takes it (an epoch, a history).
-    The sources of random numbers inside a module, such as a dropout's, are kept with it.
+    The sources of random numbers inside a module, such as a dropout's, are kept with it, and so is
+    the library's own, which `manual_seed` sets.
 
     Raises:  as `save`
     Example:
@@ -135,7 +138,7 @@ def save_checkpoint(path: StrPath, **parts: Any) -> None:
         >>> rng.random() == first
         True
     """
-    save(path, _states(parts))
+    save(path, _states(parts) | {_OWN_SOURCE: _state(default_random())})
 
 
 def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
@@ -158,6 +161,8 @@ def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
     found = load(path)
     if not isinstance(found, dict):
         raise ValueError(f"{path} is no checkpoint: it holds {type(found).__name__}")
+    if _OWN_SOURCE in found:
+        parts |= {_OWN_SOURCE: default_random()}
     before = _states(parts)  # also those of the sources of random numbers inside
     for name, part in parts.items():
         if _setter(part) is None:

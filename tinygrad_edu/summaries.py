@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from . import nn, ops
+from . import ops
 from .engine import ALL, Box, Op, _tick, history, recording
+from .module import Module, _inside
 
 __all__ = ["Row", "Summary", "summary"]
 
-_CALL = nn.Module.__call__.__code__
+_CALL = Module.__call__.__code__
 
 
 @dataclass
@@ -127,7 +128,7 @@ class Summary:
         return "\n".join([table[0], rule, *table[1:], rule, *told])
 
 
-def summary(model: nn.Module, *input_shapes: Sequence[int], dtype: Any = None) -> Summary:
+def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> Summary:
     """A table of a model's layers for inputs of these shapes, each the shape of *one* sample.
 
     The model is called on zeros in evaluation mode, and left as it was. `dtype` is that of the
@@ -151,7 +152,7 @@ def summary(model: nn.Module, *input_shapes: Sequence[int], dtype: Any = None) -
         Parameters: 79,510 (621.2 KiB), 79,510 trainable, 0 not
         For each of the m samples: 79,400 multiply-adds, 2.5 KiB of results
     """
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, Module):
         raise TypeError(f"summary takes a module, received {type(model).__name__}")
     for shape in input_shapes:
         if not isinstance(shape, (tuple, list)):
@@ -181,7 +182,7 @@ def summary(model: nn.Module, *input_shapes: Sequence[int], dtype: Any = None) -
 class _Call:
     """A call of a module, as it was seen: when, how deep inside others, and what it gave."""
 
-    module: nn.Module
+    module: Module
     depth: int
     begun: int
     ended: int = 0
@@ -194,7 +195,7 @@ class _Run:
     nodes: list[Box]
 
 
-def _run(model: nn.Module, inputs: list[Any]) -> _Run:
+def _run(model: Module, inputs: list[Any]) -> _Run:
     """Call the model and note who is called, and the operations that its result comes from."""
     calls: list[_Call] = []
     open_calls: list[_Call] = []
@@ -221,7 +222,7 @@ def _run(model: nn.Module, inputs: list[Any]) -> _Run:
     return _Run(calls, sorted(nodes, key=lambda node: node.record[0]))
 
 
-def _table(model: nn.Module, two: _Run, three: _Run) -> Summary:
+def _table(model: Module, two: _Run, three: _Run) -> Summary:
     """What both runs have told, put together."""
     if len(two.calls) != len(three.calls):
         raise ValueError(
@@ -249,12 +250,12 @@ def _table(model: nn.Module, two: _Run, three: _Run) -> Summary:
     return Summary(rows, size, sorted(foreign))
 
 
-def _own(module: nn.Module) -> list[Box]:
+def _own(module: Module) -> list[Box]:
     """The tensors of a module itself, without those of modules inside it."""
-    return [part for _, part in nn._inside(vars(module), "") if isinstance(part, Box)]
+    return [part for _, part in _inside(vars(module), "") if isinstance(part, Box)]
 
 
-def _row(module: nn.Module, paths: dict[int, str], depth: int, counted: set[int]) -> Row:
+def _row(module: Module, paths: dict[int, str], depth: int, counted: set[int]) -> Row:
     title = module._title().removesuffix("()")
     path = paths.get(id(module), "")
     row = Row(f"{path}: {title}" if path else title, depth, "")
@@ -309,14 +310,14 @@ def _matmul(node: Box) -> int:
 def _einsum(node: Box) -> int:
     """Each entry of the sum over all letters costs one, whatever the order."""
     _, _, _, raw, settings = node.record
-    inputs = str(settings["subscripts"]).replace(" ", "").partition("->")[0].split(",")
+    inputs, _ = ops._einsum_terms(settings["subscripts"], [np.ndim(x) for x in raw])
     lengths: dict[str, int] = {}
     for letters, x in zip(inputs, raw, strict=True):
         lengths |= dict(zip(letters, np.shape(x), strict=True))
     return prod(lengths.values())
 
 
-COUNTS: dict[Any, Callable[[Box], int]] = {ops.matmul.op: _matmul, ops.einsum.op: _einsum}
+COUNTS: dict[Any, Callable[[Box], int]] = {ops.matmul.op: _matmul, ops._einsum.op: _einsum}
 
 
 def _multiply_adds(node: Box) -> int:
