@@ -58,7 +58,7 @@ class Frame(Node):
         >>> lay_out(frame := Frame(parts=[Node(40, 20)], head=18, pad=10), [])
         []
         >>> frame.width, frame.height
-        (60.0, 58.0)
+        (60, 58.0)
     """
 
     head: float = 0.0

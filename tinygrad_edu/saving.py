@@ -107,7 +107,7 @@ def load(path: StrPath, *, checksum: bool = True) -> Any:
                 "of which has changed"
             )
         arrays, structure = form.read(content)
-        return dict(arrays) if structure is None else _unpack(structure, arrays)
+        return _unpack(structure, arrays)
     except ImportError:
         raise
     except Exception as error:
@@ -278,6 +278,11 @@ def _unpack(x: Any, arrays: Mapping[str, Array]) -> Any:
     return parts if kind == "list" else tuple(parts)
 
 
+def _flat(arrays: Mapping[str, Array]) -> Any:
+    """The structure of a dict of arrays, which their names tell."""
+    return {"dict": [[name, {"array": name}] for name in arrays]}
+
+
 # --- the two formats ------------------------------------------------------------------------------
 
 
@@ -288,7 +293,7 @@ class Format(NamedTuple):
     mark   what its files have, and in which place
     write  arrays and structure → the bytes, and where in them the checksum belongs
     place  where the checksum stands in bytes, None if there is none
-    read   the bytes → arrays and structure (None: a file without one)
+    read   the bytes → arrays and structure
 
     Example:
         >>> content, at = FORMATS[".npz"].write({}, None)
@@ -309,12 +314,11 @@ class _Refused(ValueError):
 
 def _write_npz(arrays: dict[str, Array], structure: Any) -> tuple[bytearray, int]:
     stream = io.BytesIO()
-    plain = {"dict": [[name, {"array": name}] for name in arrays]}  # the names tell it all
     with zipfile.ZipFile(stream, "w") as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
-        if structure != plain:
+        if structure != _flat(arrays):
             archive.writestr(zipfile.ZipInfo(f"{_STRUCTURE}.json"), json.dumps(structure))
         archive.comment = b"sha256 " + b"0" * _DIGITS
     content = bytearray(stream.getbuffer())
@@ -330,17 +334,18 @@ def _place_in_npz(content: bytes) -> int | None:
 
 
 def _read_npz(content: bytes) -> tuple[Mapping[str, Array], Any]:
-    arrays, structure = {}, None
+    arrays: dict[str, Array] = {}
+    structure = None
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for name in archive.namelist():
             if name == f"{_STRUCTURE}.json":
-                structure = json.loads(archive.read(name))
+                structure = archive.read(name)
             else:
                 with archive.open(name) as entry:
                     arrays[name.removesuffix(".npy")] = np.lib.format.read_array(
                         entry, allow_pickle=False
                     )
-    return arrays, structure
+    return arrays, _flat(arrays) if structure is None else json.loads(structure)
 
 
 def _write_safetensors(arrays: dict[str, Array], structure: Any) -> tuple[bytearray, int]:
@@ -383,7 +388,7 @@ def _read_safetensors(content: bytes) -> tuple[Mapping[str, Array], Any]:
     arrays = {name: array.copy() for name, array in library.load(content).items()}
     size = int.from_bytes(content[:8], "little")
     text = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get(_STRUCTURE)
-    return arrays, text and json.loads(text.partition("\n")[2])
+    return arrays, _flat(arrays) if text is None else json.loads(text.partition("\n")[2])
 
 
 def _safetensors() -> Any:
