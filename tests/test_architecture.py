@@ -62,7 +62,7 @@ IMPORTS: dict[str, set[str]] = {
     "saving": {"engine", "init"},
     "layout": set(),
     "drawing": {"layout"},
-    "pictures": {"drawing", "engine", "module", "naming", "nn", "ops"},
+    "pictures": {"drawing", "engine", "module", "naming", "nn", "ops", "saving"},
     "summaries": {"engine", "module", "ops"},
     "history": set(),
     "metrics": {"engine", "losses", "ops"},

@@ -279,8 +279,8 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "without its beginning": lambda c: c[10:],
     "a block of zeros": zeroed,
     "all zeros": lambda c: bytes(len(c)),
-    "a line end translated": lambda c: c.replace(b"\n", b"\r\n"),
-    "two bytes exchanged": lambda c: c[:-40] + c[-39:-38] + c[-40:-39] + c[-38:],
+    "a header written anew": lambda c: c.replace(b"(3, 4)", b"(4, 3)").replace(b"[3,4]", b"[4,3]"),
+    "bytes in another order": lambda c: c[:-40] + c[:-41:-1],
     "a page of the web": lambda c: b"<!DOCTYPE html><html>404</html>",
     "a pickle": lambda c: pickle.dumps({"weight": [1.0]}),
     "an array": lambda c: saved_by(lambda stream: np.save(stream, np.ones(3))),
@@ -307,8 +307,7 @@ def test_damaged_and_foreign_files_are_refused_by_name(
     tg.save(path, STATE)
     content = path.read_bytes()
     damaged = DAMAGE[kind](content)
-    if damaged == content:
-        pytest.skip("there is nothing of that kind in it")
+    assert damaged != content
     path.write_bytes(damaged)
     with pytest.raises(ValueError) as caught:
         tg.load(path)

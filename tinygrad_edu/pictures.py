@@ -24,6 +24,7 @@ from .drawing import Graph, Group, Kind, Shape, dot, svg
 from .engine import ALL, RELEASED, Box, describe, history, recording
 from .module import Module, _inside, calls
 from .naming import Names, leaves, parameter_names, watching
+from .saving import _restore, _states
 
 __all__ = ["Picture", "picture"]
 
@@ -103,8 +104,13 @@ def picture(
         found = [entry for entry in found if not isinstance(entry[2], Module)]
     elif callable(of):
         modules = [x for x in (of, *inputs) if isinstance(x, Module)]
-        with recording(ALL), watching() as seen:
-            output = of(*inputs, **settings)
+        parts = {"model": of} if isinstance(of, Module) else {}
+        before = _states(parts)  # running means, and where random numbers have come to
+        try:
+            with recording(ALL), watching() as seen:
+                output = of(*inputs, **settings)
+        finally:
+            _restore(parts, before)
         found = [(0, *leaf) for leaf in _arguments(of, inputs, settings)] + seen.found
         if not isinstance(output, Box):
             raise TypeError(f"picture needs a tensor, the function gave {describe(output)}")
