@@ -117,12 +117,12 @@ def picture(
         title = output.name or next((name for _, name, x in seen.found if x is output), "")
     else:
         raise TypeError(f"picture takes a tensor, a function or a model, received {describe(of)}")
-    if output.record is None:
+    nodes = history(output) if output.record is not None else []
+    if not nodes:
         raise RuntimeError(
             f"nothing was recorded that led to {describe(output)}; a picture is made of what is "
             "computed from tensors with requires_grad=True"
         )
-    nodes = history(output)
     if any(node.record[1] is RELEASED for node in nodes):
         raise RuntimeError(
             "backward() has released this graph; ask for the picture before it, or call "
@@ -353,14 +353,16 @@ def _has_a_box(x: Any) -> bool:
 
 
 def _same(value: Any, default: Any) -> bool:
-    return value is default or (np.ndim(value) == np.ndim(default) == 0 and value == default)
+    return value is default or (type(value) is type(default) is not np.ndarray and value == default)
 
 
 def _short(value: Any) -> str:
     """A number or setting in a few characters."""
     if isinstance(value, (float, np.floating)):
         return f"{value:.4g}"
-    return f"array {value.shape}" if np.ndim(value) else _cut(str(value))
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"array {value.shape}"
+    return _cut(str(value))
 
 
 def _two_lines(name: str) -> list[str]:
