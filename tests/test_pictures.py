@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_edu as tg
 from models import networks
@@ -204,6 +206,34 @@ def test_an_operation_of_ones_own_and_names_with_odd_letters() -> None:
     picture = tg.picture(cube(x))
     assert ["cube", "(1,)"] in [box[-2:] for box in texts(picture)]
     assert ['<a & "b">', "(1,)"] in texts(picture) or ["a_b", "(1,)"] in texts(picture)
+
+
+class Middle(nn.Module):
+    """A module around whatever a program does."""
+
+    def __init__(self, act: Any) -> None:
+        self.act, self.weight = act, nn.Parameter(np.ones(2))
+
+    def forward(self, *tensors: Any) -> Any:
+        return self.act(self.weight, *tensors)
+
+
+@given(st.data())
+def test_random_programs_have_pictures(data: st.DataObject) -> None:
+    leaves = [tg.Tensor(np.ones(2), requires_grad=True) for _ in range(3)]
+    pool: list[Any] = [*leaves, np.ones(2), 2.0]
+    modules = [Middle(lambda w, x, y: tg.tanh(w * x) + y), Middle(lambda w, x, y: x * y)]
+    pool += [module.weight for module in modules]
+    modules.append(Middle(lambda w, x, y: modules[0](x * w, y) - modules[1](y, x)))
+    for _ in range(data.draw(st.integers(1, 8))):
+        act = data.draw(st.sampled_from([tg.add, tg.multiply, *modules]))
+        pool.append(act(*(data.draw(st.sampled_from(pool)) for _ in range(2))))
+    output = next((x for x in pool[::-1] if isinstance(x, tg.Tensor) and not x.is_leaf), None)
+    if output is not None:
+        for depth in (None, 0, 1):
+            picture = tg.picture(output, depth=depth, gradients=depth is None)
+            ElementTree.fromstring(picture.svg)
+            assert picture.dot.count("{") == picture.dot.count("}")
 
 
 def test_the_same_graph_gives_the_same_picture() -> None:

@@ -142,18 +142,20 @@ def _hung(graph: Graph) -> dict[Shape, Shape]:
     Of what goes into an operation one stays on its left, up to two hang."""
     into: dict[Shape, list[Shape]] = {}
     hung: dict[Shape, Shape] = {}
+    met: set[Shape] = set()
     for a, b in graph.lines:
         into.setdefault(b, []).append(a)
     for b, sources in into.items():
         free = [
             a
             for a in dict.fromkeys(sources)
-            if a not in into and a.group is b.group and a not in hung and sources.count(a) == 1
+            if not (a in into or a in met) and a.group is b.group and sources.count(a) == 1
         ]
         free.sort(key=lambda a: a.kind is not Kind.PARAMETER)
         if len(free) == len(set(sources)):
             free.pop()
         hung |= dict.fromkeys(free[:2], b)
+        met |= set(sources)
     return hung
 
 

@@ -12,10 +12,11 @@ Source:  K. Sugiyama, S. Tagawa, M. Toda, "Methods for visual understanding of h
 
 from __future__ import annotations
 
-import itertools
+from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 COLUMN_GAP, ROW_GAP, LINE_GAP, HANG_GAP, PAD = 24.0, 16.0, 9.0, 16.0, 10.0
 SWEEPS = 12
@@ -178,28 +179,31 @@ class _Level:
         ]
         for item in items:
             self.columns[self.column[item]].append(item)
-        # Each line as a chain of what it passes; a place that it has in a column is a node, too.
+        # Each line as a chain of what it passes. A place that it has in a column is a node, too,
+        # and one for all lines from the same source.
         self.chains: list[list[Node]] = []
-        self.places: set[Node] = set()
+        places: dict[tuple[Node, int], Node] = {}
         for a, b in self.lines:
             chain = [a]
             for k in range(self.column[self.item(a)] + 1, self.column[self.item(b)]):
-                chain.append(Node(inside=frame))
-                self.places.add(chain[-1])
-                self.columns[k].append(chain[-1])
+                if (a, k) not in places:
+                    places[a, k] = Node(inside=frame)
+                    self.columns[k].append(places[a, k])
+                    self.column[places[a, k]] = k
+                chain.append(places[a, k])
             self.chains.append([*chain, b])
+        self.places = set(places.values())
         self.before: dict[Node, list[tuple[Node, Node, float]]] = defaultdict(list)
         self.after: dict[Node, list[tuple[Node, Node, float]]] = defaultdict(list)
         targets = {b for _, b in frame.lines}
-        for chain in self.chains:
-            for a, b in itertools.pairwise(chain):
-                i, j = self.item(a), self.item(b)
-                # What matters is that data go straight on, and a long line where nothing is.
-                places = len({i, j} & self.places)
-                leaf = a not in targets and a.inside is not None and a in a.inside.parts
-                weight = 4.0 if places == 2 else 0.05 if leaf or places else 1.0
-                self.after[i].append((a, b, weight))
-                self.before[j].append((b, a, weight))
+        for a, b in dict.fromkeys(step for chain in self.chains for step in pairwise(chain)):
+            i, j = self.item(a), self.item(b)
+            # What matters is that data go straight on, and a long line where nothing is.
+            passed = len({i, j} & self.places)
+            leaf = a not in targets and a.inside is not None and a in a.inside.parts
+            weight = 4.0 if passed == 2 else 0.05 if leaf or passed else 1.0
+            self.after[i].append((a, b, weight))
+            self.before[j].append((b, a, weight))
 
     def item(self, node: Node) -> Node:
         """What a node is, or stands in, directly in the frame."""
@@ -234,24 +238,23 @@ class _Level:
     # --- the order in each column -----------------------------------------------------------------
 
     def _sort(self) -> None:
+        self.number = {item: k for column in self.columns for k, item in enumerate(column)}
         best, fewest = [list(column) for column in self.columns], self._crossings()
         for sweep in range(SWEEPS):
+            if not fewest:
+                break
             forward = sweep % 2 == 0
             neighbours = self.before if forward else self.after
             for column in self.columns if forward else self.columns[::-1]:
-                self._number()
                 wanted = {}
                 for k, item in enumerate(column):
                     near = [self._rank(b) for _, b, _ in neighbours[item]]
                     wanted[item] = sum(near) / len(near) if near else float(k)
                 column.sort(key=wanted.__getitem__)
-            self._number()
+                self.number |= {item: k for k, item in enumerate(column)}
             if (crossings := self._crossings()) < fewest:
                 best, fewest = [list(column) for column in self.columns], crossings
         self.columns = best
-
-    def _number(self) -> None:
-        self.number = {item: k for column in self.columns for k, item in enumerate(column)}
 
     def _rank(self, node: Node) -> float:
         """The place in the column; of two in one item the upper one comes first."""
@@ -266,23 +269,17 @@ class _Level:
         return y
 
     def _crossings(self) -> int:
-        self._number()
-        pairs: dict[int, list[Point]] = defaultdict(list)
+        """How many pairs of lines end in another order than they begin."""
+        ends: dict[int, list[Point]] = defaultdict(list)
         for i, found in self.after.items():
-            k = self.column_of(i)
-            pairs[k] += [(self._rank(a), self._rank(b)) for a, b, _ in found]
-        return sum(
-            (a - c) * (b - d) < 0
-            for lines in pairs.values()
-            for n, (a, b) in enumerate(lines)
-            for c, d in lines[:n]
-        )
-
-    def column_of(self, item: Node) -> int:
-        """The column of an item or of a place."""
-        if item not in self.column:
-            self.column[item] = next(k for k, column in enumerate(self.columns) if item in column)
-        return self.column[item]
+            ends[self.column[i]] += [(self._rank(a), self._rank(b)) for a, b, _ in found]
+        crossings = 0
+        for pairs in ends.values():
+            above: list[float] = []
+            for _, end in sorted(pairs):
+                crossings += len(above) - bisect_right(above, end)
+                insort(above, end)
+        return crossings
 
     # --- coordinates ------------------------------------------------------------------------------
 
@@ -359,12 +356,12 @@ class _Level:
         for n, chain in enumerate(self.chains):
             a, b = chain[0], chain[-1]
             start, end = self._y(a), self._y(b) + shift[n]
-            first, last = self.column_of(self.item(a)), self.column_of(self.item(b))
+            first, last = self.column[self.item(a)], self.column[self.item(b)]
             points = [(self._x(a) + a.width, start), (max(right[first], self._x(a)), start)]
             for k, place in enumerate(chain[1:-1], first + 1):
                 points += [(left[k], place.y), (right[k], place.y)]
             points += [(min(left[last], self._x(b)), end), (self._x(b), end)]
-            self.frame.routes.append((a, b, list(dict.fromkeys(points))))
+            self.frame.routes.append((a, b, _without_needless(points)))
         for a, b in self.hung:
             x = self._x(a) + a.width / 2
             above = self._y(a) < self._y(b)
@@ -384,6 +381,17 @@ class _Level:
         while node is not item and node.inside is not None:
             x, node = x + node.x, node.inside
         return item.x + x
+
+
+def _without_needless(points: list[Point]) -> list[Point]:
+    """The points of a line without those in the middle of a level piece."""
+    kept: list[Point] = []
+    for point in points:
+        if len(kept) > 1 and kept[-2][1] == kept[-1][1] == point[1]:
+            kept.pop()
+        if point not in kept[-1:]:
+            kept.append(point)
+    return kept
 
 
 def _mean(block: list[float]) -> float:

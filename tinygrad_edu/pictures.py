@@ -25,6 +25,7 @@ from .engine import ALL, RELEASED, Box, describe, history, recording
 from .module import Module, _inside, calls
 from .naming import Names, leaves, parameter_names, watching
 from .saving import _restore, _states
+from .tensor import Tensor
 
 __all__ = ["Picture", "picture"]
 
@@ -104,7 +105,10 @@ def picture(
         found = [entry for entry in found if not isinstance(entry[2], Module)]
     elif callable(of):
         modules = [x for x in (of, *inputs) if isinstance(x, Module)]
-        parts = {"model": of} if isinstance(of, Module) else {}
+        parts = {}
+        if isinstance(of, Module):  # what it does with its inputs is to be seen, too
+            parts = {"model": of}
+            inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
         before = _states(parts)  # running means, and where random numbers have come to
         try:
             with recording(ALL), watching() as seen:

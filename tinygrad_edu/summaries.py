@@ -20,6 +20,7 @@ import numpy as np
 from . import ops
 from .engine import ALL, Box, Op, _tick, history, recording
 from .module import Module, _inside
+from .tensor import Tensor
 
 __all__ = ["Row", "Summary", "summary"]
 
@@ -166,7 +167,8 @@ def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> S
     model.eval()
     try:
         two, three = (
-            _run(model, [np.zeros((m, *shape), dtype) for shape in input_shapes]) for m in (2, 3)
+            _run(model, [Tensor(np.zeros((m, *shape), dtype)) for shape in input_shapes])
+            for m in (2, 3)
         )
     except Exception as error:
         shapes = ", ".join(str((2, *shape)) for shape in input_shapes)
