@@ -59,7 +59,8 @@ IMPORTS: dict[str, set[str]] = {
     "verification": {"engine", "expressions", "problems", "repair", "wording"},
     "submissions": {"problems", "verification"},
     "worker": {"submissions"},
-    "saving": {"engine", "init"},
+    "files": {"engine"},
+    "saving": {"engine", "files", "init"},
     "layout": set(),
     "drawing": {"layout"},
     "pictures": {"drawing", "engine", "module", "naming", "nn", "ops", "saving", "tensor"},
@@ -93,7 +94,7 @@ OUTSIDE = {"numpy"} | sys.stdlib_module_names
 OPTIONAL: dict[str, set[str]] = {
     "history": {"matplotlib"},
     "progress": {"rich"},
-    "saving": {"safetensors"},
+    "files": {"safetensors"},
 }
 
 

@@ -32,7 +32,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.testing import assert_array_equal
 
 import tinygrad_edu as tg
-from tinygrad_edu import nn, optim, saving
+from tinygrad_edu import files, nn, optim, saving
 
 SUFFIXES = [".npz", ".safetensors"]
 ROOT = Path(__file__).parents[1]
@@ -384,7 +384,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
         def refuse(*args: Any) -> None:
             raise OSError(errno.ENOTSUP, "no files without a name")
 
-        monkeypatch.setattr(saving, "_write_nameless", refuse)
+        monkeypatch.setattr(files, "_write_nameless", refuse)
     elif sys.platform != "linux":
         pytest.skip("only Linux has files without a name")
     return str(request.param)
@@ -513,7 +513,7 @@ def test_an_error_on_the_way_leaves_the_old_file_and_no_litter(
     def fail(*args: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(saving if failing == "_write" else os, failing, fail)
+    monkeypatch.setattr(files if failing == "_write" else os, failing, fail)
     with pytest.raises(OSError, match=r"nothing was saved.*as it was.*state\.npz"):
         tg.save(path, {"epoch": 2})
     monkeypatch.undo()

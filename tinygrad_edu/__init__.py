@@ -30,7 +30,8 @@ and what is at hand beside them, imported when it is asked for too:
 pictures, drawing, layout
            `picture`: a recorded graph to look at
 summaries  `summary`: a table of a model's layers, and what they cost
-saving     states in files that are whole, or refused
+saving, files
+           `save`, `load` and checkpoints: states in files that are whole, or refused
 """
 
 from importlib import import_module

@@ -21,9 +21,9 @@ from .tensor import Buffer, Parameter, Tensor
 __all__ = ["Module"]
 
 
-# The latest calls: the ages before and after, whose it was, and the ids of what it received. From
-# these a picture of a graph knows which module an operation stands in; they keep nothing alive.
-calls: deque[tuple[int, int, ref[Module], tuple[int, ...]]] = deque(maxlen=1000)
+# The latest calls: the ages before and after, and whose it was; they keep no module alive. From
+# these a picture of a graph knows which module an operation stands in.
+calls: deque[tuple[int, int, ref[Module]]] = deque(maxlen=1000)
 
 
 class Module:
@@ -57,7 +57,7 @@ class Module:
         except Exception as error:
             self._explain(error, [*args, *kwargs.values()])
             raise
-        calls.append((begun, _tick(), ref(self), tuple(map(id, (*args, *kwargs.values())))))
+        calls.append((begun, _tick(), ref(self)))
         return result
 
     def _explain(self, error: Exception, received: list[Any]) -> None:

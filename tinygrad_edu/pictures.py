@@ -188,7 +188,6 @@ class _Call:
     begun: int
     ended: int
     module: Module
-    received: tuple[int, ...]
     outer: _Call | None = None
 
     def __post_init__(self) -> None:
@@ -213,10 +212,10 @@ def _calls(nodes: list[Box]) -> list[_Call]:
     ages = [node.record[0] for node in nodes]
     used = {id(x) for node in nodes for x in node.record[2]}
     found: list[_Call] = []
-    for begun, ended, reference, received in sorted(calls, key=lambda call: call[:2]):
+    for begun, ended, reference in sorted(calls.copy(), key=lambda call: call[:2]):
         count = bisect_right(ages, ended) - bisect_right(ages, begun)
         if count and (module := reference()) is not None:
-            call = _Call(begun, ended, module, received)
+            call = _Call(begun, ended, module)
             if count > 1 or call.own & used:
                 around = [other for other in found if other.begun < begun and ended < other.ended]
                 call.outer = around[-1] if around else None
@@ -325,18 +324,14 @@ class _Shown:
 
 def _home(x: int, users: list[tuple[int, list[_Call]]]) -> list[_Call]:
     """The calls around a leaf, given the ages of its users and the calls around these: a module's
-    own tensor stands in it, what a module received stands outside."""
+    own tensor stands in it, what comes from elsewhere outside of all."""
     for _, around in users:
         for k, call in enumerate(around):
             outside = [age for age, other in users if call not in other]
             # Where it is needed before, too, lines would have to go back.
             if x in call.own and all(age > call.ended for age in outside):
                 return around[: k + 1]
-    shared = users[0][1]
-    for _, around in users:
-        shared = [a for a, b in zip(shared, around, strict=False) if a is b]
-    received = [k for k, call in enumerate(shared) if x in call.received]
-    return shared[: received[0]] if received else shared
+    return []
 
 
 def _reached(nodes: list[Box]) -> set[int]:
