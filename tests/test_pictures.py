@@ -19,6 +19,7 @@ from models import networks
 from tinygrad_edu import nn
 from tinygrad_edu.drawing import _width
 
+DOCS = Path(__file__).parents[1] / "docs"
 SVG = "{http://www.w3.org/2000/svg}"
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(8, 3)), rng.integers(0, 2, (8, 1)).astype(float)
@@ -222,7 +223,7 @@ class Middle(nn.Module):
 def test_random_programs_have_pictures(data: st.DataObject) -> None:
     leaves = [tg.Tensor(np.ones(2), requires_grad=True) for _ in range(3)]
     pool: list[Any] = [*leaves, np.ones(2), 2.0]
-    modules = [Middle(lambda w, x, y: tg.tanh(w * x) + y), Middle(lambda w, x, y: x * y)]
+    modules: list[Any] = [Middle(lambda w, x, y: tg.tanh(w * x) + y), Middle(lambda w, x, y: x * y)]
     pool += [module.weight for module in modules]
     modules.append(Middle(lambda w, x, y: modules[0](x * w, y) - modules[1](y, x)))
     for _ in range(data.draw(st.integers(1, 8))):
@@ -302,6 +303,17 @@ def test_texts_stand_within_their_boxes(kind: str) -> None:
             top, height = float(rect.get("y", 0)), float(rect.get("height", 0))
             for line in box.iter(f"{SVG}text"):
                 assert top + 10 <= float(line.get("y", 0)) <= top + height - 3
+
+
+def test_the_picture_in_the_documentation_is_what_its_code_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (DOCS / "saving-and-pictures.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)[:2]
+    monkeypatch.chdir(tmp_path)
+    exec(first + second, {"__name__": "page"})
+    drawn = (tmp_path / "residual.svg").read_text(encoding="utf-8")
+    assert drawn == (DOCS / "residual.svg").read_text(encoding="utf-8")
 
 
 # --- files and mistakes ---------------------------------------------------------------------------

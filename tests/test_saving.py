@@ -678,6 +678,15 @@ def test_permissions_stay_what_they_were(tmp_path: Path, way: str) -> None:
     assert path.stat().st_mode & 0o777 == 0o604
 
 
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="root gives files away")
+def test_the_owner_stays_who_it_was(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "state.npz"
+    tg.save(path, {"epoch": 1})
+    os.chown(path, 65534, 65533)
+    tg.save(path, {"epoch": 2})
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65533)
+
+
 @not_windows
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()

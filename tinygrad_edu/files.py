@@ -264,28 +264,30 @@ def _replace(target: Path, content: bytearray) -> None:
     A file without a name is filled first: if the process is killed, nothing is left of it. Where
     the system has no such files, it has a name of its own from the beginning.
     """
-    mode = _mode_of(target)
+    old = _old(target)
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.saving")
     try:
         try:
-            _write_nameless(temporary, content, mode)
+            _write_nameless(temporary, content, old)
         except OSError:
-            _write(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), content, mode)
+            _write(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), content, old)
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
     if sys.platform != "win32":  # the new name, too, is to be on the disk
-        folder = os.open(target.parent, os.O_RDONLY)
         with suppress(OSError):
-            os.fsync(folder)
-        os.close(folder)
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     _tidy(target)
 
 
-def _mode_of(target: Path) -> int | None:
-    """The permissions of the file that is there; None if there is none. Refuses what saving would
+def _old(target: Path) -> os.stat_result | None:
+    """What is known of the file that is there; None if there is none. Refuses what saving would
     destroy: a file that may not be written, and what is no file."""
     try:
         found = target.stat()
@@ -295,27 +297,29 @@ def _mode_of(target: Path) -> int | None:
         raise FileExistsError(errno.EEXIST, "this is no file")
     if not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "this file may only be read")
-    return stat.S_IMODE(found.st_mode)
+    return found
 
 
-def _write(descriptor: int, content: bytearray, mode: int | None) -> None:
-    """Write it all, to the disk, and close."""
+def _write(descriptor: int, content: bytearray, old: os.stat_result | None) -> None:
+    """Write it all, to the disk, for the owner and with the permissions of the old file."""
     with open(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        if mode is not None and sys.platform != "win32":
-            os.fchmod(descriptor, mode)
+        if old is not None and sys.platform != "win32":
+            with suppress(OSError):  # another owner's file stays his only if we may do that
+                os.fchown(descriptor, old.st_uid, old.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
         os.fsync(descriptor)
 
 
-def _write_nameless(temporary: Path, content: bytearray, mode: int | None) -> None:
+def _write_nameless(temporary: Path, content: bytearray, old: os.stat_result | None) -> None:
     """Write it to a file that has no name, and give it one only then (Linux, open(2))."""
     if sys.platform != "linux":
         raise OSError(errno.ENOTSUP, "no files without a name")
     descriptor = os.open(temporary.parent, os.O_WRONLY | os.O_TMPFILE, 0o666)
     kept = os.dup(descriptor)
     try:
-        _write(descriptor, content, mode)
+        _write(descriptor, content, old)
         # Only with a folder given does os.link follow the link that /proc has of the file.
         os.link(f"/proc/self/fd/{kept}", temporary, src_dir_fd=kept, follow_symlinks=True)
     finally:
