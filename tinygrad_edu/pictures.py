@@ -95,30 +95,12 @@ def picture(
         >>> tg.picture(network, X).svg.startswith("<svg")
         True
     """
-    names = Names()
     if isinstance(of, Box):
         if inputs or settings:
             raise TypeError("picture(result) takes no inputs; they go with a function or a model")
-        output, found = of, list(_variables(sys._getframe(1)))
-        modules = [x for _, _, x in found if isinstance(x, Module)]
-        title = of.name or next((name for _, name, x in found if x is of), "")
-        found = [entry for entry in found if not isinstance(entry[2], Module)]
+        output, found, modules = of, *_variables(sys._getframe(1))
     elif callable(of):
-        modules = [x for x in (of, *inputs) if isinstance(x, Module)]
-        parts = {}
-        if isinstance(of, Module):  # what it does with its inputs is to be seen, too
-            parts = {"model": of}
-            inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
-        before = _states(parts)  # running means, and where random numbers have come to
-        try:
-            with recording(ALL), watching() as seen:
-                output = of(*inputs, **settings)
-        finally:
-            _restore(parts, before)
-        found = [(0, *leaf) for leaf in _arguments(of, inputs, settings)] + seen.found
-        if not isinstance(output, Box):
-            raise TypeError(f"picture needs a tensor, the function gave {describe(output)}")
-        title = output.name or next((name for _, name, x in seen.found if x is output), "")
+        output, found, modules = _run(of, inputs, settings)
     else:
         raise TypeError(f"picture takes a tensor, a function or a model, received {describe(of)}")
     nodes = history(output) if output.record is not None else []
@@ -133,6 +115,19 @@ def picture(
             "backward(retain_graph=True)"
         )
     calls = _calls(nodes)
+    names = _names(nodes, calls, found, modules)
+    title = output.name or next((name for _, name, x in found if x is output), "")
+    shown = _Shown(names, output, title, _reached(nodes) if gradients else set())
+    graph = shown.graph(nodes, calls, depth)
+    return Picture(svg(graph), dot(graph), graph.contents())
+
+
+Found = list[tuple[int, str, Any]]  # how far away a name was found, the name, and whose it is
+
+
+def _names(nodes: list[Box], calls: list[_Call], found: Found, modules: list[Module]) -> Names:
+    """The names of tensors and arrays: of parameters, as the author has given them, of layers."""
+    names = Names()
     for module in [call.module for call in calls if call.outer is None] + modules:
         for parameter, name in parameter_names(module):
             names.give(parameter, name)
@@ -143,25 +138,51 @@ def picture(
     )
     for node in nodes:
         for x in (*node.record[2], node):
-            if isinstance(x, Box) and x.name and x is not output:
+            if isinstance(x, Box) and x.name and x is not nodes[-1]:
                 names.give(x, x.name)
     inside = {id(x) for node in nodes for x in (*node.record[2], node)}
-    names.give_all([entry for entry in found if id(entry[2]) in inside], output)
+    names.give_all([entry for entry in found if id(entry[2]) in inside], nodes[-1])
     names.give_activations(nodes)
-    shown = _Shown(names, output, title, _reached(nodes) if gradients else set())
-    graph = shown.graph(nodes, calls, depth)
-    return Picture(svg(graph), dot(graph), graph.contents())
+    return names
 
 
-def _variables(frame: FrameType) -> Iterator[tuple[int, str, Any]]:
-    """The variables where the picture was asked for, then those of its module; lists, too."""
+def _variables(frame: FrameType) -> tuple[Found, list[Module]]:
+    """The variables where the picture was asked for, then those of its module; and what stands in
+    short lists of these."""
+    found: Found = []
+    modules = []
     for depth, variables in enumerate([frame.f_locals, frame.f_globals]):
         for name, x in list(variables.items()):
+            if name.startswith("_"):
+                continue  # such as the last results that a notebook keeps
             if isinstance(x, Module):
-                yield depth, name, x
-            elif not name.startswith("_"):
-                for own, leaf in leaves(name, x):
-                    yield depth, own, leaf
+                modules.append(x)
+            elif isinstance(x, (list, tuple)) and len(x) < 100:
+                tensors = [(k, t) for k, t in enumerate(x, 1) if isinstance(t, (Box, np.ndarray))]
+                found += [(depth, f"{name}{k}", t) for k, t in tensors]
+            elif isinstance(x, (Box, np.ndarray)):
+                found.append((depth, name, x))
+    return found, modules
+
+
+def _run(
+    function: Any, inputs: tuple[Any, ...], settings: Mapping[str, Any]
+) -> tuple[Box, Found, list[Module]]:
+    """Call it; what it gave, and the names that were met on the way."""
+    parts = {}
+    if isinstance(function, Module):  # what it does with its inputs is to be seen, too
+        parts = {"model": function}
+        inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
+    before = _states(parts)  # running means, and where random numbers have come to
+    try:
+        with recording(ALL), watching() as seen:
+            output = function(*inputs, **settings)
+    finally:
+        _restore(parts, before)
+    if not isinstance(output, Box):
+        raise TypeError(f"picture needs a tensor, the function gave {describe(output)}")
+    found = [(0, *leaf) for leaf in _arguments(function, inputs, settings)] + seen.found
+    return output, found, [x for x in (function, *inputs) if isinstance(x, Module)]
 
 
 def _arguments(
