@@ -80,7 +80,18 @@ def test_the_bar_moves_and_leaves_a_line() -> None:
     assert bar.progress is None
     kept = [line for line in file.getvalue().splitlines() if "/step" in line]
     assert len(kept) == 2
-    assert "Epoch 2/2 - 3/3 - " in kept[1] and "accuracy: " in kept[1]
+    assert "Epoch 2/2 " in kept[1] and "accuracy: " in kept[1]
+
+
+@pytest.mark.parametrize("width", [80, 40, 20])
+def test_on_a_narrow_terminal_a_number_stays_with_its_name(width: int) -> None:
+    console = pytest.importorskip("rich.console")
+    file = io.StringIO()
+    fit(callbacks=[progress.Bar(console.Console(file=file, width=width))], verbose=0)
+    lines = file.getvalue().splitlines()
+    assert sum("Epoch" in line for line in lines) == 2
+    assert sum("accuracy: 1.0000" in line for line in lines) == 2
+    assert max(map(len, lines)) <= max(width, 26)
 
 
 def test_the_bar_gives_the_line_back_where_a_training_fails() -> None:
@@ -117,7 +128,9 @@ def test_on_a_terminal_the_bar_is_shown_by_itself() -> None:
     """
     out = on_a_terminal(script)
     assert "━" in out
-    assert "Epoch 1/2 - 1/1 - " in out and "Epoch 2/2 - 1/1 - " in out and "val_loss: " in out
+    kept = [line for line in out.splitlines() if "/step" in line]
+    assert ["Epoch 1/2 " in kept[0], "Epoch 2/2 " in kept[1]] == [True, True]
+    assert all("val_loss: " in line for line in kept)
 
 
 def on_a_terminal(script: str) -> str:
