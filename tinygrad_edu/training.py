@@ -149,16 +149,18 @@ def train(
                 if (sums := run(epoch)) is None:
                     break
                 ended = logs(sums)
-                ended |= {f"val_{key}": value for key, value in validate().items()}
+                for key, value in validate().items():
+                    ended[f"val_{key}"] = value
             except NonFiniteLoss as error:
                 weights.undo()
                 error.epoch, error.batch, error.history = epoch, batch, history
                 raise
-            columns = set(ended)
             history.append(epoch, ended)
+            columns = len(ended)
             for hook in on["on_epoch_end"]:
                 hook(epoch, ended)
-            history.add({key: ended[key] for key in ended if key not in columns})
+            if len(ended) > columns:  # of a callback, and behind the others
+                history.add(dict(list(ended.items())[columns:]))
             if ctrl_c.pressed or model.stop_training:
                 break
         history.interrupted = ctrl_c.pressed
