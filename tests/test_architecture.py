@@ -23,12 +23,15 @@ IMPORTS: dict[str, set[str]] = {
     "engine": set(),
     "ops": {"engine"},
     "losses": {"engine", "ops"},
-    "dispatch": {"engine", "ops"},
+    "windows": {"engine", "ops"},
+    "dispatch": {"engine", "ops", "windows"},
     "hooks": {"engine"},
     "tensor": {"dispatch", "engine", "hooks", "ops"},
     "init": {"engine"},
-    "nn": {"engine", "init", "ops", "tensor"},
-    "optim": {"engine", "tensor"},
+    "module": {"engine", "tensor"},
+    "nn": {"engine", "init", "losses", "module", "ops", "tensor", "windows"},
+    "lr_scheduler": set(),
+    "optim": {"engine", "lr_scheduler", "ops", "tensor"},
     "data": {"engine", "init", "ops"},
     "anomaly": {"engine", "nn"},
     "algebra": set(),
@@ -72,11 +75,10 @@ IMPORTS: dict[str, set[str]] = {
         "nn",
         "ops",
         "progress",
-        "tensor",
     },
     "__main__": {"submissions", "wording"},
     "__init__": (
-        {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor"}
+        {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor", "windows"}
         | {"anomaly", "callbacks", "explanation", "history", "metrics", "problems", "saving"}
         | {"training", "verification"}
     ),
@@ -252,5 +254,5 @@ def test_the_names_in_all_exist(name: str) -> None:
     assert len(names) == len(set(names))
     for public in names:
         assert hasattr(module, public), public
-    if name in ("ops", "losses"):
+    if name in ("ops", "losses", "windows"):
         assert set(names) <= set(tinygrad_edu.__all__)

@@ -2,12 +2,14 @@
 
 engine     record what is computed, and sweep back over the record
 ops        every differentiable function with its rule
+windows    convolution and pooling
 losses     cross-entropy and its kin, each with the short rule of the slides
 tensor     Tensor: operators and methods, all taken from ops
 dispatch   which NumPy function is which operation
 init       first values of weights
-nn         Module, Linear, Sequential, activations
-optim      SGD
+module     Module: a function with parameters and buffers
+nn         Linear, Sequential, activations, dropout, normalisation, embedding
+optim      SGD, Adam, AdamW; lr_scheduler: learning-rate schedules
 data       one-hot rows and mini-batches
 
 and what is imported when it is first asked for: training
@@ -31,12 +33,13 @@ saving     states in files that are whole, or refused
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, init, losses, nn, ops, optim
+from . import data, init, losses, nn, ops, optim, windows
 from .engine import grad, no_grad, primitive
 from .init import manual_seed
 from .losses import *
 from .ops import *
-from .tensor import Parameter, Tensor
+from .tensor import Buffer, Parameter, Tensor
+from .windows import *
 
 if TYPE_CHECKING:
     from . import callbacks, metrics
@@ -51,13 +54,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CannotCheck", "Explanation", "History", "NonFiniteLoss", "Parameter", "Report", "Tensor",
-    "assert_right", "callbacks", "data", "detect_anomaly", "evaluate", "explain", "first_nonfinite",
-    "fit", "grad", "init", "load", "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad",
-    "optim", "predict", "primitive", "save", "save_checkpoint", "verify",
+    "Buffer", "CannotCheck", "Explanation", "History", "NonFiniteLoss", "Parameter", "Report",
+    "Tensor", "assert_right", "callbacks", "data", "detect_anomaly", "evaluate", "explain",
+    "first_nonfinite", "fit", "grad", "init", "load", "load_checkpoint", "manual_seed", "metrics",
+    "nn", "no_grad", "optim", "predict", "primitive", "save", "save_checkpoint", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
+__all__ += windows.__all__
 
 _LATER = {
     "detect_anomaly": "anomaly",
