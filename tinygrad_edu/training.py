@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from math import floor, isfinite, nan
@@ -84,6 +85,7 @@ def train(
     initial_epoch: int = 0,
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
+    undo: int = 1,
 ) -> History:
     """The loop under `fit`: for each epoch, `step(*batch)` for all of `batches()`.
 
@@ -91,7 +93,7 @@ def train(
     the History notes, and `validate()` what it notes with `val_` in front.
 
     Ctrl-C ends it after the step at hand; a second one raises KeyboardInterrupt. An error in a
-    step leaves the weights of before it.
+    step leaves the weights of before it; those of `undo` steps are held for that.
 
     Example:
         >>> w = tg.nn.Linear(1, 1, init=tg.init.ones)
@@ -107,7 +109,7 @@ def train(
     where = ""
     on = {name: hooks(callbacks, name) for name in HOOKS}
     batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
-    weights = _Weights(model)
+    weights = _Weights(model, undo)
     ended: Logs = {}
     batch = 0
 
@@ -173,21 +175,23 @@ def train(
 
 
 class _Weights:
-    """What parameters and buffers were before the last step and the one before it.
+    """What parameters and buffers were before the last steps.
 
     Only references are kept: a step gives them new arrays, and writes into none.
     """
 
-    def __init__(self, model: Module) -> None:
+    def __init__(self, model: Module, steps: int) -> None:
         self.tensors = [*model.parameters(), *model.buffers()]
-        self.before = self.earlier = [tensor.value for tensor in self.tensors]
+        self.before: deque[list[Array]] = deque(maxlen=steps)
+        self.note()
 
     def note(self) -> None:
-        self.earlier, self.before = self.before, [tensor.value for tensor in self.tensors]
+        self.before.append([tensor.value for tensor in self.tensors])
 
     def undo(self) -> None:
-        """Go back before the last step, and one more if that is where NaN came in."""
-        values = self.before if all(map(_finite, self.before)) else self.earlier
+        """Go back before the last step, or further if NaN had come in by then."""
+        finite = (values for values in reversed(self.before) if all(map(_finite, values)))
+        values = next(finite, self.before[-1])
         for tensor, value in zip(self.tensors, values, strict=True):
             tensor.value = value
 
@@ -394,7 +398,7 @@ def fit(
             }  # fmt: skip
         return train(
             model, batches, step, logs=logs, validate=validate, epochs=epochs,
-            initial_epoch=initial_epoch, callbacks=given, history=history,
+            initial_epoch=initial_epoch, callbacks=given, history=history, undo=2,
         )  # fmt: skip
 
 
