@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from math import floor, isfinite, nan
@@ -85,7 +84,6 @@ def train(
     initial_epoch: int = 0,
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
-    undo: int = 1,
 ) -> History:
     """The loop under `fit`: for each epoch, `step(*batch)` for all of `batches()`.
 
@@ -93,7 +91,7 @@ def train(
     the History notes, and `validate()` what it notes with `val_` in front.
 
     Ctrl-C ends it after the step at hand; a second one raises KeyboardInterrupt. An error in a
-    step leaves the weights of before it; those of `undo` steps are held for that.
+    step leaves the weights of before it.
 
     Example:
         >>> w = tg.nn.Linear(1, 1, init=tg.init.ones)
@@ -109,7 +107,7 @@ def train(
     where = ""
     on = {name: hooks(callbacks, name) for name in HOOKS}
     batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
-    weights = _Weights(model, undo)
+    weights = _Weights(model)
     ended: Logs = {}
     batch = 0
 
@@ -175,23 +173,21 @@ def train(
 
 
 class _Weights:
-    """What parameters and buffers were before the last steps.
+    """What parameters and buffers were before the last step and the one before it.
 
     Only references are kept: a step gives them new arrays, and writes into none.
     """
 
-    def __init__(self, model: Module, steps: int) -> None:
+    def __init__(self, model: Module) -> None:
         self.tensors = [*model.parameters(), *model.buffers()]
-        self.before: deque[list[Array]] = deque(maxlen=steps)
-        self.note()
+        self.before = self.earlier = [tensor.value for tensor in self.tensors]
 
     def note(self) -> None:
-        self.before.append([tensor.value for tensor in self.tensors])
+        self.earlier, self.before = self.before, [tensor.value for tensor in self.tensors]
 
     def undo(self) -> None:
-        """Go back before the last step, or further if NaN had come in by then."""
-        finite = (values for values in reversed(self.before) if all(map(_finite, values)))
-        values = next(finite, self.before[-1])
+        """Go back before the last step, and one more if that is where NaN came in."""
+        values = self.before if all(map(_finite, self.before)) else self.earlier
         for tensor, value in zip(self.tensors, values, strict=True):
             tensor.value = value
 
@@ -398,7 +394,7 @@ def fit(
             }  # fmt: skip
         return train(
             model, batches, step, logs=logs, validate=validate, epochs=epochs,
-            initial_epoch=initial_epoch, callbacks=given, history=history, undo=2,
+            initial_epoch=initial_epoch, callbacks=given, history=history,
         )  # fmt: skip
 
 
