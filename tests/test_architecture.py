@@ -67,7 +67,7 @@ IMPORTS: dict[str, set[str]] = {
     "summaries": {"engine", "module", "ops", "tensor"},
     "history": set(),
     "metrics": {"engine", "losses", "ops"},
-    "callbacks": {"engine", "metrics", "saving"},
+    "callbacks": {"engine", "files", "metrics", "saving"},
     "progress": {"callbacks"},
     "training": {
         "anomaly",
@@ -80,7 +80,6 @@ IMPORTS: dict[str, set[str]] = {
         "nn",
         "ops",
         "progress",
-        "tensor",
     },
     "__main__": {"submissions", "wording"},
     "__init__": (

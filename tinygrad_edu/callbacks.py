@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Array
+from .files import FORMATS
 from .metrics import direction
 from .saving import save_checkpoint
 
@@ -281,7 +282,7 @@ class ModelCheckpoint(_Best):
     next epoch. It is written as a whole or not at all; `tg.load_checkpoint` brings it back.
 
     Keeps:   best, path of the last file
-    Raises:  as `tinygrad_edu.save`, when training begins for a name that cannot be one
+    Raises:  ValueError for a name that cannot be one, and as `tinygrad_edu.save`
     Source:  keras.callbacks.ModelCheckpoint
     Example:
         >>> import tempfile, pathlib
@@ -309,6 +310,8 @@ class ModelCheckpoint(_Best):
         super().__init__(monitor, mode, 0.0, initial_value_threshold)
         self.filepath, self.save_best_only, self.extra = str(filepath), save_best_only, extra
         self.path: Path | None = None
+        if Path(self.filepath).suffix not in FORMATS:
+            raise ValueError(f"{filepath} should end in {' or '.join(FORMATS)}")
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save, where it is worth it."""

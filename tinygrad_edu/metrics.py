@@ -159,7 +159,7 @@ def as_loss(loss: Any) -> Function:
 
 def takes_probabilities(loss: Function) -> bool:
     """Whether the loss looks for the logits in what was recorded."""
-    return loss in (categorical_crossentropy, binary_crossentropy)
+    return _plain(loss) in (categorical_crossentropy, binary_crossentropy)
 
 
 def unreduced(loss: Function) -> Function:
@@ -283,6 +283,8 @@ def _classes(prediction: Array, target: Any) -> Array:
 
 
 def _per_sample(right: Array) -> Array:
+    if right.ndim == 1:
+        return right.astype(np.float64)
     return np.asarray(right.reshape(len(right), -1).mean(axis=1))
 
 

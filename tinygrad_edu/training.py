@@ -11,7 +11,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from math import floor, isfinite
+from math import floor, isfinite, nan
+from operator import add
 from types import FrameType
 from typing import Any
 
@@ -27,7 +28,6 @@ from .init import Random, as_random
 from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total, unreduced
 from .nn import Module
 from .progress import progress_bar
-from .tensor import Tensor
 
 __all__ = ["History", "NonFiniteLoss", "evaluate", "fit", "predict", "train"]
 
@@ -104,32 +104,32 @@ def train(
     """
     history = History() if history is None else history
     history.interrupted = False
+    where = ""
     on = {name: hooks(callbacks, name) for name in HOOKS}
+    batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
     weights = _Weights(model)
     ended: Logs = {}
+    batch = 0
 
     def run(epoch: int) -> Sequence[float] | None:
         """The sums of an epoch; None where it was broken off."""
+        nonlocal batch
         sums: Sequence[float] = ()
         for batch, arrays in enumerate(batches()):
             if ctrl_c.pressed:
-                print(f"training was interrupted in epoch {epoch}, before batch {batch}; the "
-                      "weights are those of the last whole step", file=sys.stderr)  # fmt: skip
                 return None
-            for hook in on["on_train_batch_begin"]:
+            for hook in batch_begin:
                 hook(batch, {})
             weights.note()
             try:
                 counted = step(*arrays)
-            except BaseException as error:
+            except BaseException:
                 weights.undo()
-                if isinstance(error, NonFiniteLoss):
-                    error.epoch, error.batch, error.history = epoch, batch, history
                 raise
-            sums = [a + b for a, b in zip(sums, counted, strict=True)] if sums else counted
-            if on["on_train_batch_end"]:
+            sums = [*map(add, sums, counted)] if sums else counted
+            if batch_end:
                 running = logs(sums)
-                for hook in on["on_train_batch_end"]:
+                for hook in batch_end:
                     hook(batch, running)
             if model.stop_training:
                 break
@@ -141,31 +141,45 @@ def train(
         for epoch in range(initial_epoch, epochs):
             for hook in on["on_epoch_begin"]:
                 hook(epoch, {})
-            if (sums := run(epoch)) is None:
-                break
-            ended = logs(sums)
-            ended |= {f"val_{key}": value for key, value in validate().items()}
-            columns = set(ended)
+            try:
+                if (sums := run(epoch)) is None:
+                    where = f"in epoch {epoch}, before batch {batch} (counted from 0)"
+                    break
+                ended = logs(sums)
+                for key, value in validate().items():
+                    ended[f"val_{key}"] = value
+            except NonFiniteLoss as error:
+                weights.undo()
+                error.epoch, error.batch, error.history = epoch, batch, history
+                raise
             history.append(epoch, ended)
+            columns = len(ended)
             for hook in on["on_epoch_end"]:
                 hook(epoch, ended)
-            history.add({key: ended[key] for key in ended if key not in columns})
-            if ctrl_c.pressed or model.stop_training:
+            if len(ended) > columns:  # of a callback, and behind the others
+                history.add(dict(list(ended.items())[columns:]))
+            if ctrl_c.pressed:
+                where = f"after epoch {epoch} (counted from 0)"
                 break
-        history.interrupted = ctrl_c.pressed
+            if model.stop_training:
+                break
+        history.interrupted = bool(where)
         for hook in on["on_train_end"]:
             hook(ended)
+    if where:
+        told = f"training was interrupted {where}; the weights are those of the last whole step"
+        print(told, file=sys.stderr)
     return history
 
 
 class _Weights:
-    """What the weights were before the last step and the one before it.
+    """What parameters and buffers were before the last step and the one before it.
 
-    Only references are kept: an optimizer gives a parameter a new array, and writes into none.
+    Only references are kept: a step gives them new arrays, and writes into none.
     """
 
     def __init__(self, model: Module) -> None:
-        self.tensors = list(model.parameters())
+        self.tensors = [*model.parameters(), *model.buffers()]
         self.before = self.earlier = [tensor.value for tensor in self.tensors]
 
     def note(self) -> None:
@@ -309,9 +323,13 @@ def fit(
     """
     data = _data((x, y, sample_weight), "")
     function, found = _measures(loss, metrics)
-    _check_optimizer(optimizer, model)
+    _check(model, optimizer)
     if not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise ValueError(f"epochs must be a whole number of at least 0, received {epochs!r}")
+    val_size = batch_size if validation_batch_size is None else validation_batch_size
+    for size in (batch_size, val_size):
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"batch_size must be a positive integer, received {size!r}")
     held: tuple[Array, ...] = ()
     if validation_data is not None:
         if validation_split:
@@ -319,10 +337,16 @@ def fit(
         held = _data(validation_data, "validation ")
     elif validation_split:
         data, held = _split(data, validation_split)
+    if held and held[0].shape[1:] != data[0].shape[1:]:
+        raise ValueError(f"x {data[0].shape} and validation x {held[0].shape} are of other kinds")
     if class_weight is not None:
         data = _with_class_weights(data, class_weight)
+    if history is not None and not isinstance(history, History):
+        raise TypeError(f"history must be a tg.History, received {type(history).__name__}")
     if initial_epoch is None:
         initial_epoch = history.epoch[-1] + 1 if history is not None and history.epoch else 0
+    if initial_epoch < 0:
+        raise ValueError(f"initial_epoch must be at least 0, received {initial_epoch}")
     if history is not None and history.epoch and initial_epoch <= history.epoch[-1]:
         raise ValueError(
             f"initial_epoch is {initial_epoch}, but the history goes to epoch {history.epoch[-1]}"
@@ -345,12 +369,14 @@ def fit(
         return {name: value / sums[0] for name, value in zip(names, sums[1:], strict=True)}
 
     def validate() -> Logs:
+        for name, parameter in model.named_parameters():
+            if not _finite(parameter.value):  # the loss of the next batch would not be either
+                raise NonFiniteLoss(nan, _brought_in(name))
         if not held:
             return {}
         for hook in hooks(given, "on_test_begin"):
             hook({})
-        size = validation_batch_size or batch_size
-        values = _measure(model, held, function, found, penalty, size)
+        values = _measure(model, held, function, found, penalty, val_size)
         for hook in hooks(given, "on_test_end"):
             hook(values)
         return values
@@ -390,7 +416,12 @@ def train_step(
 
     def step(x: Array, y: Array, weights: Array | None = None) -> tuple[float, Array]:
         prediction = model(x)
-        value = _loss(loss, prediction, y, weights)
+        try:
+            value = _loss(loss, prediction, y, weights)
+        except ValueError as error:  # some losses refuse predictions that are NaN
+            if isinstance(prediction, Box) and not _finite(prediction.value):
+                raise NonFiniteLoss(nan, _cause(prediction, model)) from error
+            raise
         if penalty is not None:
             value = value + penalty(model)
         number = _number(value)
@@ -606,7 +637,9 @@ def _as_input(x: Array, dtype: Any) -> Array:
     return x.astype(dtype, copy=False)
 
 
-def _check_optimizer(optimizer: Any, model: Module) -> None:
+def _check(model: Module, optimizer: Any) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a tg.nn.Module, received {model!r:.60}")
     if isinstance(optimizer, (str, type)) or not hasattr(optimizer, "step"):
         raise TypeError(
             "optimizer must be one such as tg.optim.SGD(model.parameters(), lr=0.01) (Keras' "
@@ -620,16 +653,19 @@ def _check_optimizer(optimizer: Any, model: Module) -> None:
         )
 
 
-def _cause(loss: Tensor, model: Module) -> str:
+def _cause(loss: Any, model: Module) -> str:
     """The first operation that gave a number that is not finite, or what was so before."""
+    if not isinstance(loss, Box) or loss.record is None:
+        return "it was not computed from a parameter"
     found = first_nonfinite(loss)
     if found is None:
         return "all that was recorded is finite"
     if not found.op:
         for name, parameter in model.named_parameters():
             if parameter.value is found.value:
-                return (
-                    f"parameter {name} was not finite any more; the step before has brought that "
-                    "in and was undone too"
-                )
+                return _brought_in(name)
     return str(found)
+
+
+def _brought_in(name: str) -> str:
+    return f"parameter {name} is not finite since the last step, which has been undone"
