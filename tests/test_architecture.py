@@ -64,7 +64,7 @@ IMPORTS: dict[str, set[str]] = {
     "layout": set(),
     "drawing": {"layout"},
     "pictures": {"drawing", "engine", "module", "naming", "nn", "ops", "saving", "tensor"},
-    "summaries": {"engine", "module", "ops", "tensor"},
+    "summaries": {"engine", "module", "ops", "tensor", "windows"},
     "history": set(),
     "metrics": {"engine", "losses", "ops"},
     "callbacks": {"engine", "files", "metrics", "saving"},

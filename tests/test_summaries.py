@@ -68,6 +68,20 @@ def test_convolutions_and_pictures() -> None:
     assert [row.multiply_adds for row in table.rows] == [0, 4 * 36 * 9, 0, 0, 0, 360]
 
 
+def test_every_kind_of_product_is_counted() -> None:
+    class Products(nn.Module):
+        def forward(self, a: Any) -> Any:
+            b = np.ones((4, 5))
+            return [a @ b, tg.einsum("mij,jk->mik", a, b), tg.dot(a, b), np.matmul(a, b)][self.k]
+
+        k = 0
+
+    for k in range(4):
+        model = Products()
+        model.k = k
+        assert tg.summary(model, (3, 4)).multiply_adds == 3 * 4 * 5
+
+
 def test_several_inputs() -> None:
     class Two(nn.Module):
         def forward(self, a: Any, b: Any) -> Any:

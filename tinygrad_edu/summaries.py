@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
+from . import ops, windows
 from .engine import ALL, Box, Op, _tick, history, recording
 from .module import Module, _inside
 from .tensor import Tensor
@@ -319,7 +319,16 @@ def _einsum(node: Box) -> int:
     return prod(lengths.values())
 
 
-COUNTS: dict[Any, Callable[[Box], int]] = {ops.matmul.op: _matmul, ops._einsum.op: _einsum}
+def _convolution(node: Box) -> int:
+    _, weight = node.record[3]
+    return node.value.size * prod(np.shape(weight)[1:])
+
+
+COUNTS: dict[Any, Callable[[Box], int]] = {
+    ops.matmul.op: _matmul,
+    ops._einsum.op: _einsum,
+    windows._conv2d.op: _convolution,
+}
 
 
 def _multiply_adds(node: Box) -> int:
