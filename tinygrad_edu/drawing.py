@@ -162,7 +162,7 @@ def _hung(graph: Graph) -> dict[Shape, Shape]:
 def _width(text: str, bold: bool = False) -> float:
     """How wide a text is at most, in px, in the usual fonts without serifs."""
     widths = [
-        0.38 if c in " .,:;'|!()[]ijlftr" else 0.92 if c in "mwMW@⊙∂…" else 0.66 for c in text
+        0.38 if c in " .,:;'|!()[]ijlftr" else 0.92 if c in "mwMW@⊙∂…" else 0.63 for c in text
     ]
     return SIZE * sum(widths) * (1.08 if bold else 1.0)
 

@@ -321,7 +321,7 @@ def _einsum(node: Box) -> int:
 
 def _convolution(node: Box) -> int:
     _, weight = node.record[3]
-    return node.value.size * prod(np.shape(weight)[1:])
+    return int(node.value.size * prod(np.shape(weight)[1:]))
 
 
 COUNTS: dict[Any, Callable[[Box], int]] = {
