@@ -127,7 +127,7 @@ def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
             )
     missing = [name for name in before if name not in found]
     if missing:
-        raise KeyError(f"{path} has no {', '.join(missing)}; it has {', '.join(found)}")
+        raise KeyError(f"{path} has no {', '.join(missing)}; it has {', '.join(map(str, found))}")
     try:
         _restore(parts, found)
     except BaseException as error:
