@@ -13,7 +13,13 @@ nn         Linear, Sequential, activations, dropout, normalisation, embedding
 optim      SGD, Adam, AdamW; lr_scheduler: learning-rate schedules
 data       one-hot rows and mini-batches
 
-and two readers of what was recorded, which are imported when they are first asked for:
+and what is imported when it is first asked for: training
+
+training   `fit`, `evaluate`, `predict`, in Keras' words
+callbacks, metrics, history, progress
+           what happens beside it, what it is measured by, what it leaves, how it is shown
+
+and two readers of what was recorded:
 
 explanation, tracing, naming, reading, algebra, matrices, notation
            `explain`: the derivation of a gradient, printed and checked
@@ -27,6 +33,13 @@ rulecheck, checking, slopes, guessing, layouts
 testing    `check_layer`: what must hold for every layer
 function   Function, with `forward(ctx, …)` and `backward(ctx, g)`
 anomaly    `detect_anomaly`, `first_nonfinite`: where the first NaN came from
+and what is at hand beside them, imported when it is asked for too:
+
+pictures, drawing, layout
+           `picture`: a recorded graph to look at
+summaries  `summary`: a table of a model's layers, and what they cost
+saving, files
+           `save`, `load` and checkpoints: states in files that are whole, or refused
 """
 
 from importlib import import_module
@@ -41,22 +54,29 @@ from .tensor import Buffer, Parameter, Tensor
 from .windows import *
 
 if TYPE_CHECKING:
-    from . import testing
+    from . import callbacks, metrics, testing
     from .anomaly import detect_anomaly, first_nonfinite
     from .checking import GradientError, gradcheck
     from .explanation import Explanation, explain
     from .function import Function
+    from .history import History
+    from .pictures import Picture, picture
     from .problems import CannotCheck
     from .rulecheck import check_rule
+    from .saving import load, load_checkpoint, save, save_checkpoint
+    from .summaries import Summary, summary
+    from .training import NonFiniteLoss, evaluate, fit, predict
     from .verification import Report, assert_right, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Buffer", "CannotCheck", "Explanation", "Function", "GradientError", "Parameter", "Report",
-    "Tensor", "assert_right", "check_rule", "data", "detect_anomaly", "explain", "first_nonfinite",
-    "grad", "gradcheck", "init", "manual_seed", "nn", "no_grad", "optim", "primitive", "testing",
-    "verify",
+    "Buffer", "CannotCheck", "Explanation", "Function", "GradientError", "History",
+    "NonFiniteLoss", "Parameter", "Picture", "Report", "Summary", "Tensor", "assert_right",
+    "callbacks", "check_rule", "data", "detect_anomaly", "evaluate", "explain",
+    "first_nonfinite", "fit", "grad", "gradcheck", "init", "load", "load_checkpoint",
+    "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict", "primitive",
+    "save", "save_checkpoint", "summary", "testing", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
@@ -71,12 +91,25 @@ _LATER = {
     "Function": "function",
     "Explanation": "explanation",
     "explain": "explanation",
+    "History": "history",
+    "NonFiniteLoss": "training",
+    "evaluate": "training",
+    "fit": "training",
+    "predict": "training",
     "CannotCheck": "problems",
     "Report": "verification",
     "assert_right": "verification",
     "verify": "verification",
+    "load": "saving",
+    "load_checkpoint": "saving",
+    "Picture": "pictures",
+    "picture": "pictures",
+    "save": "saving",
+    "Summary": "summaries",
+    "summary": "summaries",
+    "save_checkpoint": "saving",
 }
-_LATER_MODULES = {"testing"}
+_LATER_MODULES = {"callbacks", "metrics", "testing"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,16 +7,23 @@ is registered.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from reprlib import recursive_repr
 from typing import Any, Self
+from weakref import ref
 
 import numpy as np
 
-from .engine import Array, describe
+from .engine import Array, _tick, describe
 from .tensor import Buffer, Parameter, Tensor
 
 __all__ = ["Module"]
+
+
+# The latest calls: the ages before and after, and whose it was; they keep no module alive. From
+# these a picture of a graph knows which module an operation stands in.
+calls: deque[tuple[int, int, ref[Module]]] = deque(maxlen=1000)
 
 
 class Module:
@@ -44,11 +51,14 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`forward`, with the module's name added to any error that comes out of it."""
+        begun = _tick()
         try:
-            return self.forward(*args, **kwargs)
+            result = self.forward(*args, **kwargs)
         except Exception as error:
             self._explain(error, [*args, *kwargs.values()])
             raise
+        calls.append((begun, _tick(), ref(self)))
+        return result
 
     def _explain(self, error: Exception, received: list[Any]) -> None:
         inner = getattr(error, "_from_module", None)

@@ -1,0 +1,123 @@
+"""What training leaves: a number for each epoch and quantity, and the picture of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["History"]
+
+
+class History:
+    """Losses and metrics, epoch by epoch.
+
+    history       {"loss": [...], "accuracy": [...], "val_loss": [...], "val_accuracy": [...]}
+    epoch         the numbers of the epochs, the first is 0
+    interrupted   whether Ctrl-C has ended the training
+
+    A column that was begun later (a validation, say) is shorter: it belongs to the last epochs.
+
+    Source:  keras.callbacks.History
+    Example:
+        >>> history = History()
+        >>> history.append(0, {"loss": 0.5, "accuracy": 0.75})
+        >>> history
+        History(1 epoch: loss 0.5, accuracy 0.75)
+        >>> history.history["loss"], history.epoch
+        ([0.5], [0])
+    """
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+        self.interrupted = False
+
+    def append(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Note an epoch."""
+        self.epoch.append(epoch)
+        self.add(logs)
+
+    def add(self, logs: Mapping[str, float]) -> None:
+        """Note more about the last epoch."""
+        for key, value in logs.items():
+            self.history.setdefault(key, []).append(value)
+
+    def state_dict(self) -> dict[str, list[Any]]:
+        """All of it as plain lists, for a checkpoint: "epoch" and the columns.
+
+        Example:
+            >>> history = History()
+            >>> history.append(0, {"loss": 0.5})
+            >>> history.state_dict()
+            {'epoch': [0], 'loss': [0.5]}
+        """
+        return {"epoch": list(self.epoch), **{key: list(v) for key, v in self.history.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Iterable[Any]]) -> None:
+        """Become what `state_dict` has told, so that `fit(..., history=…)` goes on from there.
+
+        Raises:  KeyError if there is no "epoch", ValueError for a column longer than it
+        """
+        columns = {str(key): [float(v) for v in values] for key, values in state.items()}
+        epoch = [int(number) for number in columns.pop("epoch")]
+        for key, values in columns.items():
+            if len(values) > len(epoch):
+                raise ValueError(f"{key!r} has {len(values)} entries for {len(epoch)} epochs")
+        self.history, self.epoch, self.interrupted = columns, epoch, False
+
+    def plot(self, path: Any = None, *, title: str = "Training", keys: Iterable[str] = ()) -> Any:
+        """The picture: one panel for each quantity, training and validation in it, over the epochs.
+
+        path    a file to write, `.png` or whatever Matplotlib knows
+        keys    which quantities, without `val_`; all of them if not given
+
+        Returns: the figure (`matplotlib.figure.Figure`), which shows by itself in a notebook
+        Raises:  ImportError without Matplotlib (`pip install 'tinygrad_edu[training]'`), KeyError
+                 for a quantity that is not there, ValueError if there is no epoch
+        Example:
+            >>> history = History()
+            >>> history.append(0, {"loss": 0.5, "val_loss": 0.6})
+            >>> [axes.get_ylabel() for axes in history.plot().axes]
+            ['loss']
+        """
+        try:
+            from matplotlib.figure import Figure
+            from matplotlib.ticker import MaxNLocator
+        except ImportError as error:
+            raise ImportError(
+                "History.plot needs Matplotlib: pip install 'tinygrad_edu[training]'"
+            ) from error
+        if not self.epoch:
+            raise ValueError("there is no epoch to plot yet")
+        names = list(keys) or list(dict.fromkeys(key.removeprefix("val_") for key in self.history))
+        for name in names:
+            if name not in self.history and f"val_{name}" not in self.history:
+                raise KeyError(f"the History has no {name!r}; it has {', '.join(self.history)}")
+        figure = Figure(figsize=(5.2 * len(names), 3.8), layout="constrained")
+        figure.suptitle(title)
+        panels = figure.subplots(1, len(names), squeeze=False)[0]
+        for axes, name in zip(panels, names, strict=True):
+            # Told apart in grey too: by lightness, by the line and by the marks.
+            styles = {
+                name: ("training", "C0", "-", "o"),
+                f"val_{name}": ("validation", "C1", "--", "s"),
+            }
+            for key, (label, color, line, mark) in styles.items():
+                if values := self.history.get(key):
+                    few = mark if len(values) <= 20 else ""
+                    at = [epoch + 1 for epoch in self.epoch[-len(values) :]]
+                    axes.plot(at, values, line, color=color, marker=few, markersize=4, label=label)
+            axes.set(xlabel="epoch", ylabel=name)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.grid(alpha=0.3)
+            axes.legend()
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def __repr__(self) -> str:
+        n = len(self.epoch)
+        last = ", ".join(f"{key} {values[-1]:.4g}" for key, values in self.history.items())
+        epochs = f"{n} epoch{'s' * (n != 1)}"
+        ended = ", interrupted" * self.interrupted
+        return f"History({epochs}{ended}{': ' * bool(last)}{last})"
