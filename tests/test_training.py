@@ -339,6 +339,9 @@ def test_class_weights_are_weights_of_samples() -> None:
             return tg.cross_entropy(prediction, target)
 
         p.fit(loss=custom, sample_weight=factors)
+    for summed in (nn.CrossEntropyLoss("sum"), partial(tg.cross_entropy, reduction="sum")):
+        with pytest.raises(ValueError, match="is set to reduction='sum'"):
+            p.fit(loss=summed, sample_weight=factors)
 
 
 def test_weights_of_validation_samples() -> None:
@@ -429,7 +432,7 @@ def test_what_does_not_fit_is_refused_and_the_model_kept(
 
 def test_zero_epochs_give_an_empty_history() -> None:
     p = Problem()
-    model, history = p.fit(epochs=0)
+    model, history = p.fit(epochs=0, callbacks=None, metrics=None)  # as Keras' defaults are
     assert (history.history, history.epoch) == ({}, [])
     np.testing.assert_array_equal(model[0].weight.data, p.W)
 
