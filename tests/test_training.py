@@ -746,6 +746,7 @@ def test_running_means_are_of_before_the_step_too() -> None:
 
 # --- Ctrl-C, in a second process ------------------------------------------------------------------
 
+sends_signals = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT can be sent there")
 PROGRAM = """
     import json, sys
     import numpy as np
@@ -809,6 +810,7 @@ def interrupted(times: int) -> tuple[dict[str, Any], str]:
         return told, child.stderr.read()
 
 
+@sends_signals
 def test_ctrl_c_ends_after_the_step_at_hand() -> None:
     told, errors = interrupted(1)
     assert told["interrupted"] is True
@@ -846,6 +848,7 @@ def test_ctrl_c_between_two_epochs() -> None:
     assert "interrupted after epoch 1" in done.stderr
 
 
+@sends_signals
 def test_a_second_ctrl_c_raises_with_the_weights_of_the_last_whole_step() -> None:
     told, _ = interrupted(2)
     assert told["raised"] is True
