@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -805,8 +806,12 @@ def interrupted(times: int) -> tuple[dict[str, Any], str]:
         if times == 2:
             assert child.stdout.readline() == "still in it\n"
             child.send_signal(signal.SIGINT)
+            with contextlib.suppress(BrokenPipeError):  # a program that goes on is to end too
+                child.stdin.write("\n")
+                child.stdin.flush()
         told = json.loads(child.stdout.readline())
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
         return told, child.stderr.read()
 
 
