@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -339,6 +340,9 @@ def test_class_weights_are_weights_of_samples() -> None:
             return tg.cross_entropy(prediction, target)
 
         p.fit(loss=custom, sample_weight=factors)
+    for summed in (nn.CrossEntropyLoss("sum"), partial(tg.cross_entropy, reduction="sum")):
+        with pytest.raises(ValueError, match="is set to reduction='sum'"):
+            p.fit(loss=summed, sample_weight=factors)
 
 
 def test_weights_of_validation_samples() -> None:
@@ -429,7 +433,7 @@ def test_what_does_not_fit_is_refused_and_the_model_kept(
 
 def test_zero_epochs_give_an_empty_history() -> None:
     p = Problem()
-    model, history = p.fit(epochs=0)
+    model, history = p.fit(epochs=0, callbacks=None, metrics=None)  # as Keras' defaults are
     assert (history.history, history.epoch) == ({}, [])
     np.testing.assert_array_equal(model[0].weight.data, p.W)
 
@@ -743,6 +747,7 @@ def test_running_means_are_of_before_the_step_too() -> None:
 
 # --- Ctrl-C, in a second process ------------------------------------------------------------------
 
+sends_signals = pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT can be sent there")
 PROGRAM = """
     import json, sys
     import numpy as np
@@ -801,11 +806,16 @@ def interrupted(times: int) -> tuple[dict[str, Any], str]:
         if times == 2:
             assert child.stdout.readline() == "still in it\n"
             child.send_signal(signal.SIGINT)
+            with contextlib.suppress(BrokenPipeError):  # a program that goes on is to end too
+                child.stdin.write("\n")
+                child.stdin.flush()
         told = json.loads(child.stdout.readline())
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
         return told, child.stderr.read()
 
 
+@sends_signals
 def test_ctrl_c_ends_after_the_step_at_hand() -> None:
     told, errors = interrupted(1)
     assert told["interrupted"] is True
@@ -843,6 +853,7 @@ def test_ctrl_c_between_two_epochs() -> None:
     assert "interrupted after epoch 1" in done.stderr
 
 
+@sends_signals
 def test_a_second_ctrl_c_raises_with_the_weights_of_the_last_whole_step() -> None:
     told, _ = interrupted(2)
     assert told["raised"] is True

@@ -165,9 +165,15 @@ def takes_probabilities(loss: Function) -> bool:
 def unreduced(loss: Function) -> Function:
     """The loss as a function that takes reduction="none".
 
-    Raises:  ValueError if it has none
+    Raises:  ValueError if it has none, or is set to give something else than the mean
     """
     function = _plain(loss)
+    given = loss.keywords if isinstance(loss, partial) else getattr(loss, "__dict__", {})
+    if given.get("reduction", "mean") != "mean":
+        raise ValueError(
+            f"weights of samples need the mean of the losses, {name_of(loss)} is set to "
+            f"reduction={given['reduction']!r}"
+        )
     try:
         known = "reduction" in inspect.signature(function).parameters
     except (TypeError, ValueError):

@@ -267,7 +267,7 @@ def fit(
     class_weight: Mapping[int, float] | None = None,
     shuffle: bool = True,
     rng: Random | int | None = None,
-    callbacks: Iterable[Any] = (),
+    callbacks: Iterable[Any] | None = (),
     verbose: int | str = "auto",
     initial_epoch: int | None = None,
     history: History | None = None,
