@@ -319,6 +319,43 @@ def renamed(x: Any, to: Mapping[Axis, Axis]) -> Any:
     return replace(x, index=index)
 
 
+def resized(x: Any, to: Mapping[int, int], letters: dict[Axis, Axis]) -> Any:
+    """The same formula for a batch of another length: {101: 12} where there were 101 samples.
+    `letters` remembers the new indices.
+
+    Example:
+        >>> i = Axis(101)
+        >>> X = scale(of(Symbol("x", (i,))), Fraction(1, 101))
+        >>> resized(X, {101: 12}, {}).terms[0].coefficient
+        Fraction(1, 12)
+    """
+    if isinstance(x, Axis):
+        return letters.setdefault(x, Axis(to[x.size])) if x.size in to else x
+    if isinstance(x, Fraction):
+        for old, new in to.items():
+            while x and x.numerator % old == 0:
+                x = x / old * new
+            while x.denominator % old == 0:
+                x = x * old / new
+        return x
+    if isinstance(x, tuple):
+        return tuple(resized(part, to, letters) for part in x)
+    if isinstance(x, int) and not isinstance(x, bool):
+        return to.get(x, x)
+    if isinstance(x, Sum):
+        return Sum(resized(x.terms, to, letters))
+    if isinstance(x, Term):
+        factors = tuple((resized(b, to, letters), p) for b, p in x.factors)
+        bound = frozenset(resized(i, to, letters) for i in x.bound)
+        return Term(resized(x.coefficient, to, letters), factors, bound)
+    if isinstance(x, Symbol):
+        return Symbol(x.name, resized(x.index, to, letters))
+    if isinstance(x, Call):
+        inner, index, settings = (resized(y, to, letters) for y in (x.args, x.index, x.settings))
+        return Call(x.name, inner, index, settings, x.each)
+    return x
+
+
 def _rebound(t: Term) -> Term:
     """The term with new letters under its Σ."""
     to = {i: Axis(i.size) for i in sorted(t.bound, key=lambda i: i.number)}
@@ -503,18 +540,31 @@ def expanded(s: Sum) -> Sum:
     todo = list(s.terms)
     while todo:
         t = todo.pop(0)
-        for k, (b, p) in enumerate(t.factors):
-            if isinstance(b, Sum) and p.denominator == 1 and 0 < p <= 3:
-                left = ((b, p - 1),) if p > 1 else ()
-                before = Term(t.coefficient, t.factors[:k], t.bound)
-                after = Term(Fraction(1), (*left, *t.factors[k + 1 :]))
-                todo[:0] = [times(before, u, after) for u in b.terms]
-                break
-        else:
+        if (apart := multiplied_out(t)) is None:
             result.append(t)
+        else:
+            todo[:0] = apart.terms
         if len(result) + len(todo) > 40:
             return s
     return add(*(Sum((t,)) for t in result))
+
+
+def multiplied_out(t: Term) -> Sum | None:
+    """The term with its first group of several terms multiplied out; None if it has none.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> len(multiplied_out(multiply(X, add(X, number(1))).terms[0]).terms)
+        2
+    """
+    for k, (b, p) in enumerate(t.factors):
+        if isinstance(b, Sum) and p.denominator == 1 and 0 < p <= 3:
+            left = ((b, p - 1),) if p > 1 else ()
+            before = Term(t.coefficient, t.factors[:k], t.bound)
+            after = Term(Fraction(1), (*left, *t.factors[k + 1 :]))
+            return Sum(tuple(times(before, u, after) for u in b.terms))
+    return None
 
 
 def factored(s: Sum) -> Sum:

@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from . import engine, nn, ops
-from .algebra import Index, Rule, Sum, contracted, evaluate, rows_sum_to_one, simplify
+from .algebra import (
+    Axis, Index, Rule, Sum, contracted, evaluate, resized, rows_sum_to_one, simplify,
+)  # fmt: skip
 from .engine import Box, history
-from .matrices import NoNotation, Writer, indexed_text
+from .matrices import Writer
 from .naming import Names, leaves, parameter_names
 from .notation import (
     Node,
@@ -394,37 +396,22 @@ class _Author:
 
     def _formula(self, index: Index, s: Sum, x: Box, real: Box, name: str, left: str) -> Formula:
         short = simplify(s, [*self.rules, contracted(self.reader.identities)])
-        tree: Node | None
-        try:
-            tree = Writer(self.sizes).write(short, index)
-        except NoNotation:
-            tree = None
-        try:
-            worth = self._checked(tree, short, index, x, self.reader, left)
-        except WrongFormula:  # broadcasting that matrices do not say: Σ does, if it is right
-            if tree is None:
-                raise
-            tree = None
-            worth = self._checked(tree, short, index, x, self.reader, left)
+        tree = Writer(self.sizes).write(short, index)
+        worth = self._checked(tree, short, index, x, self.reader, left)
         if self.real is not self.trace:
-            # The letters under Σ have the lengths of the other batch: that value is the real one's.
-            worth = real.value
-            if tree is not None:
-                worth = self._checked(tree, short, index, real, self.real_reader, left)
+            worth = self._checked(tree, short, index, real, self.real_reader, left)
         shapes = {k: np.shape(v) for k, v in self.real_reader.values.items()}
         if self.m is not None and self.sizes:
             shapes["batch"] = (next(iter(self.sizes)), self.m)
         result = real.value.shape
-        if tree is None:
-            written = indexed_text(short, index, self.sizes)
-            return Formula(name, left, written, rf"\mathrm{{{written}}}", "", str(result), worth)
+        indexed = tree.kind == "indexed"
         return Formula(
-            name, left, text(tree), latex(tree), code(tree),
-            shape_arithmetic(tree, shapes, result), worth,
+            name, left, text(tree), latex(tree), "" if indexed else code(tree),
+            str(result) if indexed else shape_arithmetic(tree, shapes, result), worth,
         )  # fmt: skip
 
     def _checked(
-        self, tree: Node | None, short: Sum, index: Index, box: Box, reader: Reader, left: str
+        self, tree: Node, short: Sum, index: Index, box: Box, reader: Reader, left: str
     ) -> Any:
         """What the formula is worth on the arrays of a reader, if that is what the tensor holds.
 
@@ -434,16 +421,19 @@ class _Author:
             k: np.asarray(v, np.float64) if np.asarray(v).dtype.kind == "f" else v
             for k, v in reader.values.items()
         }
+        size = next(iter(self.sizes), None)
         on_real = reader is self.real_reader and self.real is not self.trace
-        if (m := self.m if on_real else next(iter(self.sizes), None)) is not None:
+        if (m := self.m if on_real else size) is not None:
             arrays.setdefault("m", m)
-        written = text(tree) if tree is not None else indexed_text(short, index, self.sizes)
+        to = {size: m} if on_real and size and m else {}
+        written = text(tree)
         try:
-            worth = (
-                value(tree, arrays, reader.functions)
-                if tree is not None
-                else evaluate(short, index, arrays, reader.functions)
-            )
+            if tree.kind == "indexed":
+                letters: dict[Axis, Axis] = {}
+                place = resized(index, to, letters)
+                worth = evaluate(resized(short, to, letters), place, arrays, reader.functions)
+            else:
+                worth = value(tree, arrays, reader.functions)
         except (KeyError, NameError, ValueError, TypeError) as error:
             raise WrongFormula(f"{left} = {written}: {error!r}") from error
         worth = _same_shape(worth, box.value)

@@ -23,13 +23,13 @@ from .algebra import COMPARISONS
 class Node:
     """A part of a formula.
 
-    kind     name, vector, row, number, T, matmul, had, over, power, rowsum, colsum, total,
-             column, call, scaled, add
+    kind     name, vector, row, number, T, matmul, had, over, power, rowsum, colsum, total, trace,
+             column, call, scaled, add; with indices: indexed, sigma, entry
     parts    what it is made of
     value    name: (its name, whether it is one number); vector: its name; power: the exponent;
              call: name, settings and `kind_of` (None: element by element); scaled: whether it is
              negative, how many parts stand before the body, whether there is a body; the others
-             stand below the line
+             stand below the line; indexed and entry: the indices; sigma: those summed over
 
     Example:
         >>> W = Node("name", (), ("W1", False))
@@ -40,6 +40,38 @@ class Node:
     kind: str
     parts: tuple[Node, ...] = ()
     value: Any = None
+
+
+class Length(int):
+    """A length in a setting that has a name: shape=(m, 4).
+
+    Example:
+        >>> (named(101, {101: "m"}), named(4, {101: "m"}))
+        (m, 4)
+    """
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+    __str__ = __repr__
+
+
+def named(x: Any, sizes: Mapping[int, str]) -> Any:
+    """A setting whose lengths have their names.
+
+    Example:
+        >>> named((101, 4), {101: "m"})
+        (m, 4)
+    """
+    if type(x) is tuple:
+        return tuple(named(part, sizes) for part in x)
+    if type(x) is not int or x not in sizes:
+        return x
+    length = Length(x)
+    length.name = sizes[x]
+    return length
 
 
 def kind_of(n: Node) -> str:
@@ -55,7 +87,7 @@ def kind_of(n: Node) -> str:
         return "c"
     if k == "name":
         return "s" if n.value[1] else "m"
-    if k in ("number", "total"):
+    if k in ("number", "total", "trace", "entry", "sigma"):
         return "s"
     if k == "column":
         return "m"
@@ -80,6 +112,7 @@ def kind_of(n: Node) -> str:
 # --- text -----------------------------------------------------------------------------------------
 
 SUM, TERM, PRODUCT, ATOM = range(4)  # how tightly a formula holds together
+FUNCTIONS = {"rowsum": "rowsum", "total": "sum", "trace": "tr", "column": "col"}
 _RAISED = str.maketrans("0123456789/−", "⁰¹²³⁴⁵⁶⁷⁸⁹ᐟ⁻")
 
 
@@ -126,9 +159,14 @@ def _text(n: Node) -> tuple[str, int]:
     if k == "colsum":
         inner = _at(parts[0], ATOM)
         return ("1ᵀ·" if inner[0] in "0123456789∂" else "1ᵀ") + inner, PRODUCT
-    if k in ("rowsum", "total", "column"):
-        name = {"rowsum": "rowsum", "total": "sum", "column": "col"}[k]
-        return f"{name}({text(parts[0])})", ATOM
+    if k in FUNCTIONS:
+        return f"{FUNCTIONS[k]}({text(parts[0])})", ATOM
+    if k == "indexed":
+        return f"[{n.value}] {text(parts[0])}", SUM
+    if k == "sigma":
+        return "".join(f"Σ_{i} " for i in n.value) + _at(parts[0], TERM), SUM
+    if k == "entry":
+        return f"{_at(parts[0], ATOM)}[{n.value}]", ATOM
     if k == "call":
         return _call_text(n), ATOM
     if k == "add":
@@ -309,9 +347,16 @@ def _latex(n: Node) -> tuple[str, int]:
         return f"{{{at(parts[0], ATOM)}}}^{{{n.value}}}", ATOM
     if k == "colsum":
         return r"\mathbf{1}^{\top} " + at(parts[0], ATOM), PRODUCT
-    if k in ("rowsum", "total", "column"):
-        name = {"rowsum": "rowsum", "total": "sum", "column": "col"}[k]
-        return rf"\mathrm{{{name}}}\left({latex(parts[0])}\right)", ATOM
+    if k in FUNCTIONS:
+        return rf"\mathrm{{{FUNCTIONS[k]}}}\left({latex(parts[0])}\right)", ATOM
+    if k == "indexed":
+        return rf"\left[{latex(parts[0])}\right]_{{{n.value}}}", ATOM
+    if k == "sigma":
+        return "".join(rf"\sum_{{{i}}} " for i in n.value) + at(parts[0], TERM), SUM
+    if k == "entry":
+        return rf"\left({latex(parts[0])}\right)_{{{n.value}}}" if parts[0].kind == "call" else (
+            f"{{{latex(parts[0])}}}_{{{n.value}}}"
+        ), ATOM
     if k == "add":
         return signed([(_negative(p), latex(_positive(p))) for p in parts]).replace("−", "-"), SUM
     if k == "call":
@@ -363,7 +408,7 @@ def shape_of(n: Node, shapes: Mapping[str, Shape]) -> Shape:
         return shapes.get(n.value[0], ())
     if k == "vector":
         return shapes[n.value]
-    if k in ("number", "total"):
+    if k in ("number", "total", "trace"):
         return ()
     inner = [shape_of(p, shapes) for p in parts]
     if k in ("T", "row"):
@@ -454,7 +499,8 @@ def _arithmetic(n: Node, shapes: Mapping[str, Shape]) -> tuple[str, int]:
 _NUMPY = {
     "exp", "log", "sqrt", "abs", "sin", "cos", "tanh", "log1p", "expm1", "sign", "floor", "ceil",
     "rint", "trunc", "maximum", "minimum", "isnan", "isinf", "isfinite", "logical_and",
-    "logical_or", "logical_not", "logical_xor",
+    "logical_or", "logical_not", "logical_xor", "diag", "broadcast_to", "bitwise_and", "bitwise_or",
+    "bitwise_xor", "invert",
 }  # fmt: skip
 _OPERATORS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=",
               "equal": "==", "not_equal": "!="}  # fmt: skip
@@ -523,8 +569,8 @@ def _code(n: Node) -> tuple[str, str]:
                 f"np.sum({first})"), kind  # fmt: skip
     if k == "colsum":
         return (f"{first}.sum(axis=0)" if first_kind == "m" else f"np.sum({first})"), kind
-    if k == "total":
-        return f"np.sum({first})", kind
+    if k in ("total", "trace"):
+        return f"np.{'sum' if k == 'total' else 'trace'}({first})", kind
     if k == "power":
         exponent = n.value if n.value.denominator == 1 else float(n.value)
         return f"({first}**{exponent})" if n.value != Fraction(1, 2) else f"np.sqrt({first})", kind
@@ -580,7 +626,7 @@ def _call_code(n: Node, args: list[str]) -> str:
         return f"(({' & '.join(tests)}) * 1.0)"
     more = [f"{k}={v!r}" for k, v in settings]
     written = f"{'np.' if name in _NUMPY else ''}{name}({', '.join([*args, *more])})"
-    return f"({written} * 1.0)" if name.startswith(("logical", "is")) else written
+    return f"({written} * 1.0)" if name.startswith(("logical", "is", "bitwise")) else written
 
 
 def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
@@ -596,6 +642,11 @@ def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[.
     scope |= {identifier(name): array for name, array in arrays.items()}
     settings: dict[str, Any] = {}
 
+    def lengths(x: Any) -> Any:
+        if type(x) is tuple:
+            return tuple(map(lengths, x))
+        return scope[x.name] if isinstance(x, Length) else x
+
     def bare(x: Node) -> Node:
         """Settings as names, since not every setting can be written as code."""
         new = x.value
@@ -603,7 +654,7 @@ def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[.
             named = []
             for k, v in x.value[1]:
                 name = f"_setting{len(settings)}"
-                settings[name] = v
+                settings[name] = lengths(v)
                 named.append((k, _Written(name)))
             new = (x.value[0], tuple(named), *x.value[2:])
         return Node(x.kind, tuple(map(bare, x.parts)), new)
