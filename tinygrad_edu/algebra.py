@@ -190,6 +190,9 @@ def as_term(s: Sum) -> Term:
     return Term(c, ((scale(s, 1 / c), Fraction(1)),))
 
 
+MANY = 60
+
+
 def content(s: Sum) -> Fraction:
     """The number that all coefficients have in common, with the sign that makes a formula nicer.
 
@@ -202,11 +205,14 @@ def content(s: Sum) -> Fraction:
     numerators = [abs(t.coefficient.numerator) for t in s.terms]
     denominators = [t.coefficient.denominator for t in s.terms]
     c = Fraction(gcd(*numerators), lcm(*denominators)) if s.terms else Fraction(1)
+    if any(abs(t.coefficient / c) > MANY for t in s.terms):
+        c = Fraction(1)  # 0.429·A + B is no (429·A + 1000·B)/1000
     return -c if s.terms and all(t.coefficient < 0 for t in s.terms) else c
 
 
-def times(*terms: Term) -> Term:
-    """The product of terms; a bound letter that two of them use is renamed in the second.
+def times(*terms: Term, over: frozenset[Axis] = frozenset()) -> Term:
+    """The product of terms, summed over more indices; a bound letter that also stands elsewhere is
+    renamed.
 
     Example:
         >>> i, j = Axis(2), Axis(3)
@@ -214,10 +220,10 @@ def times(*terms: Term) -> Term:
         >>> len(times(X.terms[0], X.terms[0]).factors)
         1
     """
-    coefficient, bound = Fraction(1), frozenset[Axis]()
+    coefficient, bound = Fraction(1), over
     factors: list[Factor] = []
-    for t in terms:
-        if t.bound & bound:
+    for k, t in enumerate(terms):
+        if t.bound and t.bound & bound.union(*(indices_of(u) for u in terms[:k] + terms[k + 1 :])):
             t = _rebound(t)
         coefficient *= t.coefficient
         factors += t.factors
@@ -478,7 +484,7 @@ def simplify(s: Sum, rules: Sequence[Rule] = ()) -> Sum:
 
 
 def _simplify_term(t: Term, rules: Sequence[Rule]) -> Sum:
-    parts = [Term(t.coefficient, (), t.bound)]
+    parts = [Term(t.coefficient)]
     for b, p in t.factors:
         if isinstance(b, Sum):
             inner = simplify(b, rules)
@@ -489,7 +495,7 @@ def _simplify_term(t: Term, rules: Sequence[Rule]) -> Sum:
             if isinstance(b, Call):
                 b = replace(b, args=tuple((simplify(a, rules), i) for a, i in b.args))
             parts.append(Term(Fraction(1), ((b, p),)))
-    t = times(*parts)
+    t = times(*parts, over=t.bound)
     for rule in rules:
         if (known := rule(t)) is not None:
             return _simplify_term(known, rules) if known.coefficient else Sum()
@@ -514,8 +520,8 @@ def _cancelled(t: Term, rules: Sequence[Rule]) -> Sum:
             return Sum()
         before = [f for f in t.factors[:k] if f not in helpers]
         after = [f for f in t.factors[k + 1 :] if f not in helpers]
-        outer = Term(t.coefficient, tuple(before), t.bound)
-        return _simplify_term(times(outer, as_term(inner), Term(Fraction(1), tuple(after))), rules)
+        parts = Term(t.coefficient, tuple(before)), as_term(inner), Term(Fraction(1), tuple(after))
+        return _simplify_term(times(*parts, over=t.bound), rules)
     return Sum((t,))
 
 
@@ -561,9 +567,9 @@ def multiplied_out(t: Term) -> Sum | None:
     for k, (b, p) in enumerate(t.factors):
         if isinstance(b, Sum) and p.denominator == 1 and 0 < p <= 3:
             left = ((b, p - 1),) if p > 1 else ()
-            before = Term(t.coefficient, t.factors[:k], t.bound)
+            before = Term(t.coefficient, t.factors[:k])
             after = Term(Fraction(1), (*left, *t.factors[k + 1 :]))
-            return Sum(tuple(times(before, u, after) for u in b.terms))
+            return Sum(tuple(times(before, u, after, over=t.bound) for u in b.terms))
     return None
 
 

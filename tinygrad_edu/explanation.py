@@ -418,7 +418,7 @@ class _Author:
         Raises:  WrongFormula if not
         """
         arrays: dict[str, Any] = {
-            k: np.asarray(v, np.float64) if np.asarray(v).dtype.kind == "f" else v
+            k: np.asarray(v, np.float64) if np.asarray(v).dtype.kind in "fb" else v
             for k, v in reader.values.items()
         }
         size = next(iter(self.sizes), None)

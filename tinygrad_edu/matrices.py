@@ -22,7 +22,7 @@ from typing import Any
 from .algebra import (
     ONE, Axis, Base, Index, Sum, Symbol, Term, content, indices_of, multiplied_out, scale,
 )  # fmt: skip
-from .notation import Node, kind_of, named, text
+from .notation import Node, kind_of, named, numeral, text
 
 
 class NoNotation(Exception):
@@ -179,22 +179,23 @@ class Writer:
     def number(self, c: Fraction) -> tuple[list[Node], list[Node]]:
         """The factors above and below the line that make up a number: 2/m for 2/101."""
         sides: tuple[list[Node], list[Node]] = ([], [])
-        values = [c.numerator, c.denominator]
+        values = [Fraction(c.numerator), Fraction(c.denominator)]
         for size, name in self.sizes.items():
             node = Node("name", (), (name, True))
             if c * size in (1, 2) and values[1] % size:  # 1/25 of 50 samples
-                values = [int(c * size), 1]
+                values = [c * size, Fraction(1)]
                 sides[1].append(node)
             for k in (0, 1):
                 while values[k] and values[k] % size == 0:
                     values[k] //= size
                     sides[k].append(node)
-        top, bottom = values
-        if bottom >= 10 and 10 ** (len(str(bottom)) - 1) == bottom:  # 0.03, not 3/100
-            top, bottom = Fraction(top, bottom), 1  # type: ignore[assignment]
-        for side, n in zip(sides, (top, bottom), strict=True):
+        top, bottom = map(int, values)
+        decimal = Fraction(top, bottom)
+        if bottom != 1 and len(numeral(decimal)) < len(f"{top}/{bottom}"):  # 0.03, but 1/25
+            values = [decimal, Fraction(1)]
+        for side, n in zip(sides, values, strict=True):
             if n != 1:
-                side.insert(0, Node("number", (), Fraction(n)))
+                side.insert(0, Node("number", (), n))
         return sides
 
     def _piece(self, base: Base, p: Fraction) -> Piece:
@@ -207,9 +208,11 @@ class Writer:
             return Node("power", (n,), abs(p))
 
         vector = isinstance(base, Symbol) and len(base.index) == 1 and p > 0
-        return Piece(
-            frozenset(indices_of(base)), orient, _natural(base), p < 0, "vector" if vector else ""
-        )
+        labels = frozenset(indices_of(base))
+        natural = _natural(base)
+        if not labels <= set(natural):
+            natural = tuple(sorted(labels, key=lambda i: i.number))
+        return Piece(labels, orient, natural, p < 0, "vector" if vector else "")
 
     def _base(self, base: Base, place: Place) -> Node:
         if isinstance(base, Sum):
@@ -255,16 +258,16 @@ class Writer:
                     return Node("vector", (), base.name)
                 return Node("name", (), (base.name, not indices_of(base)))
         tree = self.matrices(s, index)
-        kind = ("s", "cr", "m")[min(len(index), 2)]
-        if kind_of(tree) in kind and len(indices_of(s)) == sum(i is not ONE for i in index):
+        kind = "scm"[min(len(index), 2)]
+        whole = indices_of(s) == {i for i in index if i is not ONE}
+        if whole and kind_of(tree) in (kind, "cr"[len(index) != 1 :]):
             return tree
         if kind_of(tree) == "c" and len(index) > 1:
             tree = Node("column", (tree,))
         shape = tuple(i.size for i in index)
+        settings = named((("shape", shape),), self.sizes)
         return Node(
-            "call",
-            (tree,),
-            ("broadcast_to", named((("shape", shape),), self.sizes), kind[0], shape),
+            "call", (tree,), ("reshape" if whole else "broadcast_to", settings, kind, shape)
         )
 
 
@@ -677,4 +680,4 @@ def _lettered(index: Index, letters: Mapping[Axis, str]) -> dict[Axis, str]:
 
 
 def _subscript(index: Index, letters: Mapping[Axis, str]) -> str:
-    return ",".join("1" if i is ONE else letters[i] for i in index)
+    return ",".join("1" if i is ONE else letters.get(i, "?") for i in index)

@@ -499,8 +499,7 @@ def _arithmetic(n: Node, shapes: Mapping[str, Shape]) -> tuple[str, int]:
 _NUMPY = {
     "exp", "log", "sqrt", "abs", "sin", "cos", "tanh", "log1p", "expm1", "sign", "floor", "ceil",
     "rint", "trunc", "maximum", "minimum", "isnan", "isinf", "isfinite", "logical_and",
-    "logical_or", "logical_not", "logical_xor", "diag", "broadcast_to", "bitwise_and", "bitwise_or",
-    "bitwise_xor", "invert",
+    "logical_or", "logical_not", "logical_xor", "diag", "broadcast_to", "reshape",
 }  # fmt: skip
 _OPERATORS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=",
               "equal": "==", "not_equal": "!="}  # fmt: skip
@@ -626,7 +625,7 @@ def _call_code(n: Node, args: list[str]) -> str:
         return f"(({' & '.join(tests)}) * 1.0)"
     more = [f"{k}={v!r}" for k, v in settings]
     written = f"{'np.' if name in _NUMPY else ''}{name}({', '.join([*args, *more])})"
-    return f"({written} * 1.0)" if name.startswith(("logical", "is", "bitwise")) else written
+    return f"({written} * 1.0)" if name.startswith(("logical", "is")) else written
 
 
 def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> Any:

@@ -415,6 +415,21 @@ class Reader:
             mask = of(Call("not_equal", ((mask, ()), (Sum(), ())), index))
         return add(multiply(mask, yes), multiply(self._opposite(mask), no))
 
+    def _op_logical_and(self, x: Box, index: Index, a: Any, /, b: Any) -> Sum | None:
+        """Conditions are 0 or 1."""
+        return multiply(*self._operands(x, index, (a, b))) if _are_conditions(x) else None
+
+    def _op_logical_or(self, x: Box, index: Index, a: Any, /, b: Any) -> Sum | None:
+        if not _are_conditions(x):
+            return None
+        first, second = self._operands(x, index, (a, b))
+        return add(first, multiply(self._opposite(first), second))
+
+    def _op_logical_not(self, x: Box, index: Index, a: Any) -> Sum | None:
+        return self._opposite(self.read(a, index, x.record[3][0])) if _are_conditions(x) else None
+
+    _op_bitwise_and, _op_bitwise_or, _op_invert = _op_logical_and, _op_logical_or, _op_logical_not
+
     def _opposite(self, mask: Sum) -> Sum:
         if len(mask.terms) == 1 and len(mask.terms[0].factors) == 1:
             call = mask.terms[0].factors[0][0]
@@ -449,6 +464,10 @@ def _is_result(x: Any) -> bool:
         isinstance(x, Box) and x.record is not None
         and x.record[1] is not engine.VARIABLE
     )  # fmt: skip
+
+
+def _are_conditions(x: Box) -> bool:
+    return all(np.asarray(raw).dtype == bool for raw in x.record[3])
 
 
 def _is_number(x: Any) -> bool:
