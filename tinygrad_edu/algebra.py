@@ -220,7 +220,7 @@ def times(*terms: Term, over: frozenset[Axis] = frozenset()) -> Term:
         >>> len(times(X.terms[0], X.terms[0]).factors)
         1
     """
-    coefficient, bound = Fraction(1), over
+    coefficient, bound = Fraction(1), frozenset(over)
     factors: list[Factor] = []
     for k, t in enumerate(terms):
         if t.bound and t.bound & bound.union(*(indices_of(u) for u in terms[:k] + terms[k + 1 :])):
@@ -596,35 +596,59 @@ def factored(s: Sum) -> Sum:
 
 def _common(a: Term, b: Term) -> Iterator[Term]:
     """The two terms as one, for each factor that they can be made to share."""
-    for f, p in a.factors:
-        for g, q in b.factors:
-            if not (isinstance(f, Symbol) and isinstance(g, Symbol)):
+    keys = [base_key(g) for g, _ in b.factors]
+    for j, (f, p) in enumerate(a.factors):
+        key = base_key(f)
+        for k, (g, q) in enumerate(b.factors):
+            if p != q or (key != keys[k] and not _is_same_array(f, g)):
                 continue
-            if f.name != g.name or p != q or len(f.index) != len(g.index):
-                continue
-            to = {v: u for u, v in zip(f.index, g.index, strict=True) if u is not v}
-            kept = frozenset(f.index) & a.bound
+            pairs = {} if key == keys[k] else dict(zip(g.index, f.index, strict=True))  # type: ignore[union-attr]
+            to = {v: u for v, u in pairs.items() if u is not v}
+            letters = indices_of(f)
+            kept = letters & a.bound
             if not (to.keys() <= b.bound and set(to.values()) <= a.bound):
                 continue
             if len(set(to.values())) < len(to) or set(to.values()) & b.bound:
                 continue
-            if any((i in b.bound) != (i in kept) for i in f.index if i not in to.values()):
+            if any((i in b.bound) != (i in kept) for i in letters - set(to.values())):
                 continue
-            left = Term(a.coefficient, tuple(x for x in a.factors if x != (f, p)), a.bound - kept)
-            moved = renamed(
-                Term(
-                    b.coefficient, tuple(x for x in b.factors if x != (g, q)), b.bound - to.keys()
-                ),
-                to,
-            )
+            left = Term(a.coefficient, a.factors[:j] + a.factors[j + 1 :], a.bound - kept)
+            others = b.factors[:k] + b.factors[k + 1 :]
+            moved: Term = renamed(Term(b.coefficient, others, b.bound - to.keys() - kept), to)
             if moved.bound & kept or not (left.factors or moved.factors):
                 continue
             if not all(i in indices_of(left) and i in indices_of(moved) for i in kept):
                 continue  # Σ over an index that a part has not would be a multiple
+            within = letters <= kept
+            if within and not (_reaches_out(left, kept) and _reaches_out(moved, kept)):
+                continue
             both = add(Sum((left,)), Sum((moved,)))
             if both.terms:
                 c = content(both)
-                yield Term(c, ((scale(both, 1 / c), Fraction(1)), (f, p)), kept)
+                yield Term(c, ((scale(both, 1 / c), Fraction(1)), (f, p)), frozenset(kept))
+
+
+def _is_same_array(f: Base, g: Base) -> bool:
+    return (
+        isinstance(f, Symbol) and isinstance(g, Symbol)
+        and f.name == g.name and len(f.index) == len(g.index)
+    )  # fmt: skip
+
+
+def _reaches_out(t: Term, kept: Iterable[Axis]) -> bool:
+    """Whether these indices of the term lead to one that is not summed over, if it has any: of
+    xᵀAx·x only the last x may be taken out."""
+    kept = set(kept)
+    if not kept or not indices_of(t) - kept:
+        return True
+    reached, before = set(kept), set[Axis]()
+    while reached != before:
+        before = set(reached)
+        for b, _ in t.factors:
+            letters = indices_of(b)
+            if letters & reached & (t.bound | kept):
+                reached |= letters
+    return not reached <= t.bound | kept
 
 
 def shorter_of(a: Sum, b: Sum) -> Sum:
@@ -711,6 +735,24 @@ def mask_both(t: Term) -> Term | None:
     return None
 
 
+def equal_sides(t: Term) -> Term | None:
+    """[a > a] = 0, [a = a] = 1.
+
+    Example:
+        >>> a = of(Symbol("a"))
+        >>> equal_sides(of(Call("less", ((a, ()), (a, ())))).terms[0]).coefficient
+        Fraction(0, 1)
+    """
+    for k, (b, p) in enumerate(t.factors):
+        if isinstance(b, Call) and b.name in COMPARISONS and p > 0:
+            left, right = (sum_key(s) for s, _ in b.args)
+            if left == right:
+                holds = b.name in ("equal", "greater_equal", "less_equal")
+                rest = t.factors[:k] + t.factors[k + 1 :]
+                return times(Term(t.coefficient * holds, rest), over=t.bound)
+    return None
+
+
 def sigmoid_of_exp(t: Term) -> Term | None:
     """eᶻ/(1 + eᶻ) = σ(z), and 1/(1 + eᶻ) = σ(−z).
 
@@ -744,7 +786,7 @@ def sigmoid_of_exp(t: Term) -> Term | None:
     return None
 
 
-RULES: list[Rule] = [mask_power, mask_both, sigmoid_of_exp]
+RULES: list[Rule] = [mask_power, mask_both, equal_sides, sigmoid_of_exp]
 
 
 def rows_sum_to_one(names: set[str]) -> Rule:

@@ -298,7 +298,8 @@ def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) 
     nodes = history(loss)
     involved = {id(x) for n in nodes for x in (*n.record[2], n)}
     used = {id(x): x for n in nodes for x in n.record[2] if isinstance(x, Box)}
-    for x in used.values():
+    asked = wrt if isinstance(wrt, (list, tuple)) else [wrt]
+    for x in [*used.values(), *(x for x in asked if isinstance(x, Box))]:
         if x.name:
             names.give(x, x.name)
     models = [v for v in variables.values() if isinstance(v, nn.Module)]

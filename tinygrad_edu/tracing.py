@@ -84,7 +84,7 @@ def differentiate(loss: Box, wrt: Sequence[Box], names: Names) -> Trace:
     _name_activations(trace, names)
     for node, name in names.of.items():
         record = node.record
-        if record is None or node.value.ndim < 2:
+        if record is None or not node.value.ndim:
             continue
         softmax = record[1] is ops.softmax.op and record[4]["axis"] in (-1, node.value.ndim - 1)
         if softmax or record[1] is ops.one_hot.op:
