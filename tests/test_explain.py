@@ -166,10 +166,10 @@ SIGNS = np.sign(array(12))
         (lambda w, X, y: np.log(1 + np.exp(-y * (X @ w))).sum(),
          (variable(4), array(12, 4), SIGNS), "−Xᵀ(sigmoid(−y ⊙ Xw) ⊙ y)"),
         (hessian_times_v, (variable(4), array(12, 4), array(4)), "Xᵀ(Xv ⊙ a ⊙ (1 − a))"),
-        (lambda x: np.log(np.exp(x).sum()), (variable(5),), "exp(x)/sum(exp(x))"),
+        (lambda x: np.log(np.exp(x).sum()), (variable(5),), "softmax(x)"),
         (lambda x: np.sqrt((x * x).sum()), (variable(5),), "x/sqrt(xᵀx)"),
         (lambda U, V, R: tg.square(R - U @ V.T).sum(), (variable(6, 2), array(5, 2), array(6, 5)),
-         "−2·(R − UVᵀ)V"),
+         "2·(UVᵀ − R)V"),
     ],
 )  # fmt: skip
 def test_textbooks(

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import count
+from itertools import count, permutations
 from math import gcd, lcm
 from typing import Any
 
@@ -786,7 +786,188 @@ def sigmoid_of_exp(t: Term) -> Term | None:
     return None
 
 
-RULES: list[Rule] = [mask_power, mask_both, equal_sides, sigmoid_of_exp]
+def softmax_of_exp(t: Term) -> Term | None:
+    """eᶻʲ/Σₖ eᶻᵏ = softmax(z)ⱼ, and what is the same for all k makes no difference to it.
+
+    Example:
+        >>> i = Axis(3)
+        >>> e = of(Call("exp", ((of(Symbol("z", (i,))), ()),), (i,)))
+        >>> softmax_of_exp(multiply(e, power(summed(e, [i]), Fraction(-1))).terms[0]).factors[0][0].name
+        'softmax'
+    """
+    for j, (group, p) in enumerate(t.factors):
+        if not isinstance(group, Sum) or p >= 0 or p.denominator != 1 or len(group.terms) != 1:
+            continue
+        u = group.terms[0]
+        if len(u.bound) != 1 or len(u.factors) != 1 or u.coefficient != 1:
+            continue
+        (summand, q), (k,) = u.factors[0], u.bound
+        if not (isinstance(summand, Call) and summand.name == "exp" and q == 1):
+            continue
+        for at, (b, q) in enumerate(t.factors):
+            if not (isinstance(b, Call) and b.name == "exp" and q >= 1):
+                continue
+            others = indices_of(b) - indices_of(group)
+            if len(others) != 1 or base_key(renamed(summand, {k: min(others, key=id)})) != base_key(
+                b
+            ):
+                continue
+            (i,) = others
+            own = (*sorted(indices_of(b) - others, key=lambda i: i.number), i)
+            z = Sum(tuple(v for v in b.args[0][0].terms if i in indices_of(v)))
+            new = Call("softmax", ((z, own),), own, each=False)
+            factors = list(t.factors)
+            factors[j], factors[at] = (group, p + 1), (b, q - 1)
+            return replace(t, factors=merged([*factors[:at], (new, Fraction(1)), *factors[at:]]))
+    return None
+
+
+def softmax_of_logarithm(t: Term) -> Term | None:
+    """exp(log softmax(z)) = softmax(z), and so is exp(z − logsumexp(z)).
+
+    Example:
+        >>> i = Axis(3)
+        >>> z = of(Symbol("z", (i,)))
+        >>> s = Call("log_softmax", ((z, (i,)),), (i,), each=False)
+        >>> softmax_of_logarithm(of(Call("exp", ((of(s), ()),), (i,))).terms[0]).factors[0][0].name
+        'softmax'
+    """
+    for k, (b, p) in enumerate(t.factors):
+        if isinstance(b, Call) and b.name == "exp" and (new := _softmax(b.args[0][0])) is not None:
+            return replace(t, factors=merged([*t.factors[:k], (new, p), *t.factors[k + 1 :]]))
+    return None
+
+
+def _softmax(s: Sum) -> Call | None:
+    """The softmax whose logarithm this is."""
+    for k, u in enumerate(s.terms):
+        base = u.factors[0][0] if u.factors == ((u.factors[0][0], 1),) and not u.bound else None
+        if not isinstance(base, Call):
+            continue
+        if base.name == "log_softmax" and u.coefficient == 1 and len(s.terms) == 1:
+            return replace(base, name="softmax")
+        rest = Sum(s.terms[:k] + s.terms[k + 1 :])
+        gone = indices_of(rest) - set(base.index)
+        if base.name != "logsumexp" or u.coefficient != -1 or len(gone) != 1:
+            continue
+        z, own = base.args[0]
+        axis = dict(base.settings).get("axis", 0 if len(own) == 1 else None)
+        if axis is None:
+            continue
+        kept = [i for i in base.index if i is not ONE]
+        axis %= len(own)
+        index = (*kept[:axis], *gone, *kept[axis:])
+        if len(index) != len(own):
+            continue
+        if sum_key(renamed(z, dict(zip(own, index, strict=True)))) == sum_key(rest):
+            settings = () if axis == len(own) - 1 else (("axis", axis),)
+            return Call("softmax", ((z, own),), index, settings, each=False)
+    return None
+
+
+def opposite_sigmoids(t: Term) -> Term | None:
+    """σ(z)σ(−z) = σ(z)(1 − σ(z)).
+
+    Example:
+        >>> z = of(Symbol("z"))
+        >>> both = [of(Call("sigmoid", ((s, ()),))) for s in (z, scale(z, -1))]
+        >>> len(opposite_sigmoids(multiply(*both).terms[0]).factors[1][0].terms)
+        2
+    """
+    found = [(k, b) for k, (b, _) in enumerate(t.factors)
+             if isinstance(b, Call) and b.name == "sigmoid"]  # fmt: skip
+    for k, b in found:
+        z = b.args[0][0]
+        opposite = sum_key(scale(z, -1))
+        if content(z) < 0 and any(sum_key(c.args[0][0]) == opposite for _, c in found):
+            other = of(replace(b, args=((scale(z, -1), ()),)))
+            factors = list(t.factors)
+            factors[k] = (add(number(1), scale(other, -1)), factors[k][1])
+            return replace(t, factors=tuple(factors))
+    return None
+
+
+def sign_inside(t: Term) -> Term | None:
+    """−(Y − A) = A − Y.
+
+    Example:
+        >>> a, y = of(Symbol("A")), of(Symbol("Y"))
+        >>> sign_inside(scale(of(add(y, scale(a, -1))), -1).terms[0]).coefficient
+        Fraction(1, 1)
+    """
+    if t.coefficient > 0:
+        return None
+    for k, (b, p) in enumerate(t.factors):
+        if isinstance(b, Sum) and p in (1, -1) and all(u.factors for u in b.terms):
+            signs = {u.coefficient > 0 for u in b.terms}
+            if len(signs) == 2 and len(b.terms) == 2:
+                factors = list(t.factors)
+                factors[k] = (scale(b, -1), p)
+                return replace(t, coefficient=-t.coefficient, factors=tuple(factors))
+    return None
+
+
+RULES: list[Rule] = [
+    sign_inside, mask_power, mask_both, equal_sides, sigmoid_of_exp, softmax_of_exp, softmax_of_logarithm,
+    opposite_sigmoids,
+]  # fmt: skip
+
+
+class Definitions:
+    """Calls that have a name: A1 for σ(Z1), and so 1 − A1 for σ(−Z1).
+
+    Example:
+        >>> i = Axis(3)
+        >>> sigma = of(Call("sigmoid", ((of(Symbol("Z", (i,))), ()),), (i,)))
+        >>> known = Definitions()
+        >>> known.add("A", (i,), sigma)
+        >>> known.rule(sigma.terms[0]).factors[0][0].name
+        'A'
+    """
+
+    def __init__(self, invent: Callable[[Call], str | None] = lambda call: None) -> None:
+        self._calls: dict[str, tuple[Index, Call]] = {}
+        self._invent = invent  # a name for a call that has none
+
+    def add(self, name: str, index: Index, s: Sum) -> None:
+        """Note that the array of this name is that formula, if it is a single call."""
+        base = s.terms[0].factors[0][0] if len(s.terms) == 1 and s.terms[0].factors else None
+        if isinstance(base, Call) and s == of(base):
+            self._calls[name] = index, base
+
+    def rule(self, t: Term) -> Term | None:
+        """The term with names for all calls that have one."""
+        for k, (b, p) in enumerate(t.factors):
+            if isinstance(b, Call) and (new := self._named(b)) is not None:
+                if isinstance(new, Sum) and p != 1:
+                    continue
+                return replace(t, factors=merged([*t.factors[:k], (new, p), *t.factors[k + 1 :]]))
+        return None
+
+    def _named(self, call: Call) -> Base | None:
+        for name, (index, known) in self._calls.items():
+            if known.name != call.name or known.settings != call.settings:
+                continue
+            own, letters = [i for i in index if i is not ONE], indices_of(call)
+            if len(own) != len(letters) or len(own) > 3:
+                continue
+            key = base_key(call)
+            for order in permutations(letters):
+                to = dict(zip(own, order, strict=True))
+                if any(i.size != j.size for i, j in to.items()):
+                    continue
+                symbol = Symbol(name, tuple(to.get(i, i) for i in index))
+                if base_key(renamed(known, to)) == key:
+                    return symbol
+                if call.name == "sigmoid":
+                    opposite = replace(call, args=((scale(call.args[0][0], -1), ()),))
+                    if base_key(renamed(known, to)) == base_key(opposite):
+                        return add(number(1), scale(of(symbol), -1))
+        if (new := self._invent(call)) is None:
+            return None
+        index = call.index
+        self._calls[new] = index, call
+        return Symbol(new, index)
 
 
 def rows_sum_to_one(names: set[str]) -> Rule:

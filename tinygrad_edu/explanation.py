@@ -18,11 +18,12 @@ import numpy as np
 
 from . import engine, nn, ops
 from .algebra import (
-    Axis, Index, Rule, Sum, contracted, evaluate, resized, rows_sum_to_one, simplify,
+    Axis, Call, Definitions, Index, Rule, Sum, Symbol, contracted, evaluate, of, resized,
+    rows_sum_to_one, simplify,
 )  # fmt: skip
 from .engine import Box, history
 from .matrices import Writer
-from .naming import Names, leaves, parameter_names
+from .naming import Names, activation_name, leaves, parameter_names
 from .notation import (
     Node,
     code,
@@ -33,7 +34,7 @@ from .notation import (
     value,
 )
 from .reading import Reader
-from .tracing import Trace, differentiate, problem
+from .tracing import Trace, differentiate, helpers, problem
 
 __all__ = ["Explanation", "Formula", "Step", "explain"]
 
@@ -296,6 +297,7 @@ def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) 
     frame = sys._getframe(2)
     variables = {**frame.f_globals, **frame.f_locals}
     nodes = history(loss)
+    names.helpers = helpers(nodes)
     involved = {id(x) for n in nodes for x in (*n.record[2], n)}
     used = {id(x): x for n in nodes for x in n.record[2] if isinstance(x, Box)}
     asked = wrt if isinstance(wrt, (list, tuple)) else [wrt]
@@ -354,6 +356,8 @@ class _Author:
     m: int | None
     names: dict[Box, str] = field(default_factory=dict)
     real_names: dict[Box, str] = field(default_factory=dict)
+    known: Definitions | None = None
+    invented: list[Formula] | None = None  # A2 = softmax(Z2), once the author's lines are done
 
     def __post_init__(self) -> None:
         self.names = self.names or self.trace.names
@@ -363,6 +367,7 @@ class _Author:
         if self.real is not self.trace:
             self.real_reader = Reader(self.real_names, self.real.arrays)
         self.done: set[str] = set()
+        self.known = self.known or Definitions(self._invent)
         nodes = [n for t in (self.trace, self.real) for n in history(t.loss)]
         exact = all(
             np.asarray(r).dtype != np.float32 for n in nodes for r in (n.value, *n.record[3])
@@ -373,7 +378,7 @@ class _Author:
         """The same with names for more tensors."""
         return _Author(
             self.trace, self.real, self.sizes, self.rules, self.m,
-            {**more, **self.names}, {**real, **self.real_names},
+            {**more, **self.names}, {**real, **self.real_names}, self.known, self.invented,
         )  # fmt: skip
 
     def formula(self, x: Box, real: Box, name: str, left: str, own: str | None = None) -> Formula:
@@ -381,7 +386,27 @@ class _Author:
         index, s = self.reader.formula(x, own)
         if self.real is not self.trace:
             self.real_reader.formula(real, own)
-        return self._formula(index, s, x, real, name, left)
+        formula = self._formula(index, s, x, real, name, left)
+        return formula
+
+    def _invent(self, call: Call) -> str | None:
+        """A name for softmax(Z2) or sigmoid(Z2) that only the gradients have."""
+        z = call.args[0][0].terms[0].factors[0][0] if call.name in ("softmax", "sigmoid") else None
+        if self.invented is None or not isinstance(z, Symbol) or call.args[0][0] != of(z):
+            return None
+        index = call.index
+        taken = {*self.names.values(), *self.reader.values}
+        if (name := activation_name(z.name, taken)) in taken or z.index != index:
+            return None
+        for reader in {id(r): r for r in (self.reader, self.real_reader)}.values():
+            array = reader.values[z.name]
+            reader.values[name] = reader.functions[call.name](array, **dict(call.settings))
+        tree = Writer(self.sizes).write(of(call), index)
+        self.invented.append(Formula(
+            name, name, text(tree), latex(tree), code(tree),
+            str(np.shape(array)), reader.values[name],
+        ))  # fmt: skip
+        return name
 
     def parts(self) -> list[Formula]:
         """The lines T1 = …, that were too long to be written out, since the last time."""
@@ -396,7 +421,11 @@ class _Author:
         return lines
 
     def _formula(self, index: Index, s: Sum, x: Box, real: Box, name: str, left: str) -> Formula:
-        short = simplify(s, [*self.rules, contracted(self.reader.identities)])
+        assert self.known is not None
+        rules = [self.known.rule, *self.rules, contracted(self.reader.identities)]
+        short = simplify(s, rules)
+        if left == name:  # a forward line
+            self.known.add(name, index, short)
         tree = Writer(self.sizes).write(short, index)
         worth = self._checked(tree, short, index, x, self.reader, left)
         if self.real is not self.trace:
@@ -479,6 +508,7 @@ def _derive(
         forward.append(author.formula(trace.loss, real.loss, "L", "L", own="L"))
     forward = [*author.parts(), *forward]
     pairs = list(zip(trace.wrt, real.wrt, strict=True))
+    author.invented = []
 
     def gradients(by: _Author) -> tuple[dict[str, Formula], list[Formula]]:
         lines: dict[str, Formula] = {}
@@ -510,7 +540,9 @@ def _derive(
             errors += [*abbreviated.parts(), line]
         lines, more_parts = gradients(abbreviated)
         errors += more_parts
+    forward[-1:-1] = author.invented
     notes = [f"m = {m}, the number of samples"] if m and _mentions_m(forward, lines, errors) else []
+    notes += author.reader.notes
     for line in lines.values():
         for name in re.findall(r"rowsum\((\w+)\)", line.text):
             array = next((x.value for x, n in real.names.items() if n == name), None)

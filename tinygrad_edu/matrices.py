@@ -271,6 +271,19 @@ class Writer:
         )
 
 
+def _whole(orient: Orient, place: Place) -> Node:
+    """(A + Aᵀ)ᵀ rather than Aᵀ + (Aᵀ)ᵀ, wherever a single ᵀ at the end saves others within."""
+    n = orient(place)
+    if len(place) != 2 or None in place or n.kind in ("name", "T", "matmul") or not _turns(n):
+        return n
+    turned = orient(place[::-1])
+    return Node("T", (turned,)) if _turns(turned) + 1 <= _turns(n) and kind_of(n) == "m" else n
+
+
+def _turns(n: Node) -> int:
+    return (n.kind in ("T", "column")) + sum(map(_turns, n.parts))
+
+
 def _place(index: Index) -> Place:
     """Which index is the row and which the column."""
     named: Place = tuple(None if i is ONE else i for i in index)
@@ -449,7 +462,7 @@ def together(pieces: list[Piece]) -> Piece:
         return pieces[0]
     labels = frozenset[Axis]().union(*(p.labels for p in pieces))
 
-    def orient(place: Place) -> Node:
+    def beside_each_other(place: Place) -> Node:
         def part(p: Piece) -> Node:
             return beside(p.at(place)) if len(labels) > 1 else p.at(place)
 
@@ -459,7 +472,7 @@ def together(pieces: list[Piece]) -> Piece:
         return Node("over", (top, _had(under))) if under else top
 
     natural = next((p.natural for p in pieces if p.labels == labels), NUMBER)
-    return Piece(labels, orient, natural)
+    return Piece(labels, lambda place: _whole(beside_each_other, place), natural)
 
 
 def _product(a: Piece, b: Piece, s: Axis) -> Piece:
@@ -592,6 +605,7 @@ def _added(nodes: list[Node]) -> Node:
     one denominator: Xᵀ(…)/m + (l1·sign(W) + l2·W)/m."""
     if len(nodes) == 1:
         return nodes[0]
+    nodes = [p for n in nodes for p in (n.parts if n.kind == "add" else (n,))]
     nodes.sort(key=lambda n: (_negative(n), not _has_product(n), n.kind == "T"))
     groups: list[tuple[Any, list[Node]]] = []
     for n in nodes:

@@ -92,6 +92,7 @@ class Names:
     def __init__(self) -> None:
         self.of: dict[Box, str] = {}
         self.arrays: dict[int, str] = {}
+        self.helpers: set[Box] = set()  # which get no name
         self._kept: list[Any] = []
         self._taken: set[str] = {"L"}
 
@@ -100,7 +101,7 @@ class Names:
         if not (name := clean(name)):
             return
         if isinstance(x, Box):
-            if x not in self.of:
+            if x not in self.of and (x.name or x not in self.helpers):
                 self.of[x] = self.free(name)
         elif id(x) not in self.arrays:
             self.arrays[id(x)] = self.free(name)
@@ -122,7 +123,7 @@ class Names:
         for depth, name, x in sorted(found, key=lambda entry: entry[0]):
             if name.startswith(("_", ".")) or x is loss or id(x) in owner:
                 continue
-            if isinstance(x, Box) and (x in self.of or x.value is loss.value):
+            if isinstance(x, Box) and (x in self.of or x in self.helpers or x.value is loss.value):
                 continue
             if not isinstance(x, Box) and (id(x) in self.arrays or x.ndim == 0):
                 continue
@@ -160,12 +161,22 @@ class Names:
                     self.give(node, f"A{z[1:]}")
 
     def for_activation(self, z: Box) -> str:
-        """What to call softmax(z), which only a rule has computed: A2 for Z2, else the next A."""
-        match = re.fullmatch(r"[Zz](\w*)", self.of.get(z, ""))
-        if match:
-            return self.free(("A" if self.of[z][0] == "Z" else "a") + match[1])
-        last = [int(n[1:]) for n in self._taken if re.fullmatch(r"A\d+", n)]
-        return self.free(f"A{max(last) + 1}" if last else "A")
+        """What to call softmax(z), which only a rule has computed."""
+        return self.free(activation_name(self.of.get(z, ""), self._taken))
+
+
+def activation_name(z: str, taken: Iterable[str]) -> str:
+    """A2 for softmax(Z2), else the next A.
+
+    Example:
+        >>> activation_name("Z2", ["Z1", "A1", "Z2"]), activation_name("X", ["A1"])
+        ('A2', 'A2')
+    """
+    match = re.fullmatch(r"[Zz](\w*)", z)
+    if match:
+        return ("A" if z[0] == "Z" else "a") + match[1]
+    last = [int(n[1:]) for n in taken if re.fullmatch(r"A\d+", n)]
+    return f"A{max(last) + 1}" if last else "A"
 
 
 def clean(name: str) -> str:

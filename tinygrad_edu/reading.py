@@ -70,6 +70,7 @@ class Reader:
     functions  the NumPy function behind every call that was written
     identities the names of identity matrices
     parts      the formulas of `T1`, `T2` …, in the order of their use
+    notes      what was left out
 
     Example:
         >>> import tinygrad_edu as tg
@@ -85,9 +86,11 @@ class Reader:
         self.functions: dict[str, Callable[..., Any]] = {
             "within": within,
             "sigmoid": ops.sigmoid.op.forward,
+            "softmax": ops.softmax.op.forward,
             **{name: getattr(np, name) for name in COMPARISONS},
         }
         self.parts: dict[str, Box] = {}
+        self.notes: list[str] = []
         self.identities: set[str] = set()
         self.constants: list[tuple[Any, str]] = []
         self._taken = {*names.values(), *self.arrays.values()}
@@ -400,12 +403,15 @@ class Reader:
 
     _op_as_recorded = _op_astype
 
-    def _op_exp(self, x: Box, index: Index, a: Any) -> Sum | None:
-        """exp(log softmax(Z)) is softmax(Z)."""
-        if _is_result(a) and a not in self.names and a.record[1] is ops.log_softmax.op:
-            _, _, args, raw, settings = a.record
-            return self._opaque(x, ops.softmax.op, index, args, raw, settings)
-        return None
+    def _op_clip(self, x: Box, index: Index, a: Any, /, **_: Any) -> Sum | None:
+        """A guard that changes nothing here is left out, and that is said."""
+        if not is_idle_guard(x):
+            return None
+        name = self.names.get(a, "what it guards")
+        note = f"clip reaches no entry of {name} on these inputs and is left out"
+        if note not in self.notes:
+            self.notes.append(note)
+        return self.read(a, index, x.record[3][0])
 
     def _op_where(self, x: Box, index: Index, condition: Any, a: Any, b: Any) -> Sum:
         """[condition]·a + [not condition]·b."""
@@ -451,12 +457,31 @@ class Reader:
         """x = clip(x) is where x is within the bounds."""
         if _is_result(b) and b.record[1] is ops.clip.op and b.record[2][0] is a:
             given = tuple((k, v) for k, v in b.record[4].items() if v is not None)
-            if not given:
+            if not given or is_idle_guard(b):
                 return number(1)
             if all(np.ndim(v) == 0 for _, v in given):
                 s = self.read(a, index, x.record[3][0])
                 return of(Call("within", ((s, ()),), index, given))
         return None
+
+
+def is_idle_guard(x: Box) -> bool:
+    """Whether this is clip(z, −100, None) or clip(a, 1e−10, 1 − 1e−10), which is there only to keep
+    exp and log finite, and all its entries are within.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> z = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> is_idle_guard(np.clip(z, -100, None)), is_idle_guard(np.clip(z, 0, 3))
+        (True, False)
+    """
+    if x.record is None or x.record[1] is not ops.clip.op:
+        return False
+    bounds = [v for v in x.record[4].values() if v is not None]
+    guards = all(
+        np.ndim(v) == 0 and (abs(v) >= 20 or 0 < v <= 1e-3 or 1 - 1e-3 <= v < 1) for v in bounds
+    )
+    return guards and np.array_equal(x.value, x.record[3][0])
 
 
 def _is_result(x: Any) -> bool:

@@ -20,8 +20,10 @@ from . import engine, nn, ops
 from .engine import VARIABLE, Box, history
 from .losses import binary_cross_entropy_with_logits
 from .naming import Names, leaves, parameter_names, watching
+from .reading import is_idle_guard
 from .tensor import Tensor
 
+SHAPING = (ops.reshape.op, ops.getitem.op, ops.expand_dims.op)
 PRIMES = [101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181]
 
 
@@ -113,6 +115,49 @@ def _name_activations(trace: Trace, names: Names) -> None:
             names.of[node] = names.for_activation(args[0])
             known[_call_of(node)] = node
             trace.forward.append(node)
+
+
+def helpers(nodes: Sequence[Box]) -> set[Box]:
+    """What is on the way to a sigmoid or a softmax written out, as 1/(1 + exp(−z)) and
+    exp(z)/sum(exp(z)): idle guards, the exponentials and their sums. They need no names.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> z = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> len(helpers(history((1 / (1 + np.exp(-z))).sum())))
+        3
+    """
+    users: dict[Box, list[Box]] = {}
+    for node in nodes:
+        for arg in node.record[2]:
+            if isinstance(arg, Box):
+                users.setdefault(arg, []).append(node)
+
+    def divides(total: Box) -> bool:
+        for user in users.get(total, ()):
+            op, args = user.record[1:3]
+            if (op is ops.divide.op and args[1] is total) or op is ops.log.op:
+                return True
+            if op in SHAPING and divides(user):
+                return True
+        return False
+
+    found = {x for x in nodes if is_idle_guard(x)}
+    for node in nodes:
+        if node.record[1] is not ops.exp.op:
+            continue
+        sums = [u for u in users.get(node, ()) if u.record[1] in (ops.sum.op, ops.add.op)]
+        if totals := [u for u in sums if divides(u)]:
+            found |= {node, *totals}
+            found |= {w for u in totals for w in users.get(u, ()) if w.record[1] in SHAPING}
+            shifted = node.record[2][0]
+            if isinstance(shifted, Box) and shifted.record and shifted.record[1] in (
+                ops.subtract.op, ops.negative.op
+            ):  # fmt: skip
+                found.add(shifted)
+                found |= {y for y in shifted.record[2] if isinstance(y, Box) and y.record
+                          and y.record[1] is ops.max.op}  # fmt: skip
+    return found
 
 
 def _call_of(node: Box) -> Any:
@@ -217,6 +262,7 @@ class Problem:
                 "explain needs a function that returns its loss, a tensor with one number; "
                 f"received {engine.describe(loss)}"
             )
+        names.helpers = helpers(history(loss)) if loss.record else set()
         names.give_layers(seen.layers)
         names.give_all(seen.found, loss)
         wanted = list(dict.fromkeys(wanted))
