@@ -932,7 +932,7 @@ class Definitions:
     def add(self, name: str, index: Index, s: Sum) -> None:
         """Note that the array of this name is that formula, if it is a single call."""
         base = s.terms[0].factors[0][0] if len(s.terms) == 1 and s.terms[0].factors else None
-        if isinstance(base, Call) and s == of(base):
+        if isinstance(base, Call) and sum_key(s) == sum_key(of(base)):
             self._calls[name] = index, base
 
     def rule(self, t: Term) -> Term | None:
@@ -946,7 +946,7 @@ class Definitions:
 
     def _named(self, call: Call) -> Base | None:
         for name, (index, known) in self._calls.items():
-            if known.name != call.name or known.settings != call.settings:
+            if known.name != call.name or repr(known.settings) != repr(call.settings):
                 continue
             own, letters = [i for i in index if i is not ONE], indices_of(call)
             if len(own) != len(letters) or len(own) > 3:
@@ -980,17 +980,29 @@ def rows_sum_to_one(names: set[str]) -> Rule:
         ()
     """
 
+    def one(b: Base, p: Fraction, bound: frozenset[Axis]) -> Axis | None:
+        """The index that makes this factor 1 if it alone is summed over it."""
+        if isinstance(b, Symbol) and b.name in names and p == 1 and {*b.index[-1:]} & bound:
+            return b.index[-1] if b.index[-1] not in b.index[:-1] else None
+        return None
+
     def rule(t: Term) -> Term | None:
-        for b, p in t.factors:
-            if isinstance(b, Symbol) and b.name in names and p == 1 and b.index[-1] in t.bound:
-                j = b.index[-1]
-                others = tuple(f for f in t.factors if f[0] is not b)
-                if j not in b.index[:-1] and all(j not in indices_of(f) for f, _ in others):
-                    return (
-                        Term(t.coefficient, others, t.bound - {j})
-                        if _closed(others, t.bound - {j})
-                        else None
-                    )
+        for k, (b, p) in enumerate(t.factors):
+            others = t.factors[:k] + t.factors[k + 1 :]
+            elsewhere = set().union(*(indices_of(f) for f, _ in others))
+            j = one(b, p, t.bound)
+            if j is not None and j not in elsewhere:
+                if t.bound - {j} <= elsewhere:  # otherwise another Σ would count to its length
+                    return Term(t.coefficient, others, t.bound - {j})
+            elif isinstance(b, Sum) and p == 1:  # Σ(Y − A)x = (ΣY − ΣA)x
+                for u in b.terms:
+                    j = one(*u.factors[0], t.bound - elsewhere) if len(u.factors) == 1 else None
+                    if j is None:
+                        continue
+                    apart = add(*(summed(Sum((u,)), [j]) for u in b.terms))
+                    rest = t.bound - {j}
+                    if rest <= elsewhere | indices_of(apart):
+                        return Term(t.coefficient, (*others[:k], (apart, p), *others[k:]), rest)
         return None
 
     return rule
@@ -1023,11 +1035,6 @@ def contracted(names: set[str]) -> Rule:
         return None
 
     return rule
-
-
-def _closed(factors: Sequence[Factor], bound: frozenset[Axis]) -> bool:
-    """Whether every bound index still occurs; otherwise its Σ would count to its length."""
-    return bound <= set().union(*(indices_of(f) for f, _ in factors))
 
 
 # --- evaluating -----------------------------------------------------------------------------------

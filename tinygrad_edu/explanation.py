@@ -352,7 +352,7 @@ class _Author:
     trace: Trace
     real: Trace
     sizes: dict[int, str]
-    rules: list[Rule]
+    ones: set[str]  # names of arrays whose rows sum to 1
     m: int | None
     names: dict[Box, str] = field(default_factory=dict)
     real_names: dict[Box, str] = field(default_factory=dict)
@@ -377,7 +377,7 @@ class _Author:
     def with_names(self, more: dict[Box, str], real: dict[Box, str]) -> _Author:
         """The same with names for more tensors."""
         return _Author(
-            self.trace, self.real, self.sizes, self.rules, self.m,
+            self.trace, self.real, self.sizes, self.ones, self.m,
             {**more, **self.names}, {**real, **self.real_names}, self.known, self.invented,
         )  # fmt: skip
 
@@ -393,6 +393,8 @@ class _Author:
         """A name for softmax(Z2) or sigmoid(Z2) that only the gradients have."""
         z = call.args[0][0].terms[0].factors[0][0] if call.name in ("softmax", "sigmoid") else None
         if self.invented is None or not isinstance(z, Symbol) or call.args[0][0] != of(z):
+            return None
+        if z.name[0] not in "Zz":
             return None
         index = call.index
         taken = {*self.names.values(), *self.reader.values}
@@ -422,11 +424,15 @@ class _Author:
 
     def _formula(self, index: Index, s: Sum, x: Box, real: Box, name: str, left: str) -> Formula:
         assert self.known is not None
-        rules = [self.known.rule, *self.rules, contracted(self.reader.identities)]
+        rules = [
+            self.known.rule, rows_sum_to_one(self.ones), contracted(self.reader.identities)
+        ]  # fmt: skip
         short = simplify(s, rules)
+        tree = Writer(self.sizes).write(short, index)
         if left == name:  # a forward line
             self.known.add(name, index, short)
-        tree = Writer(self.sizes).write(short, index)
+            if text(tree).startswith("softmax(") and "axis" not in text(tree):
+                self.ones.add(name)
         worth = self._checked(tree, short, index, x, self.reader, left)
         if self.real is not self.trace:
             worth = self._checked(tree, short, index, real, self.real_reader, left)
@@ -497,9 +503,7 @@ def _derive(
     trace: Trace, real: Trace, sizes: dict[int, str], facts: Sequence[str], m: int | None
 ) -> Explanation:
     """Forward lines, gradients, and the steps between them."""
-    known = _facts(facts, real)
-    rules = [rows_sum_to_one(known | trace.rows_sum_to_one)]
-    author = _Author(trace, real, sizes, rules, m)
+    author = _Author(trace, real, sizes, _facts(facts, real) | trace.rows_sum_to_one, m)
     forward = []
     for x, y in zip(trace.forward, real.forward, strict=True):
         name = trace.names[x]

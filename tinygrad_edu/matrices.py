@@ -210,21 +210,23 @@ class Writer:
         vector = isinstance(base, Symbol) and len(base.index) == 1 and p > 0
         labels = frozenset(indices_of(base))
         natural = _natural(base)
-        if not labels <= set(natural):
+        if labels <= set(natural):
+            natural = tuple(i if i in labels else None for i in natural)
+        else:
             natural = tuple(sorted(labels, key=lambda i: i.number))
         return Piece(labels, orient, natural, p < 0, "vector" if vector else "")
 
     def _base(self, base: Base, place: Place) -> Node:
         if isinstance(base, Sum):
-            n = self._sum(base, place)
-            if n.kind == "add" and (turned := _transposes(n)) >= 2 and kind_of(n) == "m":
-                whole = self._sum(base, place[::-1])
-                if len(place) == 2 and _transposes(whole) + 1 <= turned:
-                    return Node("T", (whole,))
-            return n
+            return _whole(lambda at: self._sum(base, at), place)
         if not isinstance(base, Symbol) and base.each:
-            parts = tuple(self._sum(s, place) for s, _ in base.args)
-            return Node("call", parts, (base.name, named(base.settings, self.sizes), None, ()))
+            settings = named(base.settings, self.sizes)
+
+            def each(at: Place) -> Node:
+                parts = tuple(self._sum(s, at) for s, _ in base.args)
+                return Node("call", parts, (base.name, settings, None, ()))
+
+            return _whole(each, place)
         labels = indices_of(base)
         natural = _place(base.index)
         if len(labels) < sum(i is not ONE for i in base.index):  # X[i,i]

@@ -211,6 +211,8 @@ class Reader:
         if self.functions.setdefault(name, op.forward) is not op.forward:
             name = f"{name}_{len(self.functions)}"  # another function of that name
             self.functions[name] = op.forward
+        if op in (ops.softmax.op, ops.log_softmax.op) and settings["axis"] == len(index) - 1:
+            settings = {"axis": -1}
         given = tuple(
             (k, settings[k]) for k in op.settings for v in [settings[k]]
             if k not in op.defaults or not _same(op.defaults[k], v)
