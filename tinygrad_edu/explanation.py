@@ -320,6 +320,8 @@ def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) 
         for own, x in leaves(name, v):
             if id(x) in involved and x is not loss and not own.startswith("_"):
                 names.give(x, own)
+            elif isinstance(x, np.ndarray) and x.ndim:
+                names.constants.append((x, own))
     if wrt is None:
         targets = [
             x for x in used.values() if x.record is not None and x.record[1] is engine.VARIABLE
@@ -338,8 +340,8 @@ def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) 
     ]  # fmt: skip
     rows = {len(a) for a in data if np.ndim(a) == 2}
     others = {n for a in data for n in a.shape[1:]} | {n for t in targets for n in t.value.shape}
-    sizes = {n: "m" for n in rows if len(rows) == 1 and n > 1 and n not in others}
-    return _derive(trace, trace, sizes, facts, next(iter(sizes), None))
+    (m,) = rows if len(rows) == 1 and not rows & others and "m" not in names.of.values() else [None]
+    return _derive(trace, trace, {}, facts, m)
 
 
 # --- writing down what a trace holds --------------------------------------------------------------
@@ -362,10 +364,11 @@ class _Author:
     def __post_init__(self) -> None:
         self.names = self.names or self.trace.names
         self.real_names = self.real_names or self.real.names
-        self.reader = Reader(self.names, self.trace.arrays)
+        m = self.m if self.real is self.trace else None
+        self.reader = Reader(self.names, self.trace.arrays, self.trace.constants, m)
         self.real_reader = self.reader
         if self.real is not self.trace:
-            self.real_reader = Reader(self.real_names, self.real.arrays)
+            self.real_reader = Reader(self.real_names, self.real.arrays, self.real.constants)
         self.done: set[str] = set()
         self.known = self.known or Definitions(self._invent)
         nodes = [n for t in (self.trace, self.real) for n in history(t.loss)]
@@ -638,7 +641,7 @@ def _steps(author: _Author, facts: Sequence[str], long: bool) -> Steps:
         left = f"∂L/∂{name}"
         gx, gy = trace.gradients[x], real.gradients[y]
         link = links.formula(gx, gy, name, left, own=left if own.get(gx) == left else None)
-        rule = [_factor(link.text, name, [f"∂L/∂{trace.names[u]}" for u in trace.between])]
+        rule = _ways(link.text, name, [f"∂L/∂{trace.names[u]}" for u in trace.between])
         for op in users.get(x, []):
             if op in JACOBIANS:
                 rule.append(JACOBIANS[op])
@@ -661,21 +664,43 @@ def _users(trace: Trace) -> dict[Box, list[str]]:
     return users
 
 
+def _ways(written: str, name: str, errors: Sequence[str]) -> list[str]:
+    """The rule of each way from the quantity to the loss."""
+    terms = _terms(written)
+    found = [_factor(term, name, errors) for term in terms]
+    if len(terms) > 1 and all(found):
+        return ["the errors on all ways, added:", *(f"  {line}" for line in found)]
+    whole = _factor(written, name, errors)
+    several = sum(e in written for e in errors) > 1
+    return [whole or "the errors on all ways, added" * several]
+
+
+def _terms(written: str) -> list[str]:
+    """What is added and taken away, at the top of a formula."""
+    parts, depth = [""], 0
+    for word in re.split(r"( [+−] )", written):
+        if word in (" + ", " − ") and depth == 0:
+            parts.append("−" * (word == " − "))
+        else:
+            parts[-1] += word
+            depth += sum(word.count(c) for c in "([") - sum(word.count(c) for c in ")]")
+    return parts
+
+
 def _factor(written: str, name: str, errors: Sequence[str]) -> str:
-    """∂Z2/∂A1: ·W2ᵀ, if the formula is an error with a factor."""
+    """∂Z2/∂A1: ·W2ᵀ, if the formula is an error with a factor; what L itself has of it."""
     inside = [e for e in errors if re.search(re.escape(e) + r"(?!\w)", written)]
-    if len(inside) != 1 or written.count(inside[0]) != 1:
-        return "the errors on all ways, added" if len(inside) > 1 else ""
-    error = inside[0]
-    rest = written.replace(error, "∎").replace("(∎)", "∎")
-    after = error.removeprefix("∂L/∂")
+    if not inside:
+        return f"L itself: {written}"
+    if len(inside) > 1:
+        return ""
+    rest = written.replace(inside[0], "∎").replace("(∎)", "∎")
+    after = inside[0].removeprefix("∂L/∂")
     if rest == "∎":
         rest = "1"
     else:
         rest = rest.replace("·∎", "∎").replace("∎·", "∎")
         rest = rest.removeprefix("∎ ⊙ ").removesuffix(" ⊙ ∎") if " ⊙ " in rest else rest
-        rest = rest.replace("∎", "·") if rest[0] == "∎" or rest[-1] == "∎" else rest
-    if "∎" in rest:
-        return ""
+        rest = rest.replace("∎", "·")
     sign = " ⊙ " if " ⊙ " in written and not rest.startswith("·") and "·" not in rest else " "
     return f"∂{after}/∂{name}:{sign}{rest}"

@@ -181,14 +181,10 @@ class Writer:
         sides: tuple[list[Node], list[Node]] = ([], [])
         values = [Fraction(c.numerator), Fraction(c.denominator)]
         for size, name in self.sizes.items():
-            node = Node("name", (), (name, True))
-            if c * size in (1, 2) and values[1] % size:  # 1/25 of 50 samples
-                values = [c * size, Fraction(1)]
-                sides[1].append(node)
             for k in (0, 1):
                 while values[k] and values[k] % size == 0:
                     values[k] //= size
-                    sides[k].append(node)
+                    sides[k].append(Node("name", (), (name, True)))
         top, bottom = map(int, values)
         decimal = Fraction(top, bottom)
         if bottom != 1 and len(numeral(decimal)) < len(f"{top}/{bottom}"):  # 0.03, but 1/25

@@ -93,7 +93,7 @@ class Names:
         self.of: dict[Box, str] = {}
         self.arrays: dict[int, str] = {}
         self.helpers: set[Box] = set()  # which get no name
-        self._kept: list[Any] = []
+        self.constants: list[tuple[Any, str]] = []  # arrays with what they may be called
         self._taken: set[str] = {"L"}
 
     def give(self, x: Any, name: str) -> None:
@@ -105,7 +105,7 @@ class Names:
                 self.of[x] = self.free(name)
         elif id(x) not in self.arrays:
             self.arrays[id(x)] = self.free(name)
-            self._kept.append(x)
+            self.constants.append((x, self.arrays[id(x)]))
 
     def free(self, name: str) -> str:
         """The name, or with a number behind it if it is taken."""

@@ -69,6 +69,7 @@ class Reader:
     values     the array behind every name that was used
     functions  the NumPy function behind every call that was written
     identities the names of identity matrices
+    m          the number of samples, where what is divided by it can be seen
     parts      the formulas of `T1`, `T2` …, in the order of their use
     notes      what was left out
 
@@ -79,9 +80,17 @@ class Reader:
         'W'
     """
 
-    def __init__(self, names: dict[Box, str], arrays: dict[int, str] | None = None):
+    def __init__(
+        self,
+        names: dict[Box, str],
+        arrays: dict[int, str] | None = None,
+        constants: Sequence[tuple[Any, str]] = (),
+        m: int | None = None,
+    ):
         self.names = dict(names)
         self.arrays = arrays or {}  # id of a plain array -> its name
+        self.m = m
+        self._alike = constants  # arrays of the author's that may have the same entries
         self.values: dict[str, Any] = {}
         self.functions: dict[str, Callable[..., Any]] = {
             "within": within,
@@ -178,7 +187,9 @@ class Reader:
             return number(a.flat[0].item())
         name = known or next((n for b, n in self.constants if b is a), None)
         if name is None:
-            name = "I" if _is_identity(a) and "I" not in self._taken else self._new_name("C")
+            alike = (n for b, n in self._alike if _same_entries(a, b) and self._is_free(n, a))
+            identity = _is_identity(a) and "I" not in self._taken
+            name = next(alike, None) or ("I" if identity else self._new_name("C"))
             self._taken.add(name)
             if _is_identity(a):
                 self.identities.add(name)
@@ -194,6 +205,11 @@ class Reader:
             return None
         same = base.strides == b.strides and base.ctypes.data == b.ctypes.data
         return base if same else None
+
+    def _is_free(self, name: str, a: Any) -> bool:
+        """Whether this can be the name of the array: nothing else has it."""
+        mine = [b for b, n in self._alike if n == name and id(b) in self.arrays]
+        return name.isidentifier() and (name not in self._taken or bool(mine))
 
     def _new_name(self, letter: str) -> str:
         k = 1
@@ -250,7 +266,20 @@ class Reader:
         top, under = self._operands(x, index, (a, b))
         if not under.terms:
             return None
+        n = x.record[3][1]
+        if self.m and np.size(n) == 1 and np.size(b) and not self._has_name(b):
+            under = self._count(np.asarray(n).item()) or under
         return multiply(top, power(under, Fraction(-1)))
+
+    def _has_name(self, x: Any) -> bool:
+        return isinstance(x, Box) and (x in self.names or x.record is not None)
+
+    def _count(self, n: float) -> Sum | None:
+        """m for the number of samples, 3·m for what they have of entries."""
+        if not self.m or n < self.m or n % self.m:
+            return None
+        self.values["m"] = self.m
+        return scale(of(Symbol("m")), int(n) // self.m)
 
     def _op_negative(self, x: Box, index: Index, a: Any) -> Sum:
         return scale(self.read(a, index, x.record[3][0]), -1)
@@ -372,7 +401,8 @@ class Reader:
         n = np.size(x.record[3][0]) // max(1, x.value.size)
         if n == 0:
             return None
-        return scale(self._op_sum(x, index, a, axis, keepdims), Fraction(1, n))
+        count = self._count(n) or number(n)
+        return multiply(self._op_sum(x, index, a, axis, keepdims), power(count, Fraction(-1)))
 
     def _op_sum_to(self, x: Box, index: Index, a: Any, /, shape: tuple[int, ...]) -> Sum:
         big = np.shape(x.record[3][0])
@@ -513,6 +543,10 @@ def _keeps_order(part: Any) -> bool:
 def _is_identity(a: Any) -> bool:
     return bool(np.ndim(a) == 2 and len(a) > 1 and a.shape[0] == a.shape[1]
                 and np.array_equal(a, np.eye(len(a))))  # fmt: skip
+
+
+def _same_entries(a: Any, b: Any) -> bool:
+    return np.shape(a) == np.shape(b) and np.array_equal(a, b)
 
 
 def _same(a: Any, b: Any) -> bool:

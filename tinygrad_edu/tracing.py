@@ -48,6 +48,7 @@ class Trace:
     wrt: list[Box]
     names: dict[Box, str]
     arrays: dict[int, str]
+    constants: list[tuple[Any, str]]
     between: list[Box] = field(default_factory=list)
     gradients: dict[Box, Box] = field(default_factory=dict)
     rows_sum_to_one: set[str] = field(default_factory=set)
@@ -80,7 +81,7 @@ def differentiate(loss: Box, wrt: Sequence[Box], names: Names) -> Trace:
     ]  # fmt: skip
     with engine.recording(engine.ALL):
         found = engine.grad(loss, [*wrt, *between], create_graph=True)
-    trace = Trace(loss, list(wrt), names.of, names.arrays, between)
+    trace = Trace(loss, list(wrt), names.of, names.arrays, names.constants, between)
     trace.gradients = dict(zip([*wrt, *between], found, strict=True))
     trace.forward = [n for n in nodes if n in names.of]
     _name_activations(trace, names)
