@@ -364,7 +364,7 @@ def resized(x: Any, to: Mapping[int, int], letters: dict[Axis, Axis]) -> Any:
 
 def _rebound(t: Term) -> Term:
     """The term with new letters under its Σ."""
-    to = {i: Axis(i.size) for i in sorted(t.bound, key=lambda i: i.number)}
+    to = {i: Axis(i.size) for i in indices_in_order(t.bound)}
     factors = tuple((renamed(b, to), p) for b, p in t.factors)
     return Term(t.coefficient, factors, frozenset(to.values()))
 
@@ -388,6 +388,17 @@ def indices_of(x: Any) -> set[Axis]:
     if isinstance(x, Call) and x.each:
         return set().union(*(indices_of(s) for s, _ in x.args))
     return {i for i in x.index if i is not ONE}
+
+
+def indices_in_order(letters: Iterable[Axis]) -> Index:
+    """Indices, the oldest first.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> indices_in_order({j, i}) == (i, j)
+        True
+    """
+    return tuple(sorted(letters, key=lambda i: i.number))
 
 
 Names = Mapping[Axis, str]
@@ -595,7 +606,10 @@ def factored(s: Sum) -> Sum:
 
 
 def _common(a: Term, b: Term) -> Iterator[Term]:
-    """The two terms as one, for each factor that they can be made to share."""
+    """The two terms as one, for each factor that they can be made to share. Fractions are put
+    together only over the same denominator."""
+    if _denominator(a) != _denominator(b):
+        return
     keys = [base_key(g) for g, _ in b.factors]
     for j, (f, p) in enumerate(a.factors):
         key = base_key(f)
@@ -626,6 +640,10 @@ def _common(a: Term, b: Term) -> Iterator[Term]:
             if both.terms:
                 c = content(both)
                 yield Term(c, ((scale(both, 1 / c), Fraction(1)), (f, p)), frozenset(kept))
+
+
+def _denominator(t: Term) -> list[str]:
+    return sorted(base_key(b) for b, p in t.factors if p < 0)
 
 
 def _is_same_array(f: Base, g: Base) -> bool:
@@ -813,7 +831,7 @@ def softmax_of_exp(t: Term) -> Term | None:
             ):
                 continue
             (i,) = others
-            own = (*sorted(indices_of(b) - others, key=lambda i: i.number), i)
+            own = (*indices_in_order(indices_of(b) - others), i)
             z = Sum(tuple(v for v in b.args[0][0].terms if i in indices_of(v)))
             new = Call("softmax", ((z, own),), own, each=False)
             factors = list(t.factors)
@@ -841,8 +859,8 @@ def softmax_of_logarithm(t: Term) -> Term | None:
 def _softmax(s: Sum) -> Call | None:
     """The softmax whose logarithm this is."""
     for k, u in enumerate(s.terms):
-        base = u.factors[0][0] if u.factors == ((u.factors[0][0], 1),) and not u.bound else None
-        if not isinstance(base, Call):
+        base = u.factors[0][0] if len(u.factors) == 1 and not u.bound else None
+        if not isinstance(base, Call) or u.factors[0][1] != 1:
             continue
         if base.name == "log_softmax" and u.coefficient == 1 and len(s.terms) == 1:
             return replace(base, name="softmax")
@@ -1077,10 +1095,10 @@ def _product(t: Term, arrays: Mapping[str, Any], functions: Functions) -> tuple[
 
 def _base(b: Base, arrays: Mapping[str, Any], functions: Functions) -> tuple[Any, list[Axis]]:
     if isinstance(b, Sum):
-        axes = sorted(indices_of(b), key=lambda i: i.number)
+        axes = list(indices_in_order(indices_of(b)))
         return evaluate(b, tuple(axes), arrays, functions), axes
     if isinstance(b, Call) and b.each:
-        axes = sorted(indices_of(b), key=lambda i: i.number)
+        axes = list(indices_in_order(indices_of(b)))
         args = [evaluate(s, tuple(axes), arrays, functions) for s, _ in b.args]
         return functions[b.name](*args, **dict(b.settings)), axes
     if isinstance(b, Call):

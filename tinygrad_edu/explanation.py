@@ -18,8 +18,18 @@ import numpy as np
 
 from . import engine, nn, ops
 from .algebra import (
-    Axis, Call, Definitions, Index, Rule, Sum, Symbol, contracted, evaluate, of, resized,
-    rows_sum_to_one, simplify,
+    Axis,
+    Call,
+    Definitions,
+    Index,
+    Sum,
+    Symbol,
+    contracted,
+    evaluate,
+    of,
+    resized,
+    rows_sum_to_one,
+    simplify,
 )  # fmt: skip
 from .engine import Box, history
 from .matrices import Writer
@@ -671,6 +681,7 @@ def _ways(written: str, name: str, errors: Sequence[str]) -> list[str]:
     if len(terms) > 1 and all(found):
         return ["the errors on all ways, added:", *(f"  {line}" for line in found)]
     whole = _factor(written, name, errors)
+    whole = "" if whole.startswith("L itself") else whole
     several = sum(e in written for e in errors) > 1
     return [whole or "the errors on all ways, added" * several]
 

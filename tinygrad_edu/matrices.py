@@ -20,7 +20,18 @@ from fractions import Fraction
 from typing import Any
 
 from .algebra import (
-    ONE, Axis, Base, Index, Sum, Symbol, Term, content, indices_of, multiplied_out, scale,
+    ONE,
+    Axis,
+    Base,
+    Index,
+    Sum,
+    Symbol,
+    Term,
+    content,
+    indices_in_order,
+    indices_of,
+    multiplied_out,
+    scale,
 )  # fmt: skip
 from .notation import Node, kind_of, named, numeral, text
 
@@ -140,7 +151,9 @@ class Writer:
 
     def _term(self, t: Term, place: Place, ndim: int) -> Node:
         try:
-            return self._product(t, place, ndim)
+            plain = self._product(t, place, ndim)
+            other = self._product(_divided(t), place, ndim)
+            return min(plain, other, key=lambda n: len(text(n)))
         except NoNotation:
             if (apart := multiplied_out(t)) is None:
                 raise
@@ -183,7 +196,7 @@ class Writer:
         for size, name in self.sizes.items():
             for k in (0, 1):
                 while values[k] and values[k] % size == 0:
-                    values[k] //= size
+                    values[k] /= size
                     sides[k].append(Node("name", (), (name, True)))
         top, bottom = map(int, values)
         decimal = Fraction(top, bottom)
@@ -203,13 +216,15 @@ class Writer:
                 return _had([n, n])
             return Node("power", (n,), abs(p))
 
-        vector = isinstance(base, Symbol) and len(base.index) == 1 and p > 0
         labels = frozenset(indices_of(base))
+        vector = isinstance(base, Symbol) and p > 0 and (
+            len(base.index) == 1 or (len(labels) == 1 and ONE not in base.index)
+        )  # fmt: skip
         natural = _natural(base)
         if labels <= set(natural):
             natural = tuple(i if i in labels else None for i in natural)
         else:
-            natural = tuple(sorted(labels, key=lambda i: i.number))
+            natural = indices_in_order(labels)
         return Piece(labels, orient, natural, p < 0, "vector" if vector else "")
 
     def _base(self, base: Base, place: Place) -> Node:
@@ -291,12 +306,24 @@ def _place(index: Index) -> Place:
 def _natural(base: Base) -> Place:
     """The indices of the first array in it that has them all."""
     if isinstance(base, Symbol) or not (isinstance(base, Sum) or base.each):
-        return _place(base.index)
+        place = _place(base.index)
+        return (None, place[0]) if place[0] is place[-1] else place  # the diagonal
     inner = (
         [b for t in base.terms for b, _ in t.factors] if isinstance(base, Sum)
         else [s for s, _ in base.args]
     )  # fmt: skip
     return max(map(_natural, inner), key=lambda p: sum(i is not None for i in p), default=NUMBER)
+
+
+def _divided(t: Term) -> Term:
+    """A + B/2 for (2·A + B)/2."""
+    d = t.coefficient.denominator
+    for k, (b, p) in enumerate(t.factors):
+        if d > 1 and isinstance(b, Sum) and p == 1:
+            if any(u.coefficient % d == 0 for u in b.terms):
+                factors = (*t.factors[:k], (scale(b, Fraction(1, d)), p), *t.factors[k + 1 :])
+                return Term(t.coefficient * d, factors, t.bound)
+    return t
 
 
 def _split(base: Base, p: Fraction, t: Term) -> list[Fraction]:
@@ -358,7 +385,7 @@ def contracted(pieces: list[Piece], bound: frozenset[Axis], ndim: int = 0) -> Pi
 def _drawn(
     pieces: list[Piece], bound: frozenset[Axis], ndim: int, steps: list[int]
 ) -> Piece | None:
-    """Sum one index away after the other: products first, then sums; back where it leads nowhere."""
+    """Sum one index away after the other: products first, then sums; back where it is stuck."""
     if not bound:
         return pieces[0] if len(pieces) == 1 else together(pieces)
     steps[0] -= 1
@@ -521,6 +548,7 @@ def _either(a: Piece, natural: Place) -> Node:
 
 
 def _sum_of(n: Node) -> Node:
+    n = n.parts[0] if _is_row(n) else n
     diagonal = n.kind == "call" and n.value[0] == "diag"
     return Node("trace", n.parts) if diagonal else Node("total", (n,))
 
@@ -655,9 +683,10 @@ class Indexed:
         return nodes[0] if len(nodes) == 1 else Node("add", tuple(nodes))
 
     def _term(self, t: Term, letters: Mapping[Axis, str]) -> Node:
-        bound = tuple(sorted(t.bound, key=lambda i: i.number))
+        bound = indices_in_order(t.bound)
         inner = _lettered(bound, letters)
-        over, under = [], []
+        over: list[Node] = []
+        under: list[Node] = []
         for b, p in t.factors:
             n = self._base(b, inner)
             (over if p > 0 else under).append(n if abs(p) == 1 else Node("power", (n,), abs(p)))

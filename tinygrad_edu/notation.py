@@ -259,8 +259,19 @@ def _call_text(n: Node) -> str:
         return f"[{args[0]} {COMPARISONS[name]} {args[1]}]"
     if name == "abs":
         return f"|{args[0]}|"
+    if name == "getitem":
+        return f"{_at(n.parts[0], ATOM)}[{_index(settings)}]"
     more = [f"{k}={_setting(v)}" for k, v in settings if _is_shown(k, v)]
     return f"{name}({', '.join([*args, *more])})"
+
+
+def _index(settings: Any) -> str:
+    """X[:1], X[0, 2] as NumPy has it."""
+    (index,) = (v for k, v in settings if k == "index")
+    parts = index if isinstance(index, tuple) else (index,)
+    return ", ".join(
+        ["…" if p is Ellipsis else "None" if p is None else _setting(p) for p in parts]
+    )
 
 
 def _is_shown(name: str, x: Any) -> bool:
@@ -383,6 +394,8 @@ def _latex_call(n: Node) -> str:
         return rf"\left[{plain}\right]".replace("−", "-")
     if name == "abs":
         return rf"\left|{args[0]}\right|"
+    if name == "getitem":
+        return rf"{{{args[0]}}}_{{\left[{_index(settings)}\right]}}".replace("_", r"\_", 0)
     more = [rf"\mathrm{{{k}}}={_setting(v)}".replace("_", r"\_") for k, v in settings
             if _is_shown(k, v)]  # fmt: skip
     escaped = name.replace("_", r"\_")

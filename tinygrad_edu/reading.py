@@ -188,8 +188,9 @@ class Reader:
         name = known or next((n for b, n in self.constants if b is a), None)
         if name is None:
             alike = (n for b, n in self._alike if _same_entries(a, b) and self._is_free(n, a))
-            identity = _is_identity(a) and "I" not in self._taken
-            name = next(alike, None) or ("I" if identity else self._new_name("C"))
+            usual = "I" if _is_identity(a) else "Y" if _is_one_hot(a) else ""
+            name = next(alike, None) or (usual if usual not in self._taken else "")
+            name = name or self._new_name("C")
             self._taken.add(name)
             if _is_identity(a):
                 self.identities.add(name)
@@ -547,6 +548,16 @@ def _is_identity(a: Any) -> bool:
 
 def _same_entries(a: Any, b: Any) -> bool:
     return np.shape(a) == np.shape(b) and np.array_equal(a, b)
+
+
+def _is_one_hot(a: Any) -> bool:
+    """Rows of a single 1: labels, as cross-entropy has made them."""
+    return bool(
+        np.ndim(a) == 2
+        and a.shape[1] > 1
+        and np.isin(a, (0, 1)).all()
+        and (a.sum(axis=1) == 1).all()
+    )
 
 
 def _same(a: Any, b: Any) -> bool:
