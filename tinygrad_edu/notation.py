@@ -316,18 +316,18 @@ def latex_name(name: str) -> str:
     """W1 as W_{1}, l2 as l_{2}, a longer word upright.
 
     Example:
-        >>> latex_name("l2")
-        'l_{2}'
+        >>> latex_name("l2"), latex_name("∂L/∂W")
+        ('l_{2}', '\\\\frac{\\\\partial L}{\\\\partial W}')
     """
+    if " = " in name:  # E1 = ∂L/∂Z1
+        return " = ".join(map(latex_name, name.split(" = ")))
     if "∂" in name:
         top, _, bottom = name.partition("/")
         return rf"\frac{{\partial {latex_name(top[1:])}}}{{\partial {latex_name(bottom[1:])}}}"
-    match = re.fullmatch(r"([^\W\d_])_?(\d*)", name)
-    if match:
-        letter = _GREEK.get(match[1], match[1])
-        return f"{letter}_{{{match[2]}}}" if match[2] else letter
-    escaped = name.replace("_", r"\_")
-    return rf"\mathrm{{{escaped}}}"
+    word, number = re.fullmatch(r"(.*?)_?(\d*)", name).groups()  # type: ignore[union-attr]
+    escaped = word.replace("_", r"\_")
+    letter = _GREEK.get(word, word) if len(word) == 1 else rf"\mathrm{{{escaped}}}"
+    return f"{letter}_{{{number}}}" if number else letter
 
 
 def _latex(n: Node) -> tuple[str, int]:
@@ -361,7 +361,11 @@ def _latex(n: Node) -> tuple[str, int]:
     if k in FUNCTIONS:
         return rf"\mathrm{{{FUNCTIONS[k]}}}\left({latex(parts[0])}\right)", ATOM
     if k == "indexed":
-        return rf"\left[{latex(parts[0])}\right]_{{{n.value}}}", ATOM
+        return (
+            (rf"\left[{latex(parts[0])}\right]_{{{n.value}}}", ATOM)
+            if n.value
+            else _latex(parts[0])
+        )
     if k == "sigma":
         return "".join(rf"\sum_{{{i}}} " for i in n.value) + at(parts[0], TERM), SUM
     if k == "entry":
@@ -375,9 +379,13 @@ def _latex(n: Node) -> tuple[str, int]:
     negative, above, body = n.value
     over, under = parts[: above + body], parts[above + body :]
     level = SUM if under and len(over) == 1 else TERM
-    s = r" \, ".join(at(p, level if len(over) == 1 else PRODUCT) for p in over) or "1"
+    dot = r" \cdot " if sum(p.kind in ("matmul", "colsum") for p in over) > 1 or any(
+        p.kind == "matmul" for p in over[:-1]
+    ) else r" \, "  # fmt: skip
+    s = dot.join(at(p, level if len(over) == 1 else PRODUCT) for p in over) or "1"
     if under:
-        s = rf"\frac{{{s}}}{{{r' '.join(at(p, ATOM) for p in under)}}}"
+        below = latex(under[0]) if len(under) == 1 else dot.join(at(p, ATOM) for p in under)
+        s = rf"\frac{{{s}}}{{{below}}}"
     return (f"-{s}", SUM) if negative else (s, TERM)
 
 
@@ -395,9 +403,14 @@ def _latex_call(n: Node) -> str:
     if name == "abs":
         return rf"\left|{args[0]}\right|"
     if name == "getitem":
-        return rf"{{{args[0]}}}_{{\left[{_index(settings)}\right]}}".replace("_", r"\_", 0)
-    more = [rf"\mathrm{{{k}}}={_setting(v)}".replace("_", r"\_") for k, v in settings
-            if _is_shown(k, v)]  # fmt: skip
+        inner, level = _latex(n.parts[0])
+        inner = inner if level == ATOM else rf"\left({inner}\right)"
+        return rf"{{{inner}}}_{{\left[{_index(settings)}\right]}}"
+    more = [
+        rf"\mathrm{{{k}}}=" + (rf"\mathrm{{{v}}}" if isinstance(v, str) else _setting(v))
+        for k, v in settings if _is_shown(k, v)
+    ]  # fmt: skip
+    more = [m.replace("_", r"\_").replace("−", "-") for m in more]
     escaped = name.replace("_", r"\_")
     function = _LATEX_CALLS.get(name, rf"\mathrm{{{escaped}}}")
     return rf"{function}\left({', '.join([*args, *more])}\right)"
