@@ -109,9 +109,10 @@ def main(arguments: list[str] | None = None) -> int:
                 break
         slow += max(seconds) > options.limit
         print(
-            f"{kind}: {formulas} gradients, each equal to its value; {100 * indexed / formulas:.0f} % "
-            f"in Σ notation; a loss took {statistics.median(seconds):.3f} s in the median and "
-            f"{max(seconds):.2f} s at most (seed {worst})"
+            f"{kind}: {formulas} gradients, each equal to its value; "
+            f"{100 * indexed / formulas:.1f} % in Σ notation; a loss took "
+            f"{statistics.median(seconds):.3f} s in the median and {max(seconds):.2f} s at most "
+            f"(seed {worst})"
         )
     return int(slow > 0)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tinygrad_edu as tg
@@ -48,6 +49,7 @@ def random_loss(seed: int, length: int) -> tuple[Any, list[Any]]:
     return loss, inputs
 
 
+@example(278, 14)  # (1, 1) beside a vector and a matrix
 @given(st.integers(0, 10**6), st.integers(5, 14))
 def test_random_graphs(seed: int, length: int) -> None:
     with engine.recording(engine.ALL):
@@ -56,3 +58,11 @@ def test_random_graphs(seed: int, length: int) -> None:
     for x, line in zip(inputs, found.gradients.values(), strict=True):
         g = tg.grad(loss, x)
         np.testing.assert_allclose(line.value, g, rtol=1e-8, atol=1e-8 * np.abs(g).max() + 1e-9)
+
+
+def test_the_command_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.explained import main
+
+    assert main(["--count", "30", "--limit", "60"]) == 0
+    assert capsys.readouterr().out.count("each equal to its value") == 3
+    assert main(["--count", "3", "--limit", "0"]) == 1

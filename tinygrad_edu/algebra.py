@@ -156,7 +156,7 @@ def add(*sums: Sum) -> Sum:
     """
     terms: dict[Any, Term] = {}
     for term in (t for s in sums for t in s.terms):
-        key = term_key(term)
+        key = _term_key(term)
         if key in terms:
             term = replace(term, coefficient=terms[key].coefficient + term.coefficient)
         terms[key] = term
@@ -175,15 +175,8 @@ def scale(s: Sum, c: Fraction | int) -> Sum:
     return Sum(tuple(replace(t, coefficient=t.coefficient * c) for t in s.terms)) if c else Sum()
 
 
-def as_term(s: Sum) -> Term:
-    """The sum as a single term: itself if it is one, else with its common number in front.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> as_term(scale(X, 3)).coefficient
-        Fraction(3, 1)
-    """
+def _as_term(s: Sum) -> Term:
+    """The sum as a single term: itself if it is one, else with its common number in front."""
     if len(s.terms) == 1:
         return s.terms[0]
     c = content(s)
@@ -210,16 +203,9 @@ def content(s: Sum) -> Fraction:
     return -c if s.terms and all(t.coefficient < 0 for t in s.terms) else c
 
 
-def times(*terms: Term, over: frozenset[Axis] = frozenset()) -> Term:
+def _times(*terms: Term, over: frozenset[Axis] = frozenset()) -> Term:
     """The product of terms, summed over more indices; a bound letter that also stands elsewhere is
-    renamed.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> len(times(X.terms[0], X.terms[0]).factors)
-        1
-    """
+    renamed."""
     coefficient, bound = Fraction(1), frozenset(over)
     factors: list[Factor] = []
     for k, t in enumerate(terms):
@@ -228,7 +214,7 @@ def times(*terms: Term, over: frozenset[Axis] = frozenset()) -> Term:
         coefficient *= t.coefficient
         factors += t.factors
         bound |= t.bound
-    kept = merged(factors)
+    kept = _merged(factors)
     for i in bound - set().union(*(indices_of(b) for b, _ in kept)):
         coefficient *= i.size  # all that had the letter has cancelled: Σⱼ 1 = n
         bound -= {i}
@@ -246,19 +232,14 @@ def multiply(*sums: Sum) -> Sum:
     """
     if any(not s.terms for s in sums):
         return Sum()
-    return Sum((times(*map(as_term, sums)),))
+    return Sum((_times(*map(_as_term, sums)),))
 
 
-def merged(factors: Iterable[Factor]) -> tuple[Factor, ...]:
-    """Equal factors as powers.
-
-    Example:
-        >>> len(merged([(Symbol("a"), Fraction(1)), (Symbol("a"), Fraction(2))]))
-        1
-    """
+def _merged(factors: Iterable[Factor]) -> tuple[Factor, ...]:
+    """Equal factors as powers."""
     powers: dict[Any, Factor] = {}
     for base, p in factors:
-        key = base_key(base)
+        key = _base_key(base)
         powers[key] = (powers[key][0], powers[key][1] + p) if key in powers else (base, p)
     return tuple((b, p) for b, p in powers.values() if p)
 
@@ -276,7 +257,7 @@ def power(s: Sum, n: Fraction) -> Sum:
         return number(1)
     if n == 1:
         return s
-    t = as_term(s)
+    t = _as_term(s)
     if t.bound or n.denominator != 1:
         return of(s, n)
     return Sum((Term(t.coefficient ** int(n), tuple((b, p * n) for b, p in t.factors)),))
@@ -294,7 +275,7 @@ def summed(s: Sum, over: Iterable[Axis]) -> Sum:
     over = [i for i in over if i is not ONE]
     if not over or not s.terms:
         return s
-    free, t = indices_of(s), as_term(s)
+    free, t = indices_of(s), _as_term(s)
     c = t.coefficient
     for i in over:
         if i not in free:
@@ -404,28 +385,21 @@ def indices_in_order(letters: Iterable[Axis]) -> Index:
 Names = Mapping[Axis, str]
 
 
-def term_key(t: Term, names: Names | None = None) -> Any:
+def _term_key(t: Term, names: Names | None = None) -> Any:
     """The same for terms that differ only in their coefficient, in the order of their factors and
     in the letters of their bound indices. (Two such terms may be missed, but keys that are equal
-    are those of equal terms: every letter has one name in the whole key.)
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> term_key(X.terms[0]) == term_key(scale(X, 2).terms[0])
-        True
-    """
+    are those of equal terms: every letter has one name in the whole key.)"""
     names = names or {}
     if not t.bound:
-        return tuple(sorted((base_key(b, names), str(p)) for b, p in t.factors))
+        return tuple(sorted((_base_key(b, names), str(p)) for b, p in t.factors))
     vague = {**names, **dict.fromkeys(t.bound, "?")}
-    order = sorted(t.factors, key=lambda f: (base_key(f[0], vague), f[1]))
+    order = sorted(t.factors, key=lambda f: (_base_key(f[0], vague), f[1]))
     exact = dict(names)
     for base, _ in order:
         for i in _letters(base):
             if i in t.bound and not exact.get(i, "").startswith(f"b{len(names)}."):
                 exact[i] = f"b{len(names)}.{len(exact)}"
-    return tuple(sorted((base_key(b, exact), str(p)) for b, p in t.factors))
+    return tuple(sorted((_base_key(b, exact), str(p)) for b, p in t.factors))
 
 
 def _letters(b: Base) -> Iterator[Axis]:
@@ -440,13 +414,8 @@ def _letters(b: Base) -> Iterator[Axis]:
         yield from b.index
 
 
-def base_key(b: Base, names: Names | None = None) -> str:
-    """The same for bases that are equal.
-
-    Example:
-        >>> base_key(Symbol("a"))
-        'a[]'
-    """
+def _base_key(b: Base, names: Names | None = None) -> str:
+    """The same for bases that are equal."""
     names = names or {}
     if isinstance(b, Sum):
         return sum_key(b, names)
@@ -469,7 +438,7 @@ def sum_key(s: Sum, names: Names | None = None) -> str:
         >>> sum_key(X) == sum_key(scale(X, 2))
         False
     """
-    return repr(sorted((str(term_key(t, names)), str(t.coefficient)) for t in s.terms))
+    return repr(sorted((str(_term_key(t, names)), str(t.coefficient)) for t in s.terms))
 
 
 # --- simplifying ----------------------------------------------------------------------------------
@@ -487,7 +456,7 @@ def simplify(s: Sum, rules: Sequence[Rule] = ()) -> Sum:
     every = (*RULES, *rules)
     for _ in range(20):
         new = add(*(_simplify_term(t, every) for t in s.terms))
-        new = factored(shorter_of(new, expanded(new)))
+        new = _factored(_shorter_of(new, _expanded(new)))
         if sum_key(new) == sum_key(s):
             return new
         s = new
@@ -501,12 +470,12 @@ def _simplify_term(t: Term, rules: Sequence[Rule]) -> Sum:
             inner = simplify(b, rules)
             if not inner.terms:
                 return Sum() if p > 0 else Sum((t,))
-            parts.append(as_term(power(inner, p)))
+            parts.append(_as_term(power(inner, p)))
         else:
             if isinstance(b, Call):
                 b = replace(b, args=tuple((simplify(a, rules), i) for a, i in b.args))
             parts.append(Term(Fraction(1), ((b, p),)))
-    t = times(*parts, over=t.bound)
+    t = _times(*parts, over=t.bound)
     for rule in rules:
         if (known := rule(t)) is not None:
             return _simplify_term(known, rules) if known.coefficient else Sum()
@@ -523,36 +492,31 @@ def _cancelled(t: Term, rules: Sequence[Rule]) -> Sum:
         if not helpers:
             continue
         multiplied = (
-            _simplify_term(times(u, Term(Fraction(1), tuple(helpers))), rules) for u in group.terms
+            _simplify_term(_times(u, Term(Fraction(1), tuple(helpers))), rules) for u in group.terms
         )
         inner = add(*multiplied)
-        inner = shorter_of(inner, expanded(inner))
+        inner = _shorter_of(inner, _expanded(inner))
         if not inner.terms:
             return Sum()
         before = [f for f in t.factors[:k] if f not in helpers]
         after = [f for f in t.factors[k + 1 :] if f not in helpers]
-        parts = Term(t.coefficient, tuple(before)), as_term(inner), Term(Fraction(1), tuple(after))
-        return _simplify_term(times(*parts, over=t.bound), rules)
+        parts = Term(t.coefficient, tuple(before)), _as_term(inner), Term(Fraction(1), tuple(after))
+        return _simplify_term(_times(*parts, over=t.bound), rules)
     return Sum((t,))
 
 
 def _cancels(group: Sum, factor: Factor) -> bool:
     """Whether a term of the group has this factor with a power of the other sign."""
-    key = base_key(factor[0])
+    key = _base_key(factor[0])
     return any(
-        (p < 0) != (factor[1] < 0) and base_key(b) == key for u in group.terms for b, p in u.factors
+        (p < 0) != (factor[1] < 0) and _base_key(b) == key
+        for u in group.terms
+        for b, p in u.factors
     )
 
 
-def expanded(s: Sum) -> Sum:
-    """All groups of positive whole power multiplied out, unless that becomes too long.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> len(expanded(multiply(X, add(X, number(1)))).terms)
-        2
-    """
+def _expanded(s: Sum) -> Sum:
+    """All groups of positive whole power multiplied out, unless that becomes too long."""
     result: list[Term] = []
     todo = list(s.terms)
     while todo:
@@ -580,19 +544,12 @@ def multiplied_out(t: Term) -> Sum | None:
             left = ((b, p - 1),) if p > 1 else ()
             before = Term(t.coefficient, t.factors[:k])
             after = Term(Fraction(1), (*left, *t.factors[k + 1 :]))
-            return Sum(tuple(times(before, u, after, over=t.bound) for u in b.terms))
+            return Sum(tuple(_times(before, u, after, over=t.bound) for u in b.terms))
     return None
 
 
-def factored(s: Sum) -> Sum:
-    """What two terms have in common taken out, where that is shorter: Ax + Bx = (A + B)x.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> len(factored(add(power(X, Fraction(3)), X)).terms)
-        2
-    """
+def _factored(s: Sum) -> Sum:
+    """What two terms have in common taken out, where that is shorter: Ax + Bx = (A + B)x."""
     if not 2 <= len(s.terms) <= 8:
         return s
     for j, a in enumerate(s.terms):
@@ -601,20 +558,19 @@ def factored(s: Sum) -> Sum:
                 rest = (*s.terms[:j], shared, *s.terms[j + 1 : k], *s.terms[k + 1 :])
                 new = Sum(rest)
                 if cost(new) < cost(s):
-                    return factored(new)
+                    return _factored(new)
     return s
 
 
 def _common(a: Term, b: Term) -> Iterator[Term]:
     """The two terms as one, for each factor that they can be made to share. Fractions are put
-    together only over the same denominator."""
-    if _denominator(a) != _denominator(b):
-        return
-    keys = [base_key(g) for g, _ in b.factors]
+    together only over what both have below the line."""
+    alike = _denominator(a) == _denominator(b)
+    keys = [_base_key(g) for g, _ in b.factors]
     for j, (f, p) in enumerate(a.factors):
-        key = base_key(f)
+        key = _base_key(f)
         for k, (g, q) in enumerate(b.factors):
-            if p != q or (key != keys[k] and not _is_same_array(f, g)):
+            if p != q or (key != keys[k] and not _is_same_array(f, g)) or not (alike or p < 0):
                 continue
             pairs = {} if key == keys[k] else dict(zip(g.index, f.index, strict=True))  # type: ignore[union-attr]
             to = {v: u for v, u in pairs.items() if u is not v}
@@ -643,7 +599,7 @@ def _common(a: Term, b: Term) -> Iterator[Term]:
 
 
 def _denominator(t: Term) -> list[str]:
-    return sorted(base_key(b) for b, p in t.factors if p < 0)
+    return sorted(_base_key(b) for b, p in t.factors if p < 0)
 
 
 def _is_same_array(f: Base, g: Base) -> bool:
@@ -669,15 +625,8 @@ def _reaches_out(t: Term, kept: Iterable[Axis]) -> bool:
     return not reached <= t.bound | kept
 
 
-def shorter_of(a: Sum, b: Sum) -> Sum:
-    """The one that takes fewer signs to write.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> shorter_of(add(X, number(1)), X) == X
-        True
-    """
+def _shorter_of(a: Sum, b: Sum) -> Sum:
+    """The one that takes fewer signs to write."""
     return b if cost(b) < cost(a) else a
 
 
@@ -715,16 +664,8 @@ OPPOSITE = {
 MASKS = {*COMPARISONS, "within"}
 
 
-def mask_power(t: Term) -> Term | None:
-    """[a > b]² = [a > b], since it is 0 or 1.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> mask = Call("greater", ((X, ()), (number(1), ())), (i, j))
-        >>> mask_power(of(mask, 2).terms[0]).factors[0][1]
-        Fraction(1, 1)
-    """
+def _mask_power(t: Term) -> Term | None:
+    """[a > b]² = [a > b], since it is 0 or 1."""
     if not any(isinstance(b, Call) and b.name in MASKS and p > 1 for b, p in t.factors):
         return None
     factors = tuple(
@@ -734,53 +675,34 @@ def mask_power(t: Term) -> Term | None:
     return replace(t, factors=factors)
 
 
-def mask_both(t: Term) -> Term | None:
-    """[a ≥ b][a ≤ b] = [a = b].
-
-    Example:
-        >>> mask_both(Term(Fraction(1))) is None
-        True
-    """
+def _mask_both(t: Term) -> Term | None:
+    """[a ≥ b][a ≤ b] = [a = b]."""
     for j, (f, p) in enumerate(t.factors):
         for k, (g, q) in enumerate(t.factors):
             if (
                 isinstance(f, Call) and isinstance(g, Call) and p == q == 1
                 and (f.name, g.name) == ("greater_equal", "less_equal")
-                and base_key(replace(f, name="")) == base_key(replace(g, name=""))
+                and _base_key(replace(f, name="")) == _base_key(replace(g, name=""))
             ):  # fmt: skip
                 rest = tuple(x for i, x in enumerate(t.factors) if i not in (j, k))
                 return replace(t, factors=(*rest, (replace(f, name="equal"), Fraction(1))))
     return None
 
 
-def equal_sides(t: Term) -> Term | None:
-    """[a > a] = 0, [a = a] = 1.
-
-    Example:
-        >>> a = of(Symbol("a"))
-        >>> equal_sides(of(Call("less", ((a, ()), (a, ())))).terms[0]).coefficient
-        Fraction(0, 1)
-    """
+def _equal_sides(t: Term) -> Term | None:
+    """[a > a] = 0, [a = a] = 1."""
     for k, (b, p) in enumerate(t.factors):
         if isinstance(b, Call) and b.name in COMPARISONS and p > 0:
             left, right = (sum_key(s) for s, _ in b.args)
             if left == right:
                 holds = b.name in ("equal", "greater_equal", "less_equal")
                 rest = t.factors[:k] + t.factors[k + 1 :]
-                return times(Term(t.coefficient * holds, rest), over=t.bound)
+                return _times(Term(t.coefficient * holds, rest), over=t.bound)
     return None
 
 
-def sigmoid_of_exp(t: Term) -> Term | None:
-    """eᶻ/(1 + eᶻ) = σ(z), and 1/(1 + eᶻ) = σ(−z).
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> e = Call("exp", ((X, ()),), (i, j))
-        >>> sigmoid_of_exp(power(add(number(1), of(e)), Fraction(-1)).terms[0]).factors[0][0].name
-        'sigmoid'
-    """
+def _sigmoid_of_exp(t: Term) -> Term | None:
+    """eᶻ/(1 + eᶻ) = σ(z), and 1/(1 + eᶻ) = σ(−z)."""
     for j, (group, p) in enumerate(t.factors):
         if not isinstance(group, Sum) or p >= 0 or p.denominator != 1 or len(group.terms) != 2:
             continue
@@ -791,8 +713,8 @@ def sigmoid_of_exp(t: Term) -> Term | None:
         ]  # fmt: skip
         if not (one and e and isinstance(e[0], Call) and e[0].name == "exp"):
             continue
-        key = base_key(e[0])
-        at = next((k for k, (b, q) in enumerate(t.factors) if q >= 1 and base_key(b) == key), None)
+        key = _base_key(e[0])
+        at = next((k for k, (b, q) in enumerate(t.factors) if q >= 1 and _base_key(b) == key), None)
         z = e[0].args[0][0] if at is not None else scale(e[0].args[0][0], -1)
         sigma = Call("sigmoid", ((z, ()),), e[0].index)
         factors = list(t.factors)
@@ -800,19 +722,12 @@ def sigmoid_of_exp(t: Term) -> Term | None:
         if at is not None:
             factors[at] = (factors[at][0], factors[at][1] - 1)
         factors.insert(j, (sigma, Fraction(1)))
-        return replace(t, factors=merged(f for f in factors if f[1]))
+        return replace(t, factors=_merged(f for f in factors if f[1]))
     return None
 
 
-def softmax_of_exp(t: Term) -> Term | None:
-    """eᶻʲ/Σₖ eᶻᵏ = softmax(z)ⱼ, and what is the same for all k makes no difference to it.
-
-    Example:
-        >>> i = Axis(3)
-        >>> e = of(Call("exp", ((of(Symbol("z", (i,))), ()),), (i,)))
-        >>> softmax_of_exp(multiply(e, power(summed(e, [i]), Fraction(-1))).terms[0]).factors[0][0].name
-        'softmax'
-    """
+def _softmax_of_exp(t: Term) -> Term | None:
+    """eᶻʲ/Σₖ eᶻᵏ = softmax(z)ⱼ, and what is the same for all k makes no difference to it."""
     for j, (group, p) in enumerate(t.factors):
         if not isinstance(group, Sum) or p >= 0 or p.denominator != 1 or len(group.terms) != 1:
             continue
@@ -826,33 +741,25 @@ def softmax_of_exp(t: Term) -> Term | None:
             if not (isinstance(b, Call) and b.name == "exp" and q >= 1):
                 continue
             others = indices_of(b) - indices_of(group)
-            if len(others) != 1 or base_key(renamed(summand, {k: min(others, key=id)})) != base_key(
-                b
-            ):
+            if len(others) != 1:
                 continue
             (i,) = others
+            if _base_key(renamed(summand, {k: i})) != _base_key(b):
+                continue
             own = (*indices_in_order(indices_of(b) - others), i)
             z = Sum(tuple(v for v in b.args[0][0].terms if i in indices_of(v)))
             new = Call("softmax", ((z, own),), own, each=False)
             factors = list(t.factors)
             factors[j], factors[at] = (group, p + 1), (b, q - 1)
-            return replace(t, factors=merged([*factors[:at], (new, Fraction(1)), *factors[at:]]))
+            return replace(t, factors=_merged([*factors[:at], (new, Fraction(1)), *factors[at:]]))
     return None
 
 
-def softmax_of_logarithm(t: Term) -> Term | None:
-    """exp(log softmax(z)) = softmax(z), and so is exp(z − logsumexp(z)).
-
-    Example:
-        >>> i = Axis(3)
-        >>> z = of(Symbol("z", (i,)))
-        >>> s = Call("log_softmax", ((z, (i,)),), (i,), each=False)
-        >>> softmax_of_logarithm(of(Call("exp", ((of(s), ()),), (i,))).terms[0]).factors[0][0].name
-        'softmax'
-    """
+def _softmax_of_logarithm(t: Term) -> Term | None:
+    """exp(log softmax(z)) = softmax(z), and so is exp(z − logsumexp(z))."""
     for k, (b, p) in enumerate(t.factors):
         if isinstance(b, Call) and b.name == "exp" and (new := _softmax(b.args[0][0])) is not None:
-            return replace(t, factors=merged([*t.factors[:k], (new, p), *t.factors[k + 1 :]]))
+            return replace(t, factors=_merged([*t.factors[:k], (new, p), *t.factors[k + 1 :]]))
     return None
 
 
@@ -883,15 +790,8 @@ def _softmax(s: Sum) -> Call | None:
     return None
 
 
-def opposite_sigmoids(t: Term) -> Term | None:
-    """σ(z)σ(−z) = σ(z)(1 − σ(z)).
-
-    Example:
-        >>> z = of(Symbol("z"))
-        >>> both = [of(Call("sigmoid", ((s, ()),))) for s in (z, scale(z, -1))]
-        >>> len(opposite_sigmoids(multiply(*both).terms[0]).factors[1][0].terms)
-        2
-    """
+def _opposite_sigmoids(t: Term) -> Term | None:
+    """σ(z)σ(−z) = σ(z)(1 − σ(z))."""
     found = [(k, b) for k, (b, _) in enumerate(t.factors)
              if isinstance(b, Call) and b.name == "sigmoid"]  # fmt: skip
     for k, b in found:
@@ -905,14 +805,8 @@ def opposite_sigmoids(t: Term) -> Term | None:
     return None
 
 
-def sign_inside(t: Term) -> Term | None:
-    """−(Y − A) = A − Y.
-
-    Example:
-        >>> a, y = of(Symbol("A")), of(Symbol("Y"))
-        >>> sign_inside(scale(of(add(y, scale(a, -1))), -1).terms[0]).coefficient
-        Fraction(1, 1)
-    """
+def _sign_inside(t: Term) -> Term | None:
+    """−(Y − A) = A − Y."""
     if t.coefficient > 0:
         return None
     for k, (b, p) in enumerate(t.factors):
@@ -926,8 +820,8 @@ def sign_inside(t: Term) -> Term | None:
 
 
 RULES: list[Rule] = [
-    sign_inside, mask_power, mask_both, equal_sides, sigmoid_of_exp, softmax_of_exp, softmax_of_logarithm,
-    opposite_sigmoids,
+    _sign_inside, _mask_power, _mask_both, _equal_sides,
+    _sigmoid_of_exp, _softmax_of_exp, _softmax_of_logarithm, _opposite_sigmoids,
 ]  # fmt: skip
 
 
@@ -959,7 +853,7 @@ class Definitions:
             if isinstance(b, Call) and (new := self._named(b)) is not None:
                 if isinstance(new, Sum) and p != 1:
                     continue
-                return replace(t, factors=merged([*t.factors[:k], (new, p), *t.factors[k + 1 :]]))
+                return replace(t, factors=_merged([*t.factors[:k], (new, p), *t.factors[k + 1 :]]))
         return None
 
     def _named(self, call: Call) -> Base | None:
@@ -969,17 +863,17 @@ class Definitions:
             own, letters = [i for i in index if i is not ONE], indices_of(call)
             if len(own) != len(letters) or len(own) > 3:
                 continue
-            key = base_key(call)
+            key = _base_key(call)
             for order in permutations(letters):
                 to = dict(zip(own, order, strict=True))
                 if any(i.size != j.size for i, j in to.items()):
                     continue
                 symbol = Symbol(name, tuple(to.get(i, i) for i in index))
-                if base_key(renamed(known, to)) == key:
+                if _base_key(renamed(known, to)) == key:
                     return symbol
                 if call.name == "sigmoid":
                     opposite = replace(call, args=((scale(call.args[0][0], -1), ()),))
-                    if base_key(renamed(known, to)) == base_key(opposite):
+                    if _base_key(renamed(known, to)) == _base_key(opposite):
                         return add(number(1), scale(of(symbol), -1))
         if (new := self._invent(call)) is None:
             return None

@@ -389,10 +389,13 @@ class _Author:
 
     def with_names(self, more: dict[Box, str], real: dict[Box, str]) -> _Author:
         """The same with names for more tensors."""
-        return _Author(
+        made = _Author(
             self.trace, self.real, self.sizes, self.ones, self.m,
             {**more, **self.names}, {**real, **self.real_names}, self.known, self.invented,
         )  # fmt: skip
+        for old, new in ((self.reader, made.reader), (self.real_reader, made.real_reader)):
+            new.values, new.functions = old.values, old.functions
+        return made
 
     def formula(self, x: Box, real: Box, name: str, left: str, own: str | None = None) -> Formula:
         """The formula of a tensor, checked against its value."""
@@ -404,10 +407,11 @@ class _Author:
 
     def _invent(self, call: Call) -> str | None:
         """A name for softmax(Z2) or sigmoid(Z2) that only the gradients have."""
-        z = call.args[0][0].terms[0].factors[0][0] if call.name in ("softmax", "sigmoid") else None
-        if self.invented is None or not isinstance(z, Symbol) or call.args[0][0] != of(z):
+        if self.invented is None or call.name not in ("softmax", "sigmoid"):
             return None
-        if z.name[0] not in "Zz":
+        (s, _), *_ = call.args
+        z = s.terms[0].factors[0][0] if s.terms and s.terms[0].factors else None
+        if not isinstance(z, Symbol) or s != of(z) or z.name[0] not in "Zz":
             return None
         index = call.index
         taken = {*self.names.values(), *self.reader.values}

@@ -3,11 +3,11 @@
 A term is a network of arrays that share indices, and is drawn together piece by piece: pieces with
 the same indices stand element by element (⊙); a summed index that two pieces share is a matrix
 product, one that closes a ring of them is a trace, and one that a single piece has is a sum over
-its rows or columns. Pieces that share nothing summed with the others are numbers of their own, xᵀAx.
+its rows or columns. Pieces that share nothing summed with the others are numbers apart, as xᵀAx.
 Which side is transposed is decided last, when it is known which index has to be the row and which
 the column. What matrices cannot say is written with its indices and Σ.
 
-A vector (one axis) is a column, as in textbooks, unless it stands beside the rows of a matrix,
+A vector (one axis) is a column, as in textbooks, unless it stands _beside the rows of a matrix,
 where NumPy broadcasts it and the slides write it as it is. Arrays of three axes and more are
 written by their names alone where they stand element by element.
 """
@@ -36,13 +36,8 @@ from .algebra import (
 from .notation import Node, kind_of, named, numeral, text
 
 
-class NoNotation(Exception):
-    """A formula that matrices cannot say: it needs three indices at once.
-
-    Example:
-        >>> issubclass(NoNotation, Exception)
-        True
-    """
+class _NoNotation(Exception):
+    """A formula that matrices cannot say: it needs three indices at once."""
 
 
 Place = tuple[Axis | None, ...]  # rows and columns of what is to be written, or more axes
@@ -76,8 +71,8 @@ class Piece:
         if len(mine) > 2 and not any(mine[:-2]):
             n = self.orient(mine[-2:])
             if n.kind == "column":
-                raise NoNotation
-            return beside(n)
+                raise _NoNotation
+            return _beside(n)
         return self.orient(mine)
 
 
@@ -102,13 +97,13 @@ class Writer:
         indices."""
         try:
             return self.matrices(s, index)
-        except NoNotation:
+        except _NoNotation:
             return Indexed(self).write(s, index)
 
     def matrices(self, s: Sum, index: Index) -> Node:
         """The tree of a formula of matrices; a vector as is shorter, column or row.
 
-        Raises:  NoNotation if matrices cannot say it
+        Raises:  _NoNotation if matrices cannot say it
         """
         if len(index) != 1 or index[0] is ONE:
             return self._sum(s, _place(index), len(index))
@@ -116,11 +111,11 @@ class Writer:
         for place in ((index[0], None), (None, index[0])):
             try:
                 tree = self._sum(s, place, 1)
-            except NoNotation:
+            except _NoNotation:
                 continue
             trees.append(tree.parts[0] if _is_row(tree) else tree)
         if not trees:
-            raise NoNotation
+            raise _NoNotation
         return min(trees, key=lambda t: (_rows_lying(t), _transposes(t), len(text(t))))
 
     def _sum(self, s: Sum, place: Place, ndim: int = 0) -> Node:
@@ -128,11 +123,11 @@ class Writer:
         if key not in self._known:
             try:
                 self._known[key] = s, self._new_sum(s, place, ndim)
-            except NoNotation:
+            except _NoNotation:
                 self._known[key] = s, None
         node: Node | None = self._known[key][1]
         if node is None:
-            raise NoNotation
+            raise _NoNotation
         return node
 
     def _new_sum(self, s: Sum, place: Place, ndim: int) -> Node:
@@ -146,7 +141,7 @@ class Writer:
             inner = self._sum(scale(s, 1 / common), place, ndim)
             return Node("scaled", (*over, inner, *under), (common < 0, len(over), True))
         if sum(i is not None for i in place) > 1:
-            nodes = [beside(n) for n in nodes]
+            nodes = [_beside(n) for n in nodes]
         return _added(nodes)
 
     def _term(self, t: Term, place: Place, ndim: int) -> Node:
@@ -154,26 +149,26 @@ class Writer:
             plain = self._product(t, place, ndim)
             other = self._product(_divided(t), place, ndim)
             return min(plain, other, key=lambda n: len(text(n)))
-        except NoNotation:
+        except _NoNotation:
             if (apart := multiplied_out(t)) is None:
                 raise
             return self._sum(apart, place, ndim)
 
     def _product(self, t: Term, place: Place, ndim: int) -> Node:
         pieces = [self._piece(b, q) for b, p in t.factors for q in _split(b, p, t)]
-        drawn = [contracted(group, t.bound, ndim) for group in _connected(pieces, t.bound)]
+        drawn = [_contracted(group, t.bound, ndim) for group in _connected(pieces, t.bound)]
         numbers = [i for i in drawn if not i.labels]
         rest = [i for i in drawn if i.labels]
         body: list[Node] = []
         if rest:
             every = frozenset[Axis]().union(*(i.labels for i in rest))
             if any(i.labels == every for i in rest):
-                body = [together(rest).at(place)]
+                body = [_together(rest).at(place)]
             elif len(place) == 2:  # a column and a row
                 first, last = ([i for i in rest if i.labels == {k}] for k in place)
-                body = [_matmul(together(first).at(place), together(last).at(place))]
+                body = [_matmul(_together(first).at(place), _together(last).at(place))]
             else:
-                raise NoNotation
+                raise _NoNotation
         over = [i.orient(NUMBER) for i in numbers if not i.inverse]
         under = [i.orient(NUMBER) for i in numbers if i.inverse]
         if not body and over:  # what is no mere name is the body
@@ -200,7 +195,7 @@ class Writer:
                     sides[k].append(Node("name", (), (name, True)))
         top, bottom = map(int, values)
         decimal = Fraction(top, bottom)
-        if bottom != 1 and len(numeral(decimal)) < len(f"{top}/{bottom}"):  # 0.03, but 1/25
+        if bottom != 1 and len(numeral(decimal)) < len(f"{top}/{bottom}") + (bottom > 10):  # 0.03
             values = [decimal, Fraction(1)]
         for side, n in zip(sides, values, strict=True):
             if n != 1:
@@ -242,7 +237,7 @@ class Writer:
         natural = _place(base.index)
         if len(labels) < sum(i is not ONE for i in base.index):  # X[i,i]
             if len(base.index) != 2 or not isinstance(base, Symbol):
-                raise NoNotation
+                raise _NoNotation
             whole = Node("name", (), (base.name, False))
             n = Node("call", (whole,), ("diag", (), "c", (base.index[0].size,)))
             return n if place[-1] is None else Node("T", (n,))
@@ -260,7 +255,7 @@ class Writer:
             return Node("T", (n,)) if kind_of(n) == "c" else n
         if len(place) == len(natural) == 2 and natural == place[::-1]:
             return n if kind_of(n) == "c" else Node("T", (n,))
-        raise NoNotation
+        raise _NoNotation
 
     def _argument(self, s: Sum, index: Index) -> Node:
         """The argument of a function as it is handed over: as an array of its own shape."""
@@ -319,10 +314,10 @@ def _divided(t: Term) -> Term:
     """A + B/2 for (2·A + B)/2."""
     d = t.coefficient.denominator
     for k, (b, p) in enumerate(t.factors):
-        if d > 1 and isinstance(b, Sum) and p == 1:
-            if any(u.coefficient % d == 0 for u in b.terms):
-                factors = (*t.factors[:k], (scale(b, Fraction(1, d)), p), *t.factors[k + 1 :])
-                return Term(t.coefficient * d, factors, t.bound)
+        whole = isinstance(b, Sum) and p == 1 and any(u.coefficient % d == 0 for u in b.terms)
+        if d > 1 and whole and isinstance(b, Sum):
+            factors = (*t.factors[:k], (scale(b, Fraction(1, d)), p), *t.factors[k + 1 :])
+            return Term(t.coefficient * d, factors, t.bound)
     return t
 
 
@@ -352,27 +347,22 @@ def _connected(pieces: list[Piece], bound: frozenset[Axis]) -> list[list[Piece]]
     return sorted(found, key=lambda g: order[id(g[0])])
 
 
-def contracted(pieces: list[Piece], bound: frozenset[Axis], ndim: int = 0) -> Piece:
+def _contracted(pieces: list[Piece], bound: frozenset[Axis], ndim: int = 0) -> Piece:
     """One piece, with all that is summed over gone.
 
-    Raises:  NoNotation if that cannot be said
-    Example:
-        >>> contracted([Piece(frozenset(), lambda place: Node("vector", (), "x"))], frozenset())
-        ...     .orient(NUMBER).value
-        'x'
-    """
+    Raises:  _NoNotation if that cannot be said"""
     letters = frozenset[Axis]().union(*(p.labels for p in pieces))
     if not letters & bound:
-        return pieces[0] if len(pieces) == 1 else together(pieces)
+        return pieces[0] if len(pieces) == 1 else _together(pieces)
     ways: list[Piece] = []
     whole = [p for p in pieces if p.labels == letters]
     if letters <= bound and whole and not (len(letters) == 1 and _are_two_vectors(pieces)):
-        ways.append(_total(together(pieces), whole[0].natural))
+        ways.append(_total(_together(pieces), whole[0].natural))
     if len(ways) == 0 or any(p.labels != letters for p in pieces):
         found = _drawn(pieces, letters & bound, ndim, [200])
         ways = [found, *ways] if found is not None else ways
     if not ways:
-        raise NoNotation
+        raise _NoNotation
     if len(ways) == 1:
         return ways[0]
 
@@ -387,7 +377,7 @@ def _drawn(
 ) -> Piece | None:
     """Sum one index away after the other: products first, then sums; back where it is stuck."""
     if not bound:
-        return pieces[0] if len(pieces) == 1 else together(pieces)
+        return pieces[0] if len(pieces) == 1 else _together(pieces)
     steps[0] -= 1
 
     def order(s: Axis) -> tuple[bool, int]:
@@ -423,7 +413,7 @@ def _without(pieces: list[Piece], s: Axis, bound: frozenset[Axis], ndim: int) ->
     if not matrices:
         new = (
             _product(vectors[0], vectors[1], s) if _are_two_vectors(vectors)
-            else _reduced(together(vectors), s, ndim)
+            else _reduced(_together(vectors), s, ndim)
         )  # fmt: skip
     elif len(matrices) == 1 and not vectors:
         t = others[0]
@@ -431,21 +421,21 @@ def _without(pieces: list[Piece], s: Axis, bound: frozenset[Axis], ndim: int) ->
         if ring and len(having) == 2 and any(p.kind == "product" for p in having):
             new = _trace(having[0], having[1], s, t)
         elif ring:
-            new = _total(together(having), having[0].natural)
+            new = _total(_together(having), having[0].natural)
         elif len(having) == 1 and t in bound and any(t in p.labels for p in rest):
             return None  # first the products
         else:
-            new = _reduced(together(having), s, ndim)
+            new = _reduced(_together(having), s, ndim)
     elif len(matrices) == 1:
         first, last = sorted((matrices[0], vectors), key=lambda g: having.index(g[0]))
-        new = _product(together(first), together(last), s)
+        new = _product(_together(first), _together(last), s)
     else:
         a, b = matrices
-        ways = [_product(together(a), together(b), s)]
+        ways = [_product(_together(a), _together(b), s)]
         if vectors:  # between two matrices: beside either
             ways = [
-                _product(together(a), together(b + vectors), s),
-                _product(together(a + vectors), together(b), s),
+                _product(_together(a), _together(b + vectors), s),
+                _product(_together(a + vectors), _together(b), s),
             ]
         new = ways[0]
         if len(ways) > 1:
@@ -466,30 +456,24 @@ def _shortest(ways: Iterable[Orient]) -> Orient:
         for way in ways:
             try:
                 found.append(way(place))
-            except NoNotation:
+            except _NoNotation:
                 continue
         if not found:
-            raise NoNotation
+            raise _NoNotation
         return min(found, key=lambda n: len(text(n)) + _transposes(n))
 
     return orient
 
 
-def together(pieces: list[Piece]) -> Piece:
-    """Factors element by element, the smaller ones broadcast.
-
-    Example:
-        >>> x = Piece(frozenset(), lambda place: Node("vector", (), "x"))
-        >>> text(together([x, x]).orient(NUMBER))
-        'x ⊙ x'
-    """
+def _together(pieces: list[Piece]) -> Piece:
+    """Factors element by element, the smaller ones broadcast."""
     if len(pieces) == 1 and not pieces[0].inverse:
         return pieces[0]
     labels = frozenset[Axis]().union(*(p.labels for p in pieces))
 
     def beside_each_other(place: Place) -> Node:
         def part(p: Piece) -> Node:
-            return beside(p.at(place)) if len(labels) > 1 else p.at(place)
+            return _beside(p.at(place)) if len(labels) > 1 else p.at(place)
 
         over = [part(p) for p in pieces if not p.inverse]
         under = [part(p) for p in pieces if p.inverse]
@@ -506,7 +490,7 @@ def _product(a: Piece, b: Piece, s: Axis) -> Piece:
 
     def orient(place: Place) -> Node:
         if len(place) > 2:
-            raise NoNotation
+            raise _NoNotation
         if place == (t, u):
             return _matmul(a.orient((t, s)), b.orient((s, u)))
         return _matmul(b.orient((u, s)), a.orient((s, t)))
@@ -527,7 +511,7 @@ def _reduced(a: Piece, s: Axis, ndim: int) -> Piece:
             inner = a.orient((s, None))
             return _sum_of(inner) if not ndim or kind_of(inner) == "c" else Node("colsum", (inner,))
         if len(place) > 2:
-            raise NoNotation
+            raise _NoNotation
         if place[0] is t:
             return Node("rowsum", (a.orient((t, s)),))
         return Node("colsum", (a.orient((s, t)),))
@@ -590,13 +574,8 @@ def _is_row(n: Node) -> bool:
     return n.kind == "T" and kind_of(n.parts[0]) == "c"
 
 
-def beside(n: Node) -> Node:
-    """A vector beside a matrix: as a row it is written as it is, as a column it is marked.
-
-    Example:
-        >>> text(beside(Node("vector", (), "a")))
-        'col(a)'
-    """
+def _beside(n: Node) -> Node:
+    """A vector beside a matrix: as a row it is written as it is, as a column it is marked."""
     if _is_row(n):
         return Node("row", n.parts)
     kind = kind_of(n)
@@ -605,7 +584,7 @@ def beside(n: Node) -> Node:
     each = n.kind in ("had", "over", "add", "scaled", "power") or (
         n.kind == "call" and not n.value[2]
     )
-    return Node(n.kind, tuple(map(beside, n.parts)), n.value) if kind == "r" and each else n
+    return Node(n.kind, tuple(map(_beside, n.parts)), n.value) if kind == "r" and each else n
 
 
 def _rows_lying(n: Node) -> int:

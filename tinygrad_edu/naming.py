@@ -92,20 +92,27 @@ class Names:
     def __init__(self) -> None:
         self.of: dict[Box, str] = {}
         self.arrays: dict[int, str] = {}
-        self.helpers: set[Box] = set()  # which get no name
+        self.helpers: dict[Box, Box | None] = {}  # which get no name, and what gets it instead
         self.constants: list[tuple[Any, str]] = []  # arrays with what they may be called
         self._taken: set[str] = {"L"}
 
     def give(self, x: Any, name: str) -> None:
         """Call x that, unless it has a name already."""
-        if not (name := clean(name)):
+        x = self._bearer(x)
+        if not (name := clean(name)) or x is None:
             return
         if isinstance(x, Box):
-            if x not in self.of and (x.name or x not in self.helpers):
+            if x not in self.of:
                 self.of[x] = self.free(name)
         elif id(x) not in self.arrays:
             self.arrays[id(x)] = self.free(name)
             self.constants.append((x, self.arrays[id(x)]))
+
+    def _bearer(self, x: Any) -> Any:
+        """Who gets the name that x has been given."""
+        while isinstance(x, Box) and not x.name and x in self.helpers:
+            x = self.helpers[x]
+        return x
 
     def free(self, name: str) -> str:
         """The name, or with a number behind it if it is taken."""
@@ -123,7 +130,9 @@ class Names:
         for depth, name, x in sorted(found, key=lambda entry: entry[0]):
             if name.startswith(("_", ".")) or x is loss or id(x) in owner:
                 continue
-            if isinstance(x, Box) and (x in self.of or x in self.helpers or x.value is loss.value):
+            if (x := self._bearer(x)) is None or id(x) in owner:
+                continue
+            if isinstance(x, Box) and (x in self.of or x.value is loss.value):
                 continue
             if not isinstance(x, Box) and (id(x) in self.arrays or x.ndim == 0):
                 continue

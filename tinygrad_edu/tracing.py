@@ -118,9 +118,10 @@ def _name_activations(trace: Trace, names: Names) -> None:
             trace.forward.append(node)
 
 
-def helpers(nodes: Sequence[Box]) -> set[Box]:
-    """What is on the way to a sigmoid or a softmax written out, as 1/(1 + exp(−z)) and
-    exp(z)/sum(exp(z)): idle guards, the exponentials and their sums. They need no names.
+def helpers(nodes: Sequence[Box]) -> dict[Box, Box | None]:
+    """What is on the way to a sigmoid or softmax written out, 1/(1 + exp(−z)) or
+    exp(z)/sum(exp(z)): idle guards, the exponentials and their sums. They need no names; with
+    each goes what may have its name instead.
 
     Example:
         >>> import tinygrad_edu as tg
@@ -143,7 +144,8 @@ def helpers(nodes: Sequence[Box]) -> set[Box]:
                 return True
         return False
 
-    found = {x for x in nodes if is_idle_guard(x)}
+    guards = {x: x.record[2][0] for x in nodes if is_idle_guard(x)}
+    found: set[Box] = set()
     for node in nodes:
         if node.record[1] is not ops.exp.op:
             continue
@@ -158,7 +160,7 @@ def helpers(nodes: Sequence[Box]) -> set[Box]:
                 found.add(shifted)
                 found |= {y for y in shifted.record[2] if isinstance(y, Box) and y.record
                           and y.record[1] is ops.max.op}  # fmt: skip
-    return found
+    return dict.fromkeys(found) | guards
 
 
 def _call_of(node: Box) -> Any:
@@ -263,7 +265,7 @@ class Problem:
                 "explain needs a function that returns its loss, a tensor with one number; "
                 f"received {engine.describe(loss)}"
             )
-        names.helpers = helpers(history(loss)) if loss.record else set()
+        names.helpers = helpers(history(loss)) if loss.record else {}
         names.give_layers(seen.layers)
         names.give_all(seen.found, loss)
         wanted = list(dict.fromkeys(wanted))
