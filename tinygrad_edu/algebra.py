@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import wraps
 from itertools import count, permutations
 from math import gcd, lcm
 from typing import Any
@@ -353,7 +354,21 @@ def _rebound(t: Term) -> Term:
 # --- looking --------------------------------------------------------------------------------------
 
 
-def indices_of(x: Any) -> set[Axis]:
+def _remembered(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What was found of a formula is kept with it: formulas never change."""
+    name = f"_{function.__name__}"
+
+    @wraps(function)
+    def recall(x: Any) -> Any:
+        if (known := x.__dict__.get(name)) is None:
+            known = x.__dict__[name] = function(x)
+        return known
+
+    return recall
+
+
+@_remembered
+def indices_of(x: Any) -> frozenset[Axis]:
     """The free indices of a sum, term or base.
 
     Example:
@@ -362,13 +377,14 @@ def indices_of(x: Any) -> set[Axis]:
         >>> indices_of(X) == {i, j}
         True
     """
+    none = frozenset[Axis]()
     if isinstance(x, Sum):
-        return set().union(*map(indices_of, x.terms))
+        return none.union(*map(indices_of, x.terms))
     if isinstance(x, Term):
-        return set().union(*(indices_of(b) for b, _ in x.factors)) - x.bound
+        return none.union(*(indices_of(b) for b, _ in x.factors)) - x.bound
     if isinstance(x, Call) and x.each:
-        return set().union(*(indices_of(s) for s, _ in x.args))
-    return {i for i in x.index if i is not ONE}
+        return none.union(*(indices_of(s) for s, _ in x.args))
+    return frozenset(i for i in x.index if i is not ONE)
 
 
 def indices_in_order(letters: Iterable[Axis]) -> Index:
@@ -416,9 +432,17 @@ def _letters(b: Base) -> Iterator[Axis]:
 
 def _base_key(b: Base, names: Names | None = None) -> str:
     """The same for bases that are equal."""
-    names = names or {}
+    return _written_key(b, names) if names else _plain_key(b)
+
+
+@_remembered
+def _plain_key(b: Base) -> str:
+    return _written_key(b, {})
+
+
+def _written_key(b: Base, names: Names) -> str:
     if isinstance(b, Sum):
-        return sum_key(b, names)
+        return repr(sorted((str(_term_key(t, names)), str(t.coefficient)) for t in b.terms))
     index = ",".join(names.get(i, repr(i)) for i in b.index)
     if isinstance(b, Symbol):
         return f"{b.name}[{index}]"
@@ -438,7 +462,7 @@ def sum_key(s: Sum, names: Names | None = None) -> str:
         >>> sum_key(X) == sum_key(scale(X, 2))
         False
     """
-    return repr(sorted((str(_term_key(t, names)), str(t.coefficient)) for t in s.terms))
+    return _base_key(s, names)
 
 
 # --- simplifying ----------------------------------------------------------------------------------
@@ -630,6 +654,7 @@ def _shorter_of(a: Sum, b: Sum) -> Sum:
     return b if cost(b) < cost(a) else a
 
 
+@_remembered
 def cost(s: Sum) -> int:
     """About how many signs it takes to write the formula.
 

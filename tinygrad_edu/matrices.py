@@ -268,7 +268,7 @@ class Writer:
         tree = self.matrices(s, index)
         kind = "scm"[min(len(index), 2)]
         whole = indices_of(s) == {i for i in index if i is not ONE}
-        if whole and kind_of(tree) in (kind, "cr"[len(index) != 1 :]):
+        if whole and kind_of(tree) in (kind, "cr"[len(index) != 1 :]) and not _has_ones(s):
             return tree
         if kind_of(tree) == "c" and len(index) > 1:
             tree = Node("column", (tree,))
@@ -277,6 +277,14 @@ class Writer:
         return Node(
             "call", (tree,), ("reshape" if whole else "broadcast_to", settings, kind, shape)
         )
+
+
+def _has_ones(s: Sum) -> bool:
+    """Whether a number of it is an array of shape (1,) or (1, 1), which would add its axes."""
+    inner = [b for t in s.terms for b, _ in t.factors]
+    return any(
+        _has_ones(b) if isinstance(b, Sum) else bool(b.index) and not indices_of(b) for b in inner
+    )
 
 
 def _whole(orient: Orient, place: Place) -> Node:
