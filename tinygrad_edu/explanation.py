@@ -34,15 +34,7 @@ from .algebra import (
 from .engine import Box, history
 from .matrices import Writer
 from .naming import Names, activation_name, leaves, parameter_names
-from .notation import (
-    Node,
-    code,
-    latex,
-    latex_name,
-    shape_arithmetic,
-    text,
-    value,
-)
+from .notation import Node, code, latex, latex_name, shape_arithmetic, text, value
 from .reading import Reader
 from .tracing import Trace, differentiate, helpers, problem
 
@@ -402,8 +394,7 @@ class _Author:
         index, s = self.reader.formula(x, own)
         if self.real is not self.trace:
             self.real_reader.formula(real, own)
-        formula = self._formula(index, s, x, real, name, left)
-        return formula
+        return self._formula(index, s, x, real, name, left)
 
     def _invent(self, call: Call) -> str | None:
         """A name for softmax(Z2) or sigmoid(Z2) that only the gradients have."""

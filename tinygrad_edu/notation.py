@@ -183,7 +183,7 @@ def _scaled_text(n: Node) -> tuple[str, int]:
         words = [
             _at(p, PRODUCT if under or i < len(over) - 1 else TERM) for i, p in enumerate(over)
         ]
-        if over[-1].kind in ("had", "over") and over[-1].kind == "over":
+        if over[-1].kind == "over":
             words[-1] = _at(over[-1], PRODUCT)
     s = "·".join(words) or "1"
     if under:
@@ -345,7 +345,8 @@ def _latex(n: Node) -> tuple[str, int]:
     if k == "row":
         return _latex(parts[0])
     if k == "T":
-        return at(parts[0], ATOM) + r"^{\top}", ATOM
+        inner = at(parts[0], ATOM)
+        return (f"{{{inner}}}" if inner[-1] == "}" and "^" in inner else inner) + r"^{\top}", ATOM
     if k == "matmul":
         return r" \, ".join(at(p, ATOM) for p in parts), PRODUCT
     if k == "had":
@@ -361,17 +362,14 @@ def _latex(n: Node) -> tuple[str, int]:
     if k in FUNCTIONS:
         return rf"\mathrm{{{FUNCTIONS[k]}}}\left({latex(parts[0])}\right)", ATOM
     if k == "indexed":
-        return (
-            (rf"\left[{latex(parts[0])}\right]_{{{n.value}}}", ATOM)
-            if n.value
-            else _latex(parts[0])
-        )
+        s, level = _latex(parts[0])
+        return (rf"\left[{s}\right]_{{{n.value}}}", ATOM) if n.value else (s, level)
     if k == "sigma":
         return "".join(rf"\sum_{{{i}}} " for i in n.value) + at(parts[0], TERM), SUM
     if k == "entry":
-        return rf"\left({latex(parts[0])}\right)_{{{n.value}}}" if parts[0].kind == "call" else (
-            f"{{{latex(parts[0])}}}_{{{n.value}}}"
-        ), ATOM
+        inner = latex(parts[0])
+        inner = rf"\left({inner}\right)" if parts[0].kind == "call" else f"{{{inner}}}"
+        return f"{inner}_{{{n.value}}}", ATOM
     if k == "add":
         return signed([(_negative(p), latex(_positive(p))) for p in parts]).replace("−", "-"), SUM
     if k == "call":
