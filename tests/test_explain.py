@@ -163,7 +163,7 @@ SIGNS = np.sign(array(12))
         (lambda X: np.trace(X @ X @ X), (variable(4, 4),), "3·XᵀXᵀ"),
         (lambda X: np.trace(X) ** 2, (variable(4, 4),), "2·tr(X)·I"),
         (lambda X, A: tg.square(X.T @ A @ X).sum(), (variable(5, 3), array(5, 5)),
-         "2·AᵀXXᵀAX + 2·AXXᵀAᵀX"),
+         "2·(AᵀXXᵀA + AXXᵀAᵀ)X"),
         (lambda x, A: (x @ A @ x) / (x @ x), (variable(5), array(5, 5)),
          "(A + Aᵀ)x/(xᵀx) − 2·xᵀAx·x/(xᵀx)²"),
         (lambda X, a, b: a @ X.T @ X @ b, (variable(6, 3), array(3), array(3)), "X(abᵀ + baᵀ)"),

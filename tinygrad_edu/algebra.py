@@ -617,7 +617,8 @@ def _common(a: Term, b: Term) -> Iterator[Term]:
             if within and not (_reaches_out(left, kept) and _reaches_out(moved, kept)):
                 continue
             both = add(Sum((left,)), Sum((moved,)))
-            if both.terms:
+            axes = max(2, len(indices_of(a) | indices_of(b)))
+            if both.terms and len(indices_of(both)) <= axes:  # no group that no matrix can be
                 c = content(both)
                 yield Term(c, ((scale(both, 1 / c), Fraction(1)), (f, p)), frozenset(kept))
 

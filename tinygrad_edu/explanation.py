@@ -439,6 +439,8 @@ class _Author:
         tree = Writer(self.sizes).write(short, index)
         if left == name:  # a forward line
             self.known.add(name, index, short)
+            self.reader.values.setdefault(name, x.value)
+            self.real_reader.values.setdefault(name, real.value)
             if text(tree).startswith("softmax(") and "axis" not in text(tree):
                 self.ones.add(name)
         worth = self._checked(tree, short, index, x, self.reader, left)

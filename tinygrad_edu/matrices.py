@@ -251,6 +251,8 @@ class Writer:
             kind = "s" if not labels else "c" if len(base.index) == 1 else "m"
             n = Node("call", parts, (base.name, named(base.settings, self.sizes), kind, tuple(
                 i.size for i in base.index)))  # fmt: skip
+        if len(base.index) > 1 and not labels and None in place:  # (1, 1) beside a vector
+            return Node("single", (n,))
         if not labels or natural == place[-len(natural) :]:
             return Node("T", (n,)) if kind_of(n) == "c" else n
         if len(place) == len(natural) == 2 and natural == place[::-1]:

@@ -75,7 +75,9 @@ class watching:
             depth, outer = depth + 1, outer.f_back
         if outer is None:
             return  # not called from the block
-        for name, x in list(frame.f_locals.items()):
+        own = frame.f_locals.get("self")
+        fields = {} if isinstance(own, nn.Module) else getattr(own, "__dict__", {})
+        for name, x in [*frame.f_locals.items(), *fields.items()]:
             if isinstance(x, (Box, np.ndarray)) and (name, id(x)) not in self._seen:
                 self._seen.add((name, id(x)))
                 self.found.append((depth, name, x))  # kept alive, so that its id stays its own

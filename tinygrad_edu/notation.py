@@ -23,8 +23,8 @@ from .algebra import COMPARISONS
 class Node:
     """A part of a formula.
 
-    kind     name, vector, row, number, T, matmul, had, over, power, rowsum, colsum, total, trace,
-             column, call, scaled, add; with indices: indexed, sigma, entry
+    kind     name, vector, row, single, number, T, matmul, had, over, power, rowsum, colsum,
+             total, trace, column, call, scaled, add; with indices: indexed, sigma, entry
     parts    what it is made of
     value    name: (its name, whether it is one number); vector: its name; power: the exponent;
              call: name, settings and `kind_of` (None: element by element); scaled: whether it is
@@ -87,7 +87,7 @@ def kind_of(n: Node) -> str:
         return "c"
     if k == "name":
         return "s" if n.value[1] else "m"
-    if k in ("number", "total", "trace", "entry", "sigma"):
+    if k in ("number", "total", "trace", "entry", "sigma", "single"):
         return "s"
     if k == "column":
         return "m"
@@ -140,12 +140,12 @@ def _text(n: Node) -> tuple[str, int]:
         return n.value, ATOM
     if k == "number":
         return numeral(n.value), ATOM
-    if k == "row":
+    if k in ("row", "single"):
         return _text(parts[0])
     if k == "T":
         return _at(parts[0], ATOM) + "ᵀ", ATOM
     if k == "matmul":
-        return juxtaposed([_at(p, ATOM) for p in parts]), PRODUCT
+        return _juxtaposed([_at(p, ATOM) for p in parts]), PRODUCT
     if k == "had":
         return " ⊙ ".join(_at(p, PRODUCT) for p in parts), TERM
     if k == "over":
@@ -170,7 +170,7 @@ def _text(n: Node) -> tuple[str, int]:
     if k == "call":
         return _call_text(n), ATOM
     if k == "add":
-        return signed([(_negative(p), _text(_positive(p))[0]) for p in parts]), SUM
+        return _signed([(_negative(p), _text(_positive(p))[0]) for p in parts]), SUM
     return _scaled_text(n)
 
 
@@ -201,26 +201,16 @@ def _positive(n: Node) -> Node:
     return Node(n.kind, n.parts, (False, *n.value[1:])) if _negative(n) else n
 
 
-def signed(terms: list[tuple[bool, str]]) -> str:
-    """Terms with + and − between them.
-
-    Example:
-        >>> signed([(False, "A"), (True, "Y")])
-        'A − Y'
-    """
+def _signed(terms: list[tuple[bool, str]]) -> str:
+    """Terms with + and − between them."""
     out = ""
     for negative, s in terms:
         out += (" − " if negative else " + ") + s if out else f"−{s}" if negative else s
     return out
 
 
-def juxtaposed(words: list[str]) -> str:
-    """A matrix product: names of one letter side by side, longer ones with a dot between.
-
-    Example:
-        >>> juxtaposed(["X", "W1"]), juxtaposed(["err", "W1"])
-        ('XW1', 'err·W1')
-    """
+def _juxtaposed(words: list[str]) -> str:
+    """A matrix product: names of one letter side by side, longer ones with a dot between."""
     out = words[0]
     for before, word in pairwise(words):
         plain = all(w.startswith("(") or _SHORT.fullmatch(w) for w in (before, word))
@@ -342,7 +332,7 @@ def _latex(n: Node) -> tuple[str, int]:
         return latex_name(n.value), ATOM
     if k == "number":
         return numeral(n.value).replace("−", "-"), ATOM
-    if k == "row":
+    if k in ("row", "single"):
         return _latex(parts[0])
     if k == "T":
         inner = at(parts[0], ATOM)
@@ -371,7 +361,7 @@ def _latex(n: Node) -> tuple[str, int]:
         inner = rf"\left({inner}\right)" if parts[0].kind == "call" else f"{{{inner}}}"
         return f"{inner}_{{{n.value}}}", ATOM
     if k == "add":
-        return signed([(_negative(p), latex(_positive(p))) for p in parts]).replace("−", "-"), SUM
+        return _signed([(_negative(p), latex(_positive(p))) for p in parts]).replace("−", "-"), SUM
     if k == "call":
         return _latex_call(n), ATOM
     negative, above, body = n.value
@@ -419,22 +409,16 @@ def _latex_call(n: Node) -> str:
 Shape = tuple[int, ...]
 
 
-def shape_of(n: Node, shapes: Mapping[str, Shape]) -> Shape:
-    """The shape of a formula, given those of its names.
-
-    Example:
-        >>> W = Node("name", (), ("W1", False))
-        >>> shape_of(Node("T", (W,)), {"W1": (3, 2)})
-        (2, 3)
-    """
+def _shape_of(n: Node, shapes: Mapping[str, Shape]) -> Shape:
+    """The shape of a formula, given those of its names."""
     k, parts = n.kind, n.parts
     if k == "name":
         return shapes.get(n.value[0], ())
     if k == "vector":
         return shapes[n.value]
-    if k in ("number", "total", "trace"):
+    if k in ("number", "total", "trace", "single"):
         return ()
-    inner = [shape_of(p, shapes) for p in parts]
+    inner = [_shape_of(p, shapes) for p in parts]
     if k in ("T", "row"):
         return inner[0][::-1]
     if k == "matmul":
@@ -476,7 +460,7 @@ def shape_arithmetic(n: Node, shapes: Mapping[str, Shape], result: Shape) -> str
 
 def _arithmetic(n: Node, shapes: Mapping[str, Shape]) -> tuple[str, int]:
     k, parts = n.kind, n.parts
-    whole = shape_of(n, shapes)
+    whole = _shape_of(n, shapes)
 
     def at(x: Node, level: int) -> str:
         s, own = _arithmetic(x, shapes)
@@ -488,11 +472,11 @@ def _arithmetic(n: Node, shapes: Mapping[str, Shape]) -> tuple[str, int]:
     if k == "matmul":
         return "·".join(at(p, ATOM) for p in parts), PRODUCT
     if k == "colsum":
-        inner = shape_of(parts[0], shapes)
+        inner = _shape_of(parts[0], shapes)
         rows = f"(1, {inner[0]})" if inner else "()"
         return f"{rows}·{at(parts[0], ATOM)}", PRODUCT
     if k == "scaled":
-        body = [p for p in parts if shape_of(p, shapes)]
+        body = [p for p in parts if _shape_of(p, shapes)]
         return _arithmetic(body[0], shapes) if len(body) == 1 else (str(whole), ATOM)
     if k in ("had", "add", "over", "call", "power") and not (k == "call" and n.value[2]):
         sign, level = (" + ", SUM) if k == "add" else (" ⊙ ", TERM)
@@ -500,7 +484,7 @@ def _arithmetic(n: Node, shapes: Mapping[str, Shape]) -> tuple[str, int]:
         for p in parts:
             s, own = _arithmetic(p, shapes)
             if own == ATOM:
-                plain.append(shape_of(p, shapes))
+                plain.append(_shape_of(p, shapes))
             else:
                 compound.append(s if own > level or own == level == SUM else f"({s})")
         if not compound:
@@ -529,13 +513,8 @@ _OPERATORS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": 
               "equal": "==", "not_equal": "!="}  # fmt: skip
 
 
-def identifier(name: str) -> str:
-    """The name as Python can have it.
-
-    Example:
-        >>> identifier("∂L/∂W1")
-        'dW1'
-    """
+def _identifier(name: str) -> str:
+    """The name as Python can have it."""
     plain = re.sub(r"\W", "_", name.replace("∂L/∂", "d"))
     if iskeyword(plain) or plain == "np":
         plain += "_"
@@ -568,9 +547,9 @@ def _code(n: Node) -> tuple[str, str]:
     k, parts = n.kind, n.parts
     kind = kind_of(n)
     if k == "name":
-        return identifier(n.value[0]), kind
+        return _identifier(n.value[0]), kind
     if k == "vector":
-        return identifier(n.value), kind
+        return _identifier(n.value), kind
     if k == "number":
         x: Fraction = n.value
         if x.denominator == 1:
@@ -583,6 +562,8 @@ def _code(n: Node) -> tuple[str, str]:
         return (f"{first}.T" if first_kind == "m" else first), kind
     if k == "column":
         return f"{first}[:, None]", kind
+    if k == "single":
+        return f"np.squeeze({first})", kind
     if k == "matmul":
         for second, second_kind in codes[1:]:
             first, first_kind = _matmul_code(first, first_kind, second, second_kind)
@@ -662,7 +643,7 @@ def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[.
     """
     scope: dict[str, Any] = {"np": np}
     scope |= functions
-    scope |= {identifier(name): array for name, array in arrays.items()}
+    scope |= {_identifier(name): array for name, array in arrays.items()}
     settings: dict[str, Any] = {}
 
     def lengths(x: Any) -> Any:

@@ -268,6 +268,8 @@ class Problem:
         names.helpers = helpers(history(loss)) if loss.record else {}
         names.give_layers(seen.layers)
         names.give_all(seen.found, loss)
+        if not wanted and self.wrt is None and loss.record:  # the attributes of an object
+            wanted = [x for n in history(loss) for x in n.record[2] if _requires(x)]
         wanted = list(dict.fromkeys(wanted))
         if self.wrt is not None:
             have = set(wanted)
