@@ -13,6 +13,8 @@ import inspect
 import io
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -189,7 +191,8 @@ def test_the_code_of_a_page_runs_in_order_and_prints_what_it_says(
         lines_before = text.count("\n", 0, block.start(1))
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile("\n" * lines_before + code, page.name, "exec"), names)
+            # With the path of the page, so that the source of a function can be found.
+            exec(compile("\n" * lines_before + code, str(page), "exec"), names)
         assert printed.getvalue() == (expected or ""), f"{page.name}, line {lines_before + 1}"
 
 
@@ -197,3 +200,25 @@ def test_the_code_of_a_page_runs_in_order_and_prints_what_it_says(
 def test_what_a_page_links_to_is_there(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_reference_has_every_public_name() -> None:
+    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    modules = set(re.findall(r"automodule:: ([\w.]+)", reference))
+    for name in tg.__all__:
+        thing = getattr(tg, name)
+        module = thing.__name__ if inspect.ismodule(thing) else thing.__module__
+        assert module in modules or name in reference, f"{name} of {module}"
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx")
+    options = ["-q", "-W", "--keep-going", "-d", str(tmp_path / "cache")]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, "docs", str(tmp_path / "site")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "reference.html").stat().st_size > 100_000
