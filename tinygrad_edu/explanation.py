@@ -675,7 +675,7 @@ def _ways(written: str, name: str, errors: Sequence[str]) -> list[str]:
     """The rule of each way from the quantity to the loss."""
     terms = _terms(written)
     found = [_factor(term, name, errors) for term in terms]
-    if len(terms) > 1 and all(found):
+    if len(terms) > 1 and all(found) and any(error in written for error in errors):
         return ["the errors on all ways, added:", *(f"  {line}" for line in found)]
     whole = _factor(written, name, errors)
     whole = "" if whole.startswith("L itself") else whole
