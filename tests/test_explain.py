@@ -394,7 +394,7 @@ def test_steps_of_several_ways() -> None:
     for line in (
         "∂L/∂A1 = ∂L/∂Z3·Vᵀ + ∂L/∂Z2·W2ᵀ",
         "the errors on all ways, added:\n      ∂Z3/∂A1: ·Vᵀ\n      ∂Z2/∂A1: ·W2ᵀ",
-        "∂A1/∂W1: Xᵀ(· ⊙ A1 ⊙ (1 − A1))\n      L itself: 2·l2·W1",
+        "∂A1/∂W1: Xᵀ(… ⊙ A1 ⊙ (1 − A1))\n      L itself: 2·l2·W1",
     ):
         assert line in printed
 

@@ -649,9 +649,10 @@ def _steps(author: _Author, facts: Sequence[str], long: bool) -> Steps:
         gx, gy = trace.gradients[x], real.gradients[y]
         link = links.formula(gx, gy, name, left, own=left if own.get(gx) == left else None)
         rule = _ways(link.text, name, [f"∂L/∂{trace.names[u]}" for u in trace.between])
-        for op in users.get(x, []):
-            if op in JACOBIANS:
-                rule.append(JACOBIANS[op])
+        jacobians = [JACOBIANS[op] for op in users.get(x, []) if op in JACOBIANS]
+        if jacobians:
+            rule = [line for line in rule if line.count("…") < 2]
+        rule += jacobians
         used = [f for f in facts if name != f and "softmax" in users.get(x, [])]
         if used:
             rule.append(f"because {', '.join(used)}")
@@ -709,6 +710,7 @@ def _factor(written: str, name: str, errors: Sequence[str]) -> str:
     else:
         rest = rest.replace("·∎", "∎").replace("∎·", "∎")
         rest = rest.removeprefix("∎ ⊙ ").removesuffix(" ⊙ ∎") if " ⊙ " in rest else rest
-        rest = rest.replace("∎", "·")
-    sign = " ⊙ " if " ⊙ " in written and not rest.startswith("·") and "·" not in rest else " "
+        edge = (rest[0] == "∎" or rest[-1] == "∎") and rest.count("∎") == 1
+        rest = rest.replace("∎", "·" if edge else "…")
+    sign = " ⊙ " if " ⊙ " in written and not {"·", "…"} & {*rest} else " "
     return f"∂{after}/∂{name}:{sign}{rest}"
