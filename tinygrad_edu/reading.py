@@ -330,7 +330,7 @@ class Reader:
         letters: dict[str, Axis] = dict(zip(output, index, strict=True))
         for term, r in zip(terms, raw, strict=True):
             for c, n in zip(term, np.shape(r), strict=True):
-                if letters.get(c, ONE) is ONE:
+                if c not in letters or letters[c].size == 1 != n:
                     letters[c] = Axis(n)
         kept = []
         for a, r, term in zip(operands, raw, terms, strict=True):

@@ -188,6 +188,7 @@ class Problem:
     names: Callable[[Names], None]  # those that are known beforehand
     wrt: list[str] | None = None
     tensors: list[Box] = field(default_factory=list)  # asked for by object
+    keywords: set[str] = field(default_factory=set)  # arguments that are given by name
 
     def data(self) -> dict[str, np.ndarray[Any, Any]]:
         """All arrays that are no variables, by name: what may have samples as its rows."""
@@ -258,8 +259,8 @@ class Problem:
         variables = {name: changed(name, x) for name, x in self.variables.items()}
         function = _with_variables(self.function, variables)
         with engine.recording(engine.ALL), watching() as seen:
-            by_place = _positional(function)
-            loss = function(*arguments.values()) if by_place else function(**arguments)
+            places = [x for name, x in arguments.items() if name not in self.keywords]
+            loss = function(*places, **{name: arguments[name] for name in self.keywords})
         if not isinstance(loss, Box) or loss.value.size != 1:
             raise ValueError(
                 "explain needs a function that returns its loss, a tensor with one number; "
@@ -315,11 +316,6 @@ def _all_arrays(x: Any) -> list[tuple[str, Any]]:
     return [("", a.value if isinstance(a, Box) else a) for _, a in leaves("", x)]
 
 
-def _positional(function: Callable[..., Any]) -> bool:
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in parameters)
-
-
 def problem(
     function: Callable[..., Any], inputs: Sequence[Any], wrt: Any, kwargs: dict[str, Any]
 ) -> Problem:
@@ -334,14 +330,17 @@ def problem(
     bound = inspect.signature(function).bind(*inputs, **kwargs)
     bound.apply_defaults()
     arguments: dict[str, Any] = {}
+    keywords = set()
     for name, x in bound.arguments.items():
         kind = bound.signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_POSITIONAL:
             arguments |= {f"{name}{k}": part for k, part in enumerate(x, 1)}
         elif kind is inspect.Parameter.VAR_KEYWORD:
             arguments |= x
+            keywords |= x.keys()
         else:
             arguments[name] = x
+            keywords |= {name} if kind is inspect.Parameter.KEYWORD_ONLY else set()
     variables = _variables(function)
     modules = [v for v in [*arguments.values(), *variables.values()] if isinstance(v, nn.Module)]
     names_wanted, tensors = _asked(wrt)
@@ -351,7 +350,7 @@ def problem(
             for parameter, name in parameter_names(module):
                 names.give(parameter, name)
 
-    made = Problem(function, arguments, variables, known, names_wanted, tensors)
+    made = Problem(function, arguments, variables, known, names_wanted, tensors, keywords)
     if wrt is None:
         parameters = [p for m in modules for p in m.parameters()]
         given = [*arguments.values(), *variables.values()]
