@@ -236,7 +236,7 @@ class Writer:
         labels = indices_of(base)
         natural = _place(base.index)
         if len(labels) < sum(i is not ONE for i in base.index):  # X[i,i]
-            if len(base.index) != 2 or not isinstance(base, Symbol):
+            if len(base.index) != 2 or len(place) > 2 or not isinstance(base, Symbol):
                 raise _NoNotation
             whole = Node("name", (), (base.name, False))
             n = Node("call", (whole,), ("diag", (), "c", (base.index[0].size,)))
