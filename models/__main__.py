@@ -122,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument(
         "--download", action="store_true", help="fetch Fashion-MNIST (30 MB) if it is not found"
     )
+    p.add_argument("--latex", metavar="FILE", help=f"{EXPLAIN}: also as a LaTeX document")
     output = p.add_argument_group("pictures")
     output.add_argument(
         "--pictures", metavar="DIR", default="pictures", help="where to write them (pictures/)"
@@ -151,12 +152,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = p.parse_args(arguments)
     given = {name: v for name in SETTINGS if (v := getattr(options, name)) is not None}
     if options.name == EXPLAIN:
-        if options != p.parse_args([EXPLAIN]):
-            p.error(f"{EXPLAIN} takes no options: it trains nothing")
-        from .derivations import pages
+        if options != p.parse_args(
+            [EXPLAIN, *(["--latex", options.latex] if options.latex else [])]
+        ):
+            p.error(f"{EXPLAIN} takes no option but --latex: it trains nothing")
+        from .derivations import document, pages
 
+        if options.latex:
+            Path(options.latex).write_text(document(), encoding="utf-8")
         print("\n\n\n".join(pages()))
         return 0
+    if options.latex:
+        p.error(f"--latex is for {EXPLAIN}")
     names = [options.name] if options.name else NAMES
     if not options.name and (given or options.epochs is not None):
         p.error("settings are for one network: name it, for example `python -m models dual`")

@@ -68,3 +68,16 @@ def pages(steps: bool = True) -> Iterator[str]:
         if steps and system in ("S1", "S5"):
             lines += ["", "step by step", str(found.steps)]
         yield "\n".join(lines)
+
+
+def document() -> str:
+    """All of them as one LaTeX document.
+
+    Example:
+        >>> document().splitlines()[0]
+        '\\\\documentclass{article}'
+    """
+    lines = [r"\documentclass{article}", r"\usepackage{amsmath}", r"\begin{document}"]
+    for system, (kind, *_) in SYSTEMS.items():
+        lines += [rf"\section*{{{system} {kind.__name__}}}", derivation(system)._repr_latex_()]
+    return "\n".join([*lines, r"\end{document}", ""])

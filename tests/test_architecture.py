@@ -45,7 +45,7 @@ IMPORTS: dict[str, set[str]] = {
     "notation": {"algebra"},
     "matrices": {"algebra", "notation"},
     "naming": {"engine", "nn", "ops"},
-    "tracing": {"engine", "losses", "naming", "nn", "ops", "tensor"},
+    "tracing": {"engine", "losses", "naming", "nn", "ops", "reading", "tensor"},
     "reading": {"algebra", "engine", "ops"},
     "explanation": {
         "algebra",

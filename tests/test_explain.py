@@ -13,7 +13,7 @@ import pytest
 import tinygrad_edu as tg
 from models import __main__ as command
 from models.derivations import derivation
-from tinygrad_edu import algebra, nn
+from tinygrad_edu import algebra, explanation, matrices, nn, tracing
 from tinygrad_edu.explanation import WrongFormula
 
 D7 = "((A2 − Y)W2ᵀ ⊙ A1 ⊙ (1 − A1))/m"
@@ -156,8 +156,23 @@ SIGNS = np.sign(array(12))
          "2·Aᵀ(Ax − y)"),
         (lambda A, x, y: tg.square(A @ x - y).sum(), (variable(7, 4), array(4), array(7)),
          "2·(Ax − y)xᵀ"),
+        (lambda X, A, B, C: np.trace(A @ X.T @ B @ X @ C),
+         (variable(5, 4), array(6, 4), array(5, 5), array(4, 6)), "BᵀXAᵀCᵀ + BXCA"),
         (lambda X, A, B: np.trace(A @ X.T @ B @ X),
-         (variable(5, 4), array(4, 4), array(5, 5)), None),
+         (variable(5, 4), array(4, 4), array(5, 5)), "BᵀXAᵀ + BXA"),
+        (lambda X: np.trace(X @ X @ X), (variable(4, 4),), "3·XᵀXᵀ"),
+        (lambda X: np.trace(X) ** 2, (variable(4, 4),), "2·tr(X)·I"),
+        (lambda X, A: tg.square(X.T @ A @ X).sum(), (variable(5, 3), array(5, 5)),
+         "2·(AᵀXXᵀA + AXXᵀAᵀ)X"),
+        (lambda x, A: (x @ A @ x) / (x @ x), (variable(5), array(5, 5)),
+         "(A + Aᵀ)x/(xᵀx) − 2·xᵀAx·x/(xᵀx)²"),
+        (lambda X, a, b: a @ X.T @ X @ b, (variable(6, 3), array(3), array(3)), "X(abᵀ + baᵀ)"),
+        (lambda X: np.sqrt((X * X).sum()), (variable(5, 4),), "X/sqrt(sum(X ⊙ X))"),
+        (lambda d, A, x, y: x @ (A @ (d * (A.T @ y))),
+         (variable(5), array(3, 5), array(3), array(3)), "Aᵀx ⊙ Aᵀy"),
+        (lambda X, d: (np.einsum("ii->i", X) * d).sum(), (variable(4, 4), array(4)), "col(d) ⊙ I"),
+        (lambda w, X, y: (np.exp(X @ w) - y * (X @ w)).sum(),
+         (variable(4), array(12, 4), array(12)), "Xᵀ(exp(Xw) − y)"),
         (lambda X, A: np.trace(A @ X), (variable(5, 4), array(4, 5)), "Aᵀ"),
         (lambda X, B: np.trace(X.T @ B @ X), (variable(5, 4), array(5, 5)), "(B + Bᵀ)X"),
         (lambda X, a, b: a @ X @ b, (variable(4, 3), array(4), array(3)), "abᵀ"),
@@ -166,10 +181,10 @@ SIGNS = np.sign(array(12))
         (lambda w, X, y: np.log(1 + np.exp(-y * (X @ w))).sum(),
          (variable(4), array(12, 4), SIGNS), "−Xᵀ(sigmoid(−y ⊙ Xw) ⊙ y)"),
         (hessian_times_v, (variable(4), array(12, 4), array(4)), "Xᵀ(Xv ⊙ a ⊙ (1 − a))"),
-        (lambda x: np.log(np.exp(x).sum()), (variable(5),), "exp(x)/sum(exp(x))"),
+        (lambda x: np.log(np.exp(x).sum()), (variable(5),), "softmax(x)"),
         (lambda x: np.sqrt((x * x).sum()), (variable(5),), "x/sqrt(xᵀx)"),
         (lambda U, V, R: tg.square(R - U @ V.T).sum(), (variable(6, 2), array(5, 2), array(6, 5)),
-         "−2·(R − UVᵀ)V"),
+         "2·(UVᵀ − R)V"),
     ],
 )  # fmt: skip
 def test_textbooks(
@@ -188,6 +203,71 @@ def gradient(function: Callable[..., Any], inputs: tuple[Any, ...]) -> Any:
 def test_softmax_regression() -> None:
     inputs = variable(4, 3), array(12, 4), targets(3)
     assert tg.explain(softmax_regression, *inputs, facts=FACT).formulas == {"W": "Xᵀ(P − Y)/m"}
+
+
+# --- written out as in the chapter's NumPy --------------------------------------------------------
+
+
+def written_sigmoid(z: Any) -> Any:
+    return 1 / (1 + np.exp(-np.clip(z, -100, None)))
+
+
+def written_softmax(z: Any) -> Any:
+    z = np.clip(z, -100, None)
+    exp_z = np.exp(z)
+    return exp_z / np.sum(exp_z, axis=1).reshape(-1, 1)
+
+
+def shifted_softmax(z: Any) -> Any:
+    z = z - np.max(z, axis=1, keepdims=True)
+    exp_z = np.exp(z)
+    return exp_z / np.sum(exp_z, axis=1, keepdims=True)
+
+
+def softmax_network(softmax: Any) -> Any:
+    def loss(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+        A1 = written_sigmoid(np.dot(X, W1) + b1)
+        A2 = np.clip(softmax(np.dot(A1, W2) + b2), 1e-10, 1 - 1e-10)
+        return -np.sum(Y * np.log(A2)) / len(X)
+
+    return loss
+
+
+def sigmoid_network(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+    A1 = written_sigmoid(np.dot(X, W1) + b1)
+    A2 = written_sigmoid(np.dot(A1, W2) + b2)
+    return -np.sum(Y * np.log(A2) + (1 - Y) * np.log(1 - A2)) / len(X)
+
+
+def log_sum_exp_network(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+    A1 = written_sigmoid(X @ W1 + b1)
+    Z2 = A1 @ W2 + b2
+    return (np.log(np.exp(Z2).sum(axis=1)) - (Y * Z2).sum(axis=1)).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "k"),
+    [
+        (softmax_network(written_softmax), 3), (softmax_network(shifted_softmax), 3),
+        (sigmoid_network, 1), (log_sum_exp_network, 3),
+    ],
+)  # fmt: skip
+def test_networks_written_out_are_as_short_as_the_slides(loss: Any, k: int) -> None:
+    facts = FACT if k > 1 else ()
+    found = tg.explain(loss, array(12, 7), targets(k), **two_layers(k), facts=facts)
+    assert found.formulas == {
+        "W1": f"Xᵀ{D7}", "b1": f"1ᵀ{D7}", "W2": "A1ᵀ(A2 − Y)/m", "b2": "1ᵀ(A2 − Y)/m",
+    }  # fmt: skip
+    assert str(found["A2"]).startswith("A2 = s")
+    assert any("clip reaches no entry" in note for note in found.notes)
+
+
+def test_a_clip_that_is_no_idle_guard_stays() -> None:
+    def loss(x: Any) -> Any:
+        return np.log(np.clip(x, 1e-3, 2)).sum()
+
+    x = tg.Tensor([1e-5, 0.5], requires_grad=True)
+    assert tg.explain(loss, x).formulas["x"] == "[0.001 ≤ x ≤ 2]/clip(x, a_min=0.001, a_max=2)"
 
 
 # --- masks, choices, functions of one's own -------------------------------------------------------
@@ -263,6 +343,20 @@ def test_a_finished_loss_has_its_numbers() -> None:
     assert found.formulas == {"W": "2·Xᵀ((A − t) ⊙ A ⊙ (1 − A))"}
 
 
+def test_a_finished_loss_divides_by_m_and_knows_constants_by_their_entries() -> None:
+    X, t = array(50, 3), array(50, 1)
+    W = variable(3, 1)
+    weights = np.abs(t)
+
+    def somewhere_else() -> Any:
+        return (tg.square(X @ W - t) * np.abs(t)).sum() / 50 + 0.04 * (W * W).sum()
+
+    loss = somewhere_else()
+    found = tg.explain(loss, wrt=W)
+    assert len(weights) == 50
+    assert found.formulas == {"W": "2·Xᵀ(weights ⊙ (XW − t))/m + 0.08·W"}
+
+
 def test_names_given_by_hand_win() -> None:
     def loss(w: Any, x: Any) -> Any:
         hidden = np.exp(x @ w).named("H")
@@ -284,6 +378,23 @@ def test_steps_are_the_chain() -> None:
         "because rows of Y sum to 1",
         "∂Z2/∂A1: ·W2ᵀ",
         "∂L/∂W2 = A1ᵀ·∂L/∂Z2 = A1ᵀ(A2 − Y)/m",
+    ):
+        assert line in printed
+
+
+def test_steps_of_several_ways() -> None:
+    def loss(X: Any, Y: Any, W1: Any, W2: Any, V: Any, l2: float) -> Any:
+        A1 = tg.sigmoid(X @ W1)
+        Z2 = A1 @ W2
+        Z3 = A1 @ V
+        return tg.cross_entropy(Z2, Y) + tg.square(Z3).mean() + l2 * (W1 * W1).sum()
+
+    weights = variable(7, 5), variable(5, 3), variable(5, 2)
+    printed = str(tg.explain(loss, array(12, 7), targets(3), *weights, 0.1).steps)
+    for line in (
+        "∂L/∂A1 = ∂L/∂Z3·Vᵀ + ∂L/∂Z2·W2ᵀ",
+        "the errors on all ways, added:\n      ∂Z3/∂A1: ·Vᵀ\n      ∂Z2/∂A1: ·W2ᵀ",
+        "∂A1/∂W1: Xᵀ(… ⊙ A1 ⊙ (1 − A1))\n      L itself: 2·l2·W1",
     ):
         assert line in printed
 
@@ -332,11 +443,71 @@ def test_a_wrong_simplification_is_caught(broken: str, monkeypatch: pytest.Monke
                    array(5), array(5))  # fmt: skip
 
 
+@pytest.mark.parametrize("three_axes", [False, True])
+def test_a_wrong_form_is_caught(three_axes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a matrix form nor one in Σ notation is printed if it is wrong, at any sizes."""
+    if three_axes:  # wrong at the author's own number of samples only
+        resize = algebra.resized
+
+        def wrong(x: Any, to: Any, letters: Any) -> Any:
+            made = resize(x, to, letters)
+            return algebra.scale(made, 3) if isinstance(x, algebra.Sum) and to else made
+
+        monkeypatch.setattr("tinygrad_edu.explanation.resized", wrong)
+        monkeypatch.setattr("tinygrad_edu.tracing.Problem.batches", lambda self: [(8, 101)])
+        with pytest.raises(WrongFormula):
+            author_of_a_batch_of_three_axes()
+    else:
+        product = matrices._matmul
+        monkeypatch.setattr(matrices, "_matmul", lambda a, b: product(b, a))
+        with pytest.raises(WrongFormula):
+            tg.explain(lambda W, X: tg.square(X @ W).sum(), variable(3, 3), array(3, 3))
+
+
+def author_of_a_batch_of_three_axes() -> Any:
+    def loss(W: Any, X: Any) -> Any:
+        return tg.square(X @ W).sum() / len(X)
+
+    posed = tracing.problem(loss, (variable(4, 2), array(8, 3, 4)), None, {})
+    return explanation._derive(posed.trace(rows=(8, 101)), posed.trace(), {101: "m"}, (), 8)
+
+
+def test_formulas_with_indices_hold_at_the_authors_sizes() -> None:
+    found = author_of_a_batch_of_three_axes()
+    assert found["W"].text == "[i,j] Σ_k Σ_l Σ_n 2·X[n,l,i]·X[n,l,k]·W[k,j]/m"
+    assert found["W"].value.shape == (4, 2)
+
+
 def test_latex_of_the_chapter_can_be_set() -> None:
     mathtext = pytest.importorskip("matplotlib.mathtext")
     parser = mathtext.MathTextParser("agg")
-    for system in ("S1", "S2", "S5"):
-        found = derivation(system)
-        for line in (*found.forward, *found.gradients.values()):
+
+    def deep(X: Any, *Ws: Any) -> Any:
+        for W in Ws:
+            X = np.tanh(X @ W)
+        return tg.square(X).sum()
+
+    weights = [variable(4, 4) for _ in range(10)]
+    others = [
+        tg.explain(deep, array(9, 4), *weights),
+        tg.explain(lambda A, B: tg.square(A @ B).sum(), variable(2, 3, 4), array(4, 5)),
+        tg.explain(lambda x, y: (x @ y) / np.sqrt((x @ x) * (y @ y)), variable(5), array(5)),
+        tg.explain(lambda x: np.abs(x[:2]).sum() + tg.relu(x).sum() + x.max(), variable(5)),
+    ]
+    for found in [*map(derivation, ("S1", "S2", "S5")), *others]:
+        for line in (*found.forward, *found.errors, *found.gradients.values()):
             parser.parse(line._repr_latex_().replace(r"\displaystyle ", ""))
         assert found._repr_latex_().startswith("$$\\begin{aligned}")
+    assert (
+        others[0]["E3"]
+        ._repr_latex_()
+        .startswith(r"$\displaystyle E_{3} = \frac{\partial L}{\partial")
+    )
+
+
+def test_the_command_writes_latex(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "all.tex"
+    assert command.main(["explain", "--latex", str(file)]) == 0
+    assert r"\frac{X^{\top} \, \left(A - Y\right)}{m}" in file.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        command.main(["single", "--latex", str(file)])

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tinygrad_edu as tg
+from tests.op_table import TABLE, Row
 from tinygrad_edu import engine
 
 UNARY: list[Any] = [
@@ -48,6 +50,7 @@ def random_loss(seed: int, length: int) -> tuple[Any, list[Any]]:
     return loss, inputs
 
 
+@example(278, 14)  # (1, 1) beside a vector and a matrix
 @given(st.integers(0, 10**6), st.integers(5, 14))
 def test_random_graphs(seed: int, length: int) -> None:
     with engine.recording(engine.ALL):
@@ -56,3 +59,31 @@ def test_random_graphs(seed: int, length: int) -> None:
     for x, line in zip(inputs, found.gradients.values(), strict=True):
         g = tg.grad(loss, x)
         np.testing.assert_allclose(line.value, g, rtol=1e-8, atol=1e-8 * np.abs(g).max() + 1e-9)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.name != "one_hot"], ids=str)
+def test_every_operation(row: Row) -> None:
+    """A weighted sum of its result, as a function and as a finished loss, on all its shapes."""
+    rng = np.random.default_rng(0)
+    for shapes in row.shapes:
+        inputs: list[Any] = [d(rng, s) for d, s in zip(row.domains, shapes, strict=True)]
+        for i in row.wanted:
+            inputs[i] = tg.Tensor(inputs[i], requires_grad=True)
+
+        def loss(*given: Any, row: Row = row) -> Any:
+            y = row.call(*given)
+            return (y * np.arange(1.0, 1 + y.size).reshape(y.shape)).sum()
+
+        wanted = [inputs[i] for i in row.wanted]
+        gradients = tg.grad(loss(*inputs), wanted)
+        for found in (tg.explain(loss, *inputs), tg.explain(loss(*inputs), wrt=wanted)):
+            for line, g in zip(found.gradients.values(), gradients, strict=True):
+                np.testing.assert_allclose(line.value, g, rtol=1e-8, atol=1e-9)
+
+
+def test_the_command_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.explained import main
+
+    assert main(["--count", "30", "--limit", "60"]) == 0
+    assert capsys.readouterr().out.count("each equal to its value") == 3
+    assert main(["--count", "3", "--limit", "0"]) == 1

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import count
+from functools import wraps
+from itertools import count, permutations
 from math import gcd, lcm
 from typing import Any
 
@@ -156,7 +157,7 @@ def add(*sums: Sum) -> Sum:
     """
     terms: dict[Any, Term] = {}
     for term in (t for s in sums for t in s.terms):
-        key = term_key(term)
+        key = _term_key(term)
         if key in terms:
             term = replace(term, coefficient=terms[key].coefficient + term.coefficient)
         terms[key] = term
@@ -175,19 +176,15 @@ def scale(s: Sum, c: Fraction | int) -> Sum:
     return Sum(tuple(replace(t, coefficient=t.coefficient * c) for t in s.terms)) if c else Sum()
 
 
-def as_term(s: Sum) -> Term:
-    """The sum as a single term: itself if it is one, else with its common number in front.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> as_term(scale(X, 3)).coefficient
-        Fraction(3, 1)
-    """
+def _as_term(s: Sum) -> Term:
+    """The sum as a single term: itself if it is one, else with its common number in front."""
     if len(s.terms) == 1:
         return s.terms[0]
     c = content(s)
     return Term(c, ((scale(s, 1 / c), Fraction(1)),))
+
+
+MANY = 60
 
 
 def content(s: Sum) -> Fraction:
@@ -202,27 +199,23 @@ def content(s: Sum) -> Fraction:
     numerators = [abs(t.coefficient.numerator) for t in s.terms]
     denominators = [t.coefficient.denominator for t in s.terms]
     c = Fraction(gcd(*numerators), lcm(*denominators)) if s.terms else Fraction(1)
+    if any(abs(t.coefficient / c) > MANY for t in s.terms):
+        c = Fraction(1)  # 0.429·A + B is no (429·A + 1000·B)/1000
     return -c if s.terms and all(t.coefficient < 0 for t in s.terms) else c
 
 
-def times(*terms: Term) -> Term:
-    """The product of terms; a bound letter that two of them use is renamed in the second.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> len(times(X.terms[0], X.terms[0]).factors)
-        1
-    """
-    coefficient, bound = Fraction(1), frozenset[Axis]()
+def _times(*terms: Term, over: frozenset[Axis] = frozenset()) -> Term:
+    """The product of terms, summed over more indices; a bound letter that also stands elsewhere is
+    renamed."""
+    coefficient, bound = Fraction(1), frozenset(over)
     factors: list[Factor] = []
-    for t in terms:
-        if t.bound & bound:
+    for k, t in enumerate(terms):
+        if t.bound and t.bound & bound.union(*(indices_of(u) for u in terms[:k] + terms[k + 1 :])):
             t = _rebound(t)
         coefficient *= t.coefficient
         factors += t.factors
         bound |= t.bound
-    kept = merged(factors)
+    kept = _merged(factors)
     for i in bound - set().union(*(indices_of(b) for b, _ in kept)):
         coefficient *= i.size  # all that had the letter has cancelled: Σⱼ 1 = n
         bound -= {i}
@@ -240,19 +233,14 @@ def multiply(*sums: Sum) -> Sum:
     """
     if any(not s.terms for s in sums):
         return Sum()
-    return Sum((times(*map(as_term, sums)),))
+    return Sum((_times(*map(_as_term, sums)),))
 
 
-def merged(factors: Iterable[Factor]) -> tuple[Factor, ...]:
-    """Equal factors as powers.
-
-    Example:
-        >>> len(merged([(Symbol("a"), Fraction(1)), (Symbol("a"), Fraction(2))]))
-        1
-    """
+def _merged(factors: Iterable[Factor]) -> tuple[Factor, ...]:
+    """Equal factors as powers."""
     powers: dict[Any, Factor] = {}
     for base, p in factors:
-        key = base_key(base)
+        key = _base_key(base)
         powers[key] = (powers[key][0], powers[key][1] + p) if key in powers else (base, p)
     return tuple((b, p) for b, p in powers.values() if p)
 
@@ -270,7 +258,7 @@ def power(s: Sum, n: Fraction) -> Sum:
         return number(1)
     if n == 1:
         return s
-    t = as_term(s)
+    t = _as_term(s)
     if t.bound or n.denominator != 1:
         return of(s, n)
     return Sum((Term(t.coefficient ** int(n), tuple((b, p * n) for b, p in t.factors)),))
@@ -288,7 +276,7 @@ def summed(s: Sum, over: Iterable[Axis]) -> Sum:
     over = [i for i in over if i is not ONE]
     if not over or not s.terms:
         return s
-    free, t = indices_of(s), as_term(s)
+    free, t = indices_of(s), _as_term(s)
     c = t.coefficient
     for i in over:
         if i not in free:
@@ -319,9 +307,46 @@ def renamed(x: Any, to: Mapping[Axis, Axis]) -> Any:
     return replace(x, index=index)
 
 
+def resized(x: Any, to: Mapping[int, int], letters: dict[Axis, Axis]) -> Any:
+    """The same formula for a batch of another length: {101: 12} where there were 101 samples.
+    `letters` remembers the new indices.
+
+    Example:
+        >>> i = Axis(101)
+        >>> X = scale(of(Symbol("x", (i,))), Fraction(1, 101))
+        >>> resized(X, {101: 12}, {}).terms[0].coefficient
+        Fraction(1, 12)
+    """
+    if isinstance(x, Axis):
+        return letters.setdefault(x, Axis(to[x.size])) if x.size in to else x
+    if isinstance(x, Fraction):
+        for old, new in to.items():
+            while x and x.numerator % old == 0:
+                x = x / old * new
+            while x.denominator % old == 0:
+                x = x * old / new
+        return x
+    if isinstance(x, tuple):
+        return tuple(resized(part, to, letters) for part in x)
+    if isinstance(x, int) and not isinstance(x, bool):
+        return to.get(x, x)
+    if isinstance(x, Sum):
+        return Sum(resized(x.terms, to, letters))
+    if isinstance(x, Term):
+        factors = tuple((resized(b, to, letters), p) for b, p in x.factors)
+        bound = frozenset(resized(i, to, letters) for i in x.bound)
+        return Term(resized(x.coefficient, to, letters), factors, bound)
+    if isinstance(x, Symbol):
+        return Symbol(x.name, resized(x.index, to, letters))
+    if isinstance(x, Call):
+        inner, index, settings = (resized(y, to, letters) for y in (x.args, x.index, x.settings))
+        return Call(x.name, inner, index, settings, x.each)
+    return x
+
+
 def _rebound(t: Term) -> Term:
     """The term with new letters under its Σ."""
-    to = {i: Axis(i.size) for i in sorted(t.bound, key=lambda i: i.number)}
+    to = {i: Axis(i.size) for i in indices_in_order(t.bound)}
     factors = tuple((renamed(b, to), p) for b, p in t.factors)
     return Term(t.coefficient, factors, frozenset(to.values()))
 
@@ -329,7 +354,21 @@ def _rebound(t: Term) -> Term:
 # --- looking --------------------------------------------------------------------------------------
 
 
-def indices_of(x: Any) -> set[Axis]:
+def _remembered(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What was found of a formula is kept with it: formulas never change."""
+    name = f"_{function.__name__}"
+
+    @wraps(function)
+    def recall(x: Any) -> Any:
+        if (known := x.__dict__.get(name)) is None:
+            known = x.__dict__[name] = function(x)
+        return known
+
+    return recall
+
+
+@_remembered
+def indices_of(x: Any) -> frozenset[Axis]:
     """The free indices of a sum, term or base.
 
     Example:
@@ -338,40 +377,45 @@ def indices_of(x: Any) -> set[Axis]:
         >>> indices_of(X) == {i, j}
         True
     """
+    none = frozenset[Axis]()
     if isinstance(x, Sum):
-        return set().union(*map(indices_of, x.terms))
+        return none.union(*map(indices_of, x.terms))
     if isinstance(x, Term):
-        return set().union(*(indices_of(b) for b, _ in x.factors)) - x.bound
+        return none.union(*(indices_of(b) for b, _ in x.factors)) - x.bound
     if isinstance(x, Call) and x.each:
-        return set().union(*(indices_of(s) for s, _ in x.args))
-    return {i for i in x.index if i is not ONE}
+        return none.union(*(indices_of(s) for s, _ in x.args))
+    return frozenset(i for i in x.index if i is not ONE)
+
+
+def indices_in_order(letters: Iterable[Axis]) -> Index:
+    """Indices, the oldest first.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> indices_in_order({j, i}) == (i, j)
+        True
+    """
+    return tuple(sorted(letters, key=lambda i: i.number))
 
 
 Names = Mapping[Axis, str]
 
 
-def term_key(t: Term, names: Names | None = None) -> Any:
+def _term_key(t: Term, names: Names | None = None) -> Any:
     """The same for terms that differ only in their coefficient, in the order of their factors and
     in the letters of their bound indices. (Two such terms may be missed, but keys that are equal
-    are those of equal terms: every letter has one name in the whole key.)
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> term_key(X.terms[0]) == term_key(scale(X, 2).terms[0])
-        True
-    """
+    are those of equal terms: every letter has one name in the whole key.)"""
     names = names or {}
     if not t.bound:
-        return tuple(sorted((base_key(b, names), str(p)) for b, p in t.factors))
+        return tuple(sorted((_base_key(b, names), str(p)) for b, p in t.factors))
     vague = {**names, **dict.fromkeys(t.bound, "?")}
-    order = sorted(t.factors, key=lambda f: (base_key(f[0], vague), f[1]))
+    order = sorted(t.factors, key=lambda f: (_base_key(f[0], vague), f[1]))
     exact = dict(names)
     for base, _ in order:
         for i in _letters(base):
             if i in t.bound and not exact.get(i, "").startswith(f"b{len(names)}."):
                 exact[i] = f"b{len(names)}.{len(exact)}"
-    return tuple(sorted((base_key(b, exact), str(p)) for b, p in t.factors))
+    return tuple(sorted((_base_key(b, exact), str(p)) for b, p in t.factors))
 
 
 def _letters(b: Base) -> Iterator[Axis]:
@@ -386,16 +430,19 @@ def _letters(b: Base) -> Iterator[Axis]:
         yield from b.index
 
 
-def base_key(b: Base, names: Names | None = None) -> str:
-    """The same for bases that are equal.
+def _base_key(b: Base, names: Names | None = None) -> str:
+    """The same for bases that are equal."""
+    return _written_key(b, names) if names else _plain_key(b)
 
-    Example:
-        >>> base_key(Symbol("a"))
-        'a[]'
-    """
-    names = names or {}
+
+@_remembered
+def _plain_key(b: Base) -> str:
+    return _written_key(b, {})
+
+
+def _written_key(b: Base, names: Names) -> str:
     if isinstance(b, Sum):
-        return sum_key(b, names)
+        return repr(sorted((str(_term_key(t, names)), str(t.coefficient)) for t in b.terms))
     index = ",".join(names.get(i, repr(i)) for i in b.index)
     if isinstance(b, Symbol):
         return f"{b.name}[{index}]"
@@ -415,7 +462,7 @@ def sum_key(s: Sum, names: Names | None = None) -> str:
         >>> sum_key(X) == sum_key(scale(X, 2))
         False
     """
-    return repr(sorted((str(term_key(t, names)), str(t.coefficient)) for t in s.terms))
+    return _base_key(s, names)
 
 
 # --- simplifying ----------------------------------------------------------------------------------
@@ -433,7 +480,7 @@ def simplify(s: Sum, rules: Sequence[Rule] = ()) -> Sum:
     every = (*RULES, *rules)
     for _ in range(20):
         new = add(*(_simplify_term(t, every) for t in s.terms))
-        new = factored(shorter_of(new, expanded(new)))
+        new = _factored(_shorter_of(new, _expanded(new)))
         if sum_key(new) == sum_key(s):
             return new
         s = new
@@ -441,18 +488,18 @@ def simplify(s: Sum, rules: Sequence[Rule] = ()) -> Sum:
 
 
 def _simplify_term(t: Term, rules: Sequence[Rule]) -> Sum:
-    parts = [Term(t.coefficient, (), t.bound)]
+    parts = [Term(t.coefficient)]
     for b, p in t.factors:
         if isinstance(b, Sum):
             inner = simplify(b, rules)
             if not inner.terms:
                 return Sum() if p > 0 else Sum((t,))
-            parts.append(as_term(power(inner, p)))
+            parts.append(_as_term(power(inner, p)))
         else:
             if isinstance(b, Call):
                 b = replace(b, args=tuple((simplify(a, rules), i) for a, i in b.args))
             parts.append(Term(Fraction(1), ((b, p),)))
-    t = times(*parts)
+    t = _times(*parts, over=t.bound)
     for rule in rules:
         if (known := rule(t)) is not None:
             return _simplify_term(known, rules) if known.coefficient else Sum()
@@ -469,63 +516,64 @@ def _cancelled(t: Term, rules: Sequence[Rule]) -> Sum:
         if not helpers:
             continue
         multiplied = (
-            _simplify_term(times(u, Term(Fraction(1), tuple(helpers))), rules) for u in group.terms
+            _simplify_term(_times(u, Term(Fraction(1), tuple(helpers))), rules) for u in group.terms
         )
         inner = add(*multiplied)
-        inner = shorter_of(inner, expanded(inner))
+        inner = _shorter_of(inner, _expanded(inner))
         if not inner.terms:
             return Sum()
         before = [f for f in t.factors[:k] if f not in helpers]
         after = [f for f in t.factors[k + 1 :] if f not in helpers]
-        outer = Term(t.coefficient, tuple(before), t.bound)
-        return _simplify_term(times(outer, as_term(inner), Term(Fraction(1), tuple(after))), rules)
+        parts = Term(t.coefficient, tuple(before)), _as_term(inner), Term(Fraction(1), tuple(after))
+        return _simplify_term(_times(*parts, over=t.bound), rules)
     return Sum((t,))
 
 
 def _cancels(group: Sum, factor: Factor) -> bool:
     """Whether a term of the group has this factor with a power of the other sign."""
-    key = base_key(factor[0])
+    key = _base_key(factor[0])
     return any(
-        (p < 0) != (factor[1] < 0) and base_key(b) == key for u in group.terms for b, p in u.factors
+        (p < 0) != (factor[1] < 0) and _base_key(b) == key
+        for u in group.terms
+        for b, p in u.factors
     )
 
 
-def expanded(s: Sum) -> Sum:
-    """All groups of positive whole power multiplied out, unless that becomes too long.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> len(expanded(multiply(X, add(X, number(1)))).terms)
-        2
-    """
+def _expanded(s: Sum) -> Sum:
+    """All groups of positive whole power multiplied out, unless that becomes too long."""
     result: list[Term] = []
     todo = list(s.terms)
     while todo:
         t = todo.pop(0)
-        for k, (b, p) in enumerate(t.factors):
-            if isinstance(b, Sum) and p.denominator == 1 and 0 < p <= 3:
-                left = ((b, p - 1),) if p > 1 else ()
-                before = Term(t.coefficient, t.factors[:k], t.bound)
-                after = Term(Fraction(1), (*left, *t.factors[k + 1 :]))
-                todo[:0] = [times(before, u, after) for u in b.terms]
-                break
-        else:
+        if (apart := multiplied_out(t)) is None:
             result.append(t)
+        else:
+            todo[:0] = apart.terms
         if len(result) + len(todo) > 40:
             return s
     return add(*(Sum((t,)) for t in result))
 
 
-def factored(s: Sum) -> Sum:
-    """What two terms have in common taken out, where that is shorter: Ax + Bx = (A + B)x.
+def multiplied_out(t: Term) -> Sum | None:
+    """The term with its first group of several terms multiplied out; None if it has none.
 
     Example:
         >>> i, j = Axis(2), Axis(3)
         >>> X = of(Symbol("X", (i, j)))
-        >>> len(factored(add(power(X, Fraction(3)), X)).terms)
+        >>> len(multiplied_out(multiply(X, add(X, number(1))).terms[0]).terms)
         2
     """
+    for k, (b, p) in enumerate(t.factors):
+        if isinstance(b, Sum) and p.denominator == 1 and 0 < p <= 3:
+            left = ((b, p - 1),) if p > 1 else ()
+            before = Term(t.coefficient, t.factors[:k])
+            after = Term(Fraction(1), (*left, *t.factors[k + 1 :]))
+            return Sum(tuple(_times(before, u, after, over=t.bound) for u in b.terms))
+    return None
+
+
+def _factored(s: Sum) -> Sum:
+    """What two terms have in common taken out, where that is shorter: Ax + Bx = (A + B)x."""
     if not 2 <= len(s.terms) <= 8:
         return s
     for j, a in enumerate(s.terms):
@@ -534,55 +582,80 @@ def factored(s: Sum) -> Sum:
                 rest = (*s.terms[:j], shared, *s.terms[j + 1 : k], *s.terms[k + 1 :])
                 new = Sum(rest)
                 if cost(new) < cost(s):
-                    return factored(new)
+                    return _factored(new)
     return s
 
 
 def _common(a: Term, b: Term) -> Iterator[Term]:
-    """The two terms as one, for each factor that they can be made to share."""
-    for f, p in a.factors:
-        for g, q in b.factors:
-            if not (isinstance(f, Symbol) and isinstance(g, Symbol)):
+    """The two terms as one, for each factor that they can be made to share. Fractions are put
+    together only over what both have below the line."""
+    alike = _denominator(a) == _denominator(b)
+    keys = [_base_key(g) for g, _ in b.factors]
+    for j, (f, p) in enumerate(a.factors):
+        key = _base_key(f)
+        for k, (g, q) in enumerate(b.factors):
+            if p != q or (key != keys[k] and not _is_same_array(f, g)) or not (alike or p < 0):
                 continue
-            if f.name != g.name or p != q or len(f.index) != len(g.index):
-                continue
-            to = {v: u for u, v in zip(f.index, g.index, strict=True) if u is not v}
-            kept = frozenset(f.index) & a.bound
+            pairs = {} if key == keys[k] else dict(zip(g.index, f.index, strict=True))  # type: ignore[union-attr]
+            to = {v: u for v, u in pairs.items() if u is not v}
+            letters = indices_of(f)
+            kept = letters & a.bound
             if not (to.keys() <= b.bound and set(to.values()) <= a.bound):
                 continue
             if len(set(to.values())) < len(to) or set(to.values()) & b.bound:
                 continue
-            if any((i in b.bound) != (i in kept) for i in f.index if i not in to.values()):
+            if any((i in b.bound) != (i in kept) for i in letters - set(to.values())):
                 continue
-            left = Term(a.coefficient, tuple(x for x in a.factors if x != (f, p)), a.bound - kept)
-            moved = renamed(
-                Term(
-                    b.coefficient, tuple(x for x in b.factors if x != (g, q)), b.bound - to.keys()
-                ),
-                to,
-            )
+            left = Term(a.coefficient, a.factors[:j] + a.factors[j + 1 :], a.bound - kept)
+            others = b.factors[:k] + b.factors[k + 1 :]
+            moved: Term = renamed(Term(b.coefficient, others, b.bound - to.keys() - kept), to)
             if moved.bound & kept or not (left.factors or moved.factors):
                 continue
             if not all(i in indices_of(left) and i in indices_of(moved) for i in kept):
                 continue  # Σ over an index that a part has not would be a multiple
+            within = letters <= kept
+            if within and not (_reaches_out(left, kept) and _reaches_out(moved, kept)):
+                continue
             both = add(Sum((left,)), Sum((moved,)))
-            if both.terms:
+            axes = max(2, len(indices_of(a) | indices_of(b)))
+            if both.terms and len(indices_of(both)) <= axes:  # no group that no matrix can be
                 c = content(both)
-                yield Term(c, ((scale(both, 1 / c), Fraction(1)), (f, p)), kept)
+                yield Term(c, ((scale(both, 1 / c), Fraction(1)), (f, p)), frozenset(kept))
 
 
-def shorter_of(a: Sum, b: Sum) -> Sum:
-    """The one that takes fewer signs to write.
+def _denominator(t: Term) -> list[str]:
+    return sorted(_base_key(b) for b, p in t.factors if p < 0)
 
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> shorter_of(add(X, number(1)), X) == X
-        True
-    """
+
+def _is_same_array(f: Base, g: Base) -> bool:
+    return (
+        isinstance(f, Symbol) and isinstance(g, Symbol)
+        and f.name == g.name and len(f.index) == len(g.index)
+    )  # fmt: skip
+
+
+def _reaches_out(t: Term, kept: Iterable[Axis]) -> bool:
+    """Whether these indices of the term lead to one that is not summed over, if it has any: of
+    xᵀAx·x only the last x may be taken out."""
+    kept = set(kept)
+    if not kept or not indices_of(t) - kept:
+        return True
+    reached, before = set(kept), set[Axis]()
+    while reached != before:
+        before = set(reached)
+        for b, _ in t.factors:
+            letters = indices_of(b)
+            if letters & reached & (t.bound | kept):
+                reached |= letters
+    return not reached <= t.bound | kept
+
+
+def _shorter_of(a: Sum, b: Sum) -> Sum:
+    """The one that takes fewer signs to write."""
     return b if cost(b) < cost(a) else a
 
 
+@_remembered
 def cost(s: Sum) -> int:
     """About how many signs it takes to write the formula.
 
@@ -617,16 +690,8 @@ OPPOSITE = {
 MASKS = {*COMPARISONS, "within"}
 
 
-def mask_power(t: Term) -> Term | None:
-    """[a > b]² = [a > b], since it is 0 or 1.
-
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> mask = Call("greater", ((X, ()), (number(1), ())), (i, j))
-        >>> mask_power(of(mask, 2).terms[0]).factors[0][1]
-        Fraction(1, 1)
-    """
+def _mask_power(t: Term) -> Term | None:
+    """[a > b]² = [a > b], since it is 0 or 1."""
     if not any(isinstance(b, Call) and b.name in MASKS and p > 1 for b, p in t.factors):
         return None
     factors = tuple(
@@ -636,35 +701,34 @@ def mask_power(t: Term) -> Term | None:
     return replace(t, factors=factors)
 
 
-def mask_both(t: Term) -> Term | None:
-    """[a ≥ b][a ≤ b] = [a = b].
-
-    Example:
-        >>> mask_both(Term(Fraction(1))) is None
-        True
-    """
+def _mask_both(t: Term) -> Term | None:
+    """[a ≥ b][a ≤ b] = [a = b]."""
     for j, (f, p) in enumerate(t.factors):
         for k, (g, q) in enumerate(t.factors):
             if (
                 isinstance(f, Call) and isinstance(g, Call) and p == q == 1
                 and (f.name, g.name) == ("greater_equal", "less_equal")
-                and base_key(replace(f, name="")) == base_key(replace(g, name=""))
+                and _base_key(replace(f, name="")) == _base_key(replace(g, name=""))
             ):  # fmt: skip
                 rest = tuple(x for i, x in enumerate(t.factors) if i not in (j, k))
                 return replace(t, factors=(*rest, (replace(f, name="equal"), Fraction(1))))
     return None
 
 
-def sigmoid_of_exp(t: Term) -> Term | None:
-    """eᶻ/(1 + eᶻ) = σ(z), and 1/(1 + eᶻ) = σ(−z).
+def _equal_sides(t: Term) -> Term | None:
+    """[a > a] = 0, [a = a] = 1."""
+    for k, (b, p) in enumerate(t.factors):
+        if isinstance(b, Call) and b.name in COMPARISONS and p > 0:
+            left, right = (sum_key(s) for s, _ in b.args)
+            if left == right:
+                holds = b.name in ("equal", "greater_equal", "less_equal")
+                rest = t.factors[:k] + t.factors[k + 1 :]
+                return _times(Term(t.coefficient * holds, rest), over=t.bound)
+    return None
 
-    Example:
-        >>> i, j = Axis(2), Axis(3)
-        >>> X = of(Symbol("X", (i, j)))
-        >>> e = Call("exp", ((X, ()),), (i, j))
-        >>> sigmoid_of_exp(power(add(number(1), of(e)), Fraction(-1)).terms[0]).factors[0][0].name
-        'sigmoid'
-    """
+
+def _sigmoid_of_exp(t: Term) -> Term | None:
+    """eᶻ/(1 + eᶻ) = σ(z), and 1/(1 + eᶻ) = σ(−z)."""
     for j, (group, p) in enumerate(t.factors):
         if not isinstance(group, Sum) or p >= 0 or p.denominator != 1 or len(group.terms) != 2:
             continue
@@ -675,8 +739,8 @@ def sigmoid_of_exp(t: Term) -> Term | None:
         ]  # fmt: skip
         if not (one and e and isinstance(e[0], Call) and e[0].name == "exp"):
             continue
-        key = base_key(e[0])
-        at = next((k for k, (b, q) in enumerate(t.factors) if q >= 1 and base_key(b) == key), None)
+        key = _base_key(e[0])
+        at = next((k for k, (b, q) in enumerate(t.factors) if q >= 1 and _base_key(b) == key), None)
         z = e[0].args[0][0] if at is not None else scale(e[0].args[0][0], -1)
         sigma = Call("sigmoid", ((z, ()),), e[0].index)
         factors = list(t.factors)
@@ -684,11 +748,164 @@ def sigmoid_of_exp(t: Term) -> Term | None:
         if at is not None:
             factors[at] = (factors[at][0], factors[at][1] - 1)
         factors.insert(j, (sigma, Fraction(1)))
-        return replace(t, factors=merged(f for f in factors if f[1]))
+        return replace(t, factors=_merged(f for f in factors if f[1]))
     return None
 
 
-RULES: list[Rule] = [mask_power, mask_both, sigmoid_of_exp]
+def _softmax_of_exp(t: Term) -> Term | None:
+    """eᶻʲ/Σₖ eᶻᵏ = softmax(z)ⱼ, and what is the same for all k makes no difference to it."""
+    for j, (group, p) in enumerate(t.factors):
+        if not isinstance(group, Sum) or p >= 0 or p.denominator != 1 or len(group.terms) != 1:
+            continue
+        u = group.terms[0]
+        if len(u.bound) != 1 or len(u.factors) != 1 or u.coefficient != 1:
+            continue
+        (summand, q), (k,) = u.factors[0], u.bound
+        if not (isinstance(summand, Call) and summand.name == "exp" and q == 1):
+            continue
+        for at, (b, q) in enumerate(t.factors):
+            if not (isinstance(b, Call) and b.name == "exp" and q >= 1):
+                continue
+            others = indices_of(b) - indices_of(group)
+            if len(others) != 1:
+                continue
+            (i,) = others
+            if _base_key(renamed(summand, {k: i})) != _base_key(b):
+                continue
+            own = (*indices_in_order(indices_of(b) - others), i)
+            z = Sum(tuple(v for v in b.args[0][0].terms if i in indices_of(v)))
+            new = Call("softmax", ((z, own),), own, each=False)
+            factors = list(t.factors)
+            factors[j], factors[at] = (group, p + 1), (b, q - 1)
+            return replace(t, factors=_merged([*factors[:at], (new, Fraction(1)), *factors[at:]]))
+    return None
+
+
+def _softmax_of_logarithm(t: Term) -> Term | None:
+    """exp(log softmax(z)) = softmax(z), and so is exp(z − logsumexp(z))."""
+    for k, (b, p) in enumerate(t.factors):
+        if isinstance(b, Call) and b.name == "exp" and (new := _softmax(b.args[0][0])) is not None:
+            return replace(t, factors=_merged([*t.factors[:k], (new, p), *t.factors[k + 1 :]]))
+    return None
+
+
+def _softmax(s: Sum) -> Call | None:
+    """The softmax whose logarithm this is."""
+    for k, u in enumerate(s.terms):
+        base = u.factors[0][0] if len(u.factors) == 1 and not u.bound else None
+        if not isinstance(base, Call) or u.factors[0][1] != 1:
+            continue
+        if base.name == "log_softmax" and u.coefficient == 1 and len(s.terms) == 1:
+            return replace(base, name="softmax")
+        rest = Sum(s.terms[:k] + s.terms[k + 1 :])
+        gone = indices_of(rest) - set(base.index)
+        if base.name != "logsumexp" or u.coefficient != -1 or len(gone) != 1:
+            continue
+        z, own = base.args[0]
+        axis = dict(base.settings).get("axis", 0 if len(own) == 1 else None)
+        if axis is None:
+            continue
+        kept = [i for i in base.index if i is not ONE]
+        axis %= len(own)
+        index = (*kept[:axis], *gone, *kept[axis:])
+        if len(index) != len(own):
+            continue
+        if sum_key(renamed(z, dict(zip(own, index, strict=True)))) == sum_key(rest):
+            settings = () if axis == len(own) - 1 else (("axis", axis),)
+            return Call("softmax", ((z, own),), index, settings, each=False)
+    return None
+
+
+def _opposite_sigmoids(t: Term) -> Term | None:
+    """σ(z)σ(−z) = σ(z)(1 − σ(z))."""
+    found = [(k, b) for k, (b, _) in enumerate(t.factors)
+             if isinstance(b, Call) and b.name == "sigmoid"]  # fmt: skip
+    for k, b in found:
+        z = b.args[0][0]
+        opposite = sum_key(scale(z, -1))
+        if content(z) < 0 and any(sum_key(c.args[0][0]) == opposite for _, c in found):
+            other = of(replace(b, args=((scale(z, -1), ()),)))
+            factors = list(t.factors)
+            factors[k] = (add(number(1), scale(other, -1)), factors[k][1])
+            return replace(t, factors=tuple(factors))
+    return None
+
+
+def _sign_inside(t: Term) -> Term | None:
+    """−(Y − A) = A − Y."""
+    if t.coefficient > 0:
+        return None
+    for k, (b, p) in enumerate(t.factors):
+        if isinstance(b, Sum) and p in (1, -1) and all(u.factors for u in b.terms):
+            signs = {u.coefficient > 0 for u in b.terms}
+            if len(signs) == 2 and len(b.terms) == 2:
+                factors = list(t.factors)
+                factors[k] = (scale(b, -1), p)
+                return replace(t, coefficient=-t.coefficient, factors=tuple(factors))
+    return None
+
+
+RULES: list[Rule] = [
+    _sign_inside, _mask_power, _mask_both, _equal_sides,
+    _sigmoid_of_exp, _softmax_of_exp, _softmax_of_logarithm, _opposite_sigmoids,
+]  # fmt: skip
+
+
+class Definitions:
+    """Calls that have a name: A1 for σ(Z1), and so 1 − A1 for σ(−Z1).
+
+    Example:
+        >>> i = Axis(3)
+        >>> sigma = of(Call("sigmoid", ((of(Symbol("Z", (i,))), ()),), (i,)))
+        >>> known = Definitions()
+        >>> known.add("A", (i,), sigma)
+        >>> known.rule(sigma.terms[0]).factors[0][0].name
+        'A'
+    """
+
+    def __init__(self, invent: Callable[[Call], str | None] = lambda call: None) -> None:
+        self._calls: dict[str, tuple[Index, Call]] = {}
+        self._invent = invent  # a name for a call that has none
+
+    def add(self, name: str, index: Index, s: Sum) -> None:
+        """Note that the array of this name is that formula, if it is a single call."""
+        base = s.terms[0].factors[0][0] if len(s.terms) == 1 and s.terms[0].factors else None
+        if isinstance(base, Call) and sum_key(s) == sum_key(of(base)):
+            self._calls[name] = index, base
+
+    def rule(self, t: Term) -> Term | None:
+        """The term with names for all calls that have one."""
+        for k, (b, p) in enumerate(t.factors):
+            if isinstance(b, Call) and (new := self._named(b)) is not None:
+                if isinstance(new, Sum) and p != 1:
+                    continue
+                return replace(t, factors=_merged([*t.factors[:k], (new, p), *t.factors[k + 1 :]]))
+        return None
+
+    def _named(self, call: Call) -> Base | None:
+        for name, (index, known) in self._calls.items():
+            if known.name != call.name or repr(known.settings) != repr(call.settings):
+                continue
+            own, letters = [i for i in index if i is not ONE], indices_of(call)
+            if len(own) != len(letters) or len(own) > 3:
+                continue
+            key = _base_key(call)
+            for order in permutations(letters):
+                to = dict(zip(own, order, strict=True))
+                if any(i.size != j.size for i, j in to.items()):
+                    continue
+                symbol = Symbol(name, tuple(to.get(i, i) for i in index))
+                if _base_key(renamed(known, to)) == key:
+                    return symbol
+                if call.name == "sigmoid":
+                    opposite = replace(call, args=((scale(call.args[0][0], -1), ()),))
+                    if _base_key(renamed(known, to)) == _base_key(opposite):
+                        return add(number(1), scale(of(symbol), -1))
+        if (new := self._invent(call)) is None:
+            return None
+        index = call.index
+        self._calls[new] = index, call
+        return Symbol(new, index)
 
 
 def rows_sum_to_one(names: set[str]) -> Rule:
@@ -701,17 +918,29 @@ def rows_sum_to_one(names: set[str]) -> Rule:
         ()
     """
 
+    def one(b: Base, p: Fraction, bound: frozenset[Axis]) -> Axis | None:
+        """The index that makes this factor 1 if it alone is summed over it."""
+        if isinstance(b, Symbol) and b.name in names and p == 1 and {*b.index[-1:]} & bound:
+            return b.index[-1] if b.index[-1] not in b.index[:-1] else None
+        return None
+
     def rule(t: Term) -> Term | None:
-        for b, p in t.factors:
-            if isinstance(b, Symbol) and b.name in names and p == 1 and b.index[-1] in t.bound:
-                j = b.index[-1]
-                others = tuple(f for f in t.factors if f[0] is not b)
-                if j not in b.index[:-1] and all(j not in indices_of(f) for f, _ in others):
-                    return (
-                        Term(t.coefficient, others, t.bound - {j})
-                        if _closed(others, t.bound - {j})
-                        else None
-                    )
+        for k, (b, p) in enumerate(t.factors):
+            others = t.factors[:k] + t.factors[k + 1 :]
+            elsewhere = set().union(*(indices_of(f) for f, _ in others))
+            j = one(b, p, t.bound)
+            if j is not None and j not in elsewhere:
+                if t.bound - {j} <= elsewhere:  # otherwise another Σ would count to its length
+                    return Term(t.coefficient, others, t.bound - {j})
+            elif isinstance(b, Sum) and p == 1:  # Σ(Y − A)x = (ΣY − ΣA)x
+                for u in b.terms:
+                    j = one(*u.factors[0], t.bound - elsewhere) if len(u.factors) == 1 else None
+                    if j is None:
+                        continue
+                    apart = add(*(summed(Sum((u,)), [j]) for u in b.terms))
+                    rest = t.bound - {j}
+                    if rest <= elsewhere | indices_of(apart):
+                        return Term(t.coefficient, (*others[:k], (apart, p), *others[k:]), rest)
         return None
 
     return rule
@@ -744,11 +973,6 @@ def contracted(names: set[str]) -> Rule:
         return None
 
     return rule
-
-
-def _closed(factors: Sequence[Factor], bound: frozenset[Axis]) -> bool:
-    """Whether every bound index still occurs; otherwise its Σ would count to its length."""
-    return bound <= set().union(*(indices_of(f) for f, _ in factors))
 
 
 # --- evaluating -----------------------------------------------------------------------------------
@@ -791,10 +1015,10 @@ def _product(t: Term, arrays: Mapping[str, Any], functions: Functions) -> tuple[
 
 def _base(b: Base, arrays: Mapping[str, Any], functions: Functions) -> tuple[Any, list[Axis]]:
     if isinstance(b, Sum):
-        axes = sorted(indices_of(b), key=lambda i: i.number)
+        axes = list(indices_in_order(indices_of(b)))
         return evaluate(b, tuple(axes), arrays, functions), axes
     if isinstance(b, Call) and b.each:
-        axes = sorted(indices_of(b), key=lambda i: i.number)
+        axes = list(indices_in_order(indices_of(b)))
         args = [evaluate(s, tuple(axes), arrays, functions) for s, _ in b.args]
         return functions[b.name](*args, **dict(b.settings)), axes
     if isinstance(b, Call):

@@ -17,21 +17,26 @@ from typing import Any
 import numpy as np
 
 from . import engine, nn, ops
-from .algebra import Index, Rule, Sum, contracted, evaluate, rows_sum_to_one, simplify
+from .algebra import (
+    Axis,
+    Call,
+    Definitions,
+    Index,
+    Sum,
+    Symbol,
+    contracted,
+    evaluate,
+    of,
+    resized,
+    rows_sum_to_one,
+    simplify,
+)  # fmt: skip
 from .engine import Box, history
-from .matrices import NoNotation, Writer, indexed_text
-from .naming import Names, leaves, parameter_names
-from .notation import (
-    Node,
-    code,
-    latex,
-    latex_name,
-    shape_arithmetic,
-    text,
-    value,
-)
+from .matrices import Writer
+from .naming import Names, activation_name, leaves, parameter_names
+from .notation import Node, code, latex, latex_name, shape_arithmetic, text, value
 from .reading import Reader
-from .tracing import Trace, differentiate, problem
+from .tracing import Trace, differentiate, helpers, problem
 
 __all__ = ["Explanation", "Formula", "Step", "explain"]
 
@@ -294,9 +299,11 @@ def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) 
     frame = sys._getframe(2)
     variables = {**frame.f_globals, **frame.f_locals}
     nodes = history(loss)
+    names.helpers = helpers(nodes)
     involved = {id(x) for n in nodes for x in (*n.record[2], n)}
     used = {id(x): x for n in nodes for x in n.record[2] if isinstance(x, Box)}
-    for x in used.values():
+    asked = wrt if isinstance(wrt, (list, tuple)) else [wrt]
+    for x in [*used.values(), *(x for x in asked if isinstance(x, Box))]:
         if x.name:
             names.give(x, x.name)
     models = [v for v in variables.values() if isinstance(v, nn.Module)]
@@ -315,6 +322,8 @@ def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) 
         for own, x in leaves(name, v):
             if id(x) in involved and x is not loss and not own.startswith("_"):
                 names.give(x, own)
+            elif isinstance(x, np.ndarray) and x.ndim:
+                names.constants.append((x, own))
     if wrt is None:
         targets = [
             x for x in used.values() if x.record is not None and x.record[1] is engine.VARIABLE
@@ -333,8 +342,8 @@ def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) 
     ]  # fmt: skip
     rows = {len(a) for a in data if np.ndim(a) == 2}
     others = {n for a in data for n in a.shape[1:]} | {n for t in targets for n in t.value.shape}
-    sizes = {n: "m" for n in rows if len(rows) == 1 and n > 1 and n not in others}
-    return _derive(trace, trace, sizes, facts, next(iter(sizes), None))
+    (m,) = rows if len(rows) == 1 and not rows & others and "m" not in names.of.values() else [None]
+    return _derive(trace, trace, {}, facts, m)
 
 
 # --- writing down what a trace holds --------------------------------------------------------------
@@ -347,19 +356,23 @@ class _Author:
     trace: Trace
     real: Trace
     sizes: dict[int, str]
-    rules: list[Rule]
+    ones: set[str]  # names of arrays whose rows sum to 1
     m: int | None
     names: dict[Box, str] = field(default_factory=dict)
     real_names: dict[Box, str] = field(default_factory=dict)
+    known: Definitions | None = None
+    invented: list[Formula] | None = None  # A2 = softmax(Z2), once the author's lines are done
 
     def __post_init__(self) -> None:
         self.names = self.names or self.trace.names
         self.real_names = self.real_names or self.real.names
-        self.reader = Reader(self.names, self.trace.arrays)
+        m = self.m if self.real is self.trace else None
+        self.reader = Reader(self.names, self.trace.arrays, self.trace.constants, m)
         self.real_reader = self.reader
         if self.real is not self.trace:
-            self.real_reader = Reader(self.real_names, self.real.arrays)
+            self.real_reader = Reader(self.real_names, self.real.arrays, self.real.constants)
         self.done: set[str] = set()
+        self.known = self.known or Definitions(self._invent)
         nodes = [n for t in (self.trace, self.real) for n in history(t.loss)]
         exact = all(
             np.asarray(r).dtype != np.float32 for n in nodes for r in (n.value, *n.record[3])
@@ -368,10 +381,13 @@ class _Author:
 
     def with_names(self, more: dict[Box, str], real: dict[Box, str]) -> _Author:
         """The same with names for more tensors."""
-        return _Author(
-            self.trace, self.real, self.sizes, self.rules, self.m,
-            {**more, **self.names}, {**real, **self.real_names},
+        made = _Author(
+            self.trace, self.real, self.sizes, self.ones, self.m,
+            {**more, **self.names}, {**real, **self.real_names}, self.known, self.invented,
         )  # fmt: skip
+        for old, new in ((self.reader, made.reader), (self.real_reader, made.real_reader)):
+            new.values, new.functions = old.values, old.functions
+        return made
 
     def formula(self, x: Box, real: Box, name: str, left: str, own: str | None = None) -> Formula:
         """The formula of a tensor, checked against its value."""
@@ -379,6 +395,28 @@ class _Author:
         if self.real is not self.trace:
             self.real_reader.formula(real, own)
         return self._formula(index, s, x, real, name, left)
+
+    def _invent(self, call: Call) -> str | None:
+        """A name for softmax(Z2) or sigmoid(Z2) that only the gradients have."""
+        if self.invented is None or call.name not in ("softmax", "sigmoid"):
+            return None
+        (s, _), *_ = call.args
+        z = s.terms[0].factors[0][0] if s.terms and s.terms[0].factors else None
+        if not isinstance(z, Symbol) or s != of(z) or z.name[0] not in "Zz":
+            return None
+        index = call.index
+        taken = {*self.names.values(), *self.reader.values}
+        if (name := activation_name(z.name, taken)) in taken or z.index != index:
+            return None
+        for reader in {id(r): r for r in (self.reader, self.real_reader)}.values():
+            array = reader.values[z.name]
+            reader.values[name] = reader.functions[call.name](array, **dict(call.settings))
+        tree = Writer(self.sizes).write(of(call), index)
+        self.invented.append(Formula(
+            name, name, text(tree), latex(tree), code(tree),
+            str(np.shape(array)), reader.values[name],
+        ))  # fmt: skip
+        return name
 
     def parts(self) -> list[Formula]:
         """The lines T1 = …, that were too long to be written out, since the last time."""
@@ -393,57 +431,55 @@ class _Author:
         return lines
 
     def _formula(self, index: Index, s: Sum, x: Box, real: Box, name: str, left: str) -> Formula:
-        short = simplify(s, [*self.rules, contracted(self.reader.identities)])
-        tree: Node | None
-        try:
-            tree = Writer(self.sizes).write(short, index)
-        except NoNotation:
-            tree = None
-        try:
-            worth = self._checked(tree, short, index, x, self.reader, left)
-        except WrongFormula:  # broadcasting that matrices do not say: Σ does, if it is right
-            if tree is None:
-                raise
-            tree = None
-            worth = self._checked(tree, short, index, x, self.reader, left)
+        assert self.known is not None
+        rules = [
+            self.known.rule, rows_sum_to_one(self.ones), contracted(self.reader.identities)
+        ]  # fmt: skip
+        short = simplify(s, rules)
+        tree = Writer(self.sizes).write(short, index)
+        if left == name:  # a forward line
+            self.known.add(name, index, short)
+            self.reader.values.setdefault(name, x.value)
+            self.real_reader.values.setdefault(name, real.value)
+            if text(tree).startswith("softmax(") and "axis" not in text(tree):
+                self.ones.add(name)
+        worth = self._checked(tree, short, index, x, self.reader, left)
         if self.real is not self.trace:
-            # The letters under Σ have the lengths of the other batch: that value is the real one's.
-            worth = real.value
-            if tree is not None:
-                worth = self._checked(tree, short, index, real, self.real_reader, left)
+            worth = self._checked(tree, short, index, real, self.real_reader, left)
         shapes = {k: np.shape(v) for k, v in self.real_reader.values.items()}
         if self.m is not None and self.sizes:
             shapes["batch"] = (next(iter(self.sizes)), self.m)
         result = real.value.shape
-        if tree is None:
-            written = indexed_text(short, index, self.sizes)
-            return Formula(name, left, written, rf"\mathrm{{{written}}}", "", str(result), worth)
+        indexed = tree.kind == "indexed"
         return Formula(
-            name, left, text(tree), latex(tree), code(tree),
-            shape_arithmetic(tree, shapes, result), worth,
+            name, left, text(tree), latex(tree), "" if indexed else code(tree),
+            str(result) if indexed else shape_arithmetic(tree, shapes, result), worth,
         )  # fmt: skip
 
     def _checked(
-        self, tree: Node | None, short: Sum, index: Index, box: Box, reader: Reader, left: str
+        self, tree: Node, short: Sum, index: Index, box: Box, reader: Reader, left: str
     ) -> Any:
         """What the formula is worth on the arrays of a reader, if that is what the tensor holds.
 
         Raises:  WrongFormula if not
         """
         arrays: dict[str, Any] = {
-            k: np.asarray(v, np.float64) if np.asarray(v).dtype.kind == "f" else v
+            k: np.asarray(v, np.float64) if np.asarray(v).dtype.kind in "fb" else v
             for k, v in reader.values.items()
         }
+        size = next(iter(self.sizes), None)
         on_real = reader is self.real_reader and self.real is not self.trace
-        if (m := self.m if on_real else next(iter(self.sizes), None)) is not None:
+        if (m := self.m if on_real else size) is not None:
             arrays.setdefault("m", m)
-        written = text(tree) if tree is not None else indexed_text(short, index, self.sizes)
+        to = {size: m} if on_real and size and m else {}
+        written = text(tree)
         try:
-            worth = (
-                value(tree, arrays, reader.functions)
-                if tree is not None
-                else evaluate(short, index, arrays, reader.functions)
-            )
+            if tree.kind == "indexed":
+                letters: dict[Axis, Axis] = {}
+                place = resized(index, to, letters)
+                worth = evaluate(resized(short, to, letters), place, arrays, reader.functions)
+            else:
+                worth = value(tree, arrays, reader.functions)
         except (KeyError, NameError, ValueError, TypeError) as error:
             raise WrongFormula(f"{left} = {written}: {error!r}") from error
         worth = _same_shape(worth, box.value)
@@ -477,9 +513,7 @@ def _derive(
     trace: Trace, real: Trace, sizes: dict[int, str], facts: Sequence[str], m: int | None
 ) -> Explanation:
     """Forward lines, gradients, and the steps between them."""
-    known = _facts(facts, real)
-    rules = [rows_sum_to_one(known | trace.rows_sum_to_one)]
-    author = _Author(trace, real, sizes, rules, m)
+    author = _Author(trace, real, sizes, _facts(facts, real) | trace.rows_sum_to_one, m)
     forward = []
     for x, y in zip(trace.forward, real.forward, strict=True):
         name = trace.names[x]
@@ -488,6 +522,7 @@ def _derive(
         forward.append(author.formula(trace.loss, real.loss, "L", "L", own="L"))
     forward = [*author.parts(), *forward]
     pairs = list(zip(trace.wrt, real.wrt, strict=True))
+    author.invented = []
 
     def gradients(by: _Author) -> tuple[dict[str, Formula], list[Formula]]:
         lines: dict[str, Formula] = {}
@@ -519,7 +554,9 @@ def _derive(
             errors += [*abbreviated.parts(), line]
         lines, more_parts = gradients(abbreviated)
         errors += more_parts
+    forward[-1:-1] = author.invented
     notes = [f"m = {m}, the number of samples"] if m and _mentions_m(forward, lines, errors) else []
+    notes += author.reader.notes
     for line in lines.values():
         for name in re.findall(r"rowsum\((\w+)\)", line.text):
             array = next((x.value for x, n in real.names.items() if n == name), None)
@@ -611,10 +648,11 @@ def _steps(author: _Author, facts: Sequence[str], long: bool) -> Steps:
         left = f"∂L/∂{name}"
         gx, gy = trace.gradients[x], real.gradients[y]
         link = links.formula(gx, gy, name, left, own=left if own.get(gx) == left else None)
-        rule = [_factor(link.text, name, [f"∂L/∂{trace.names[u]}" for u in trace.between])]
-        for op in users.get(x, []):
-            if op in JACOBIANS:
-                rule.append(JACOBIANS[op])
+        rule = _ways(link.text, name, [f"∂L/∂{trace.names[u]}" for u in trace.between])
+        jacobians = [JACOBIANS[op] for op in users.get(x, []) if op in JACOBIANS]
+        if jacobians:
+            rule = [line for line in rule if line.count("…") < 2]
+        rule += jacobians
         used = [f for f in facts if name != f and "softmax" in users.get(x, [])]
         if used:
             rule.append(f"because {', '.join(used)}")
@@ -634,21 +672,45 @@ def _users(trace: Trace) -> dict[Box, list[str]]:
     return users
 
 
+def _ways(written: str, name: str, errors: Sequence[str]) -> list[str]:
+    """The rule of each way from the quantity to the loss."""
+    terms = _terms(written)
+    found = [_factor(term, name, errors) for term in terms]
+    if len(terms) > 1 and all(found) and any(error in written for error in errors):
+        return ["the errors on all ways, added:", *(f"  {line}" for line in found)]
+    whole = _factor(written, name, errors)
+    whole = "" if whole.startswith("L itself") else whole
+    several = sum(e in written for e in errors) > 1
+    return [whole or "the errors on all ways, added" * several]
+
+
+def _terms(written: str) -> list[str]:
+    """What is added and taken away, at the top of a formula."""
+    parts, depth = [""], 0
+    for word in re.split(r"( [+−] )", written):
+        if word in (" + ", " − ") and depth == 0:
+            parts.append("−" * (word == " − "))
+        else:
+            parts[-1] += word
+            depth += sum(word.count(c) for c in "([") - sum(word.count(c) for c in ")]")
+    return parts
+
+
 def _factor(written: str, name: str, errors: Sequence[str]) -> str:
-    """∂Z2/∂A1: ·W2ᵀ, if the formula is an error with a factor."""
+    """∂Z2/∂A1: ·W2ᵀ, if the formula is an error with a factor; what L itself has of it."""
     inside = [e for e in errors if re.search(re.escape(e) + r"(?!\w)", written)]
-    if len(inside) != 1 or written.count(inside[0]) != 1:
-        return "the errors on all ways, added" if len(inside) > 1 else ""
-    error = inside[0]
-    rest = written.replace(error, "∎").replace("(∎)", "∎")
-    after = error.removeprefix("∂L/∂")
+    if not inside:
+        return f"L itself: {written}"
+    if len(inside) > 1:
+        return ""
+    rest = written.replace(inside[0], "∎").replace("(∎)", "∎")
+    after = inside[0].removeprefix("∂L/∂")
     if rest == "∎":
         rest = "1"
     else:
         rest = rest.replace("·∎", "∎").replace("∎·", "∎")
         rest = rest.removeprefix("∎ ⊙ ").removesuffix(" ⊙ ∎") if " ⊙ " in rest else rest
-        rest = rest.replace("∎", "·") if rest[0] == "∎" or rest[-1] == "∎" else rest
-    if "∎" in rest:
-        return ""
-    sign = " ⊙ " if " ⊙ " in written and not rest.startswith("·") and "·" not in rest else " "
+        edge = (rest[0] == "∎" or rest[-1] == "∎") and rest.count("∎") == 1
+        rest = rest.replace("∎", "·" if edge else "…")
+    sign = " ⊙ " if " ⊙ " in written and not {"·", "…"} & {*rest} else " "
     return f"∂{after}/∂{name}:{sign}{rest}"

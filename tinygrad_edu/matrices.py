@@ -1,52 +1,79 @@
 """From index notation back to matrices.
 
-A term is a bag of factors with indices. Bound indices are summed away one after the other: an index
-that two groups of factors share becomes a matrix product, one that a single group has becomes a sum
-over its rows or columns; factors with the same indices stand element by element. Which side is
-transposed is decided last, when it is known which index has to be the row and which the column.
+A term is a network of arrays that share indices, and is drawn together piece by piece: pieces with
+the same indices stand element by element (⊙); a summed index that two pieces share is a matrix
+product, one that closes a ring of them is a trace, and one that a single piece has is a sum over
+its rows or columns. Pieces that share nothing summed with the others are numbers apart, as xᵀAx.
+Which side is transposed is decided last, when it is known which index has to be the row and which
+the column. What matrices cannot say is written with its indices and Σ.
 
-A vector (one axis) is a column, as in textbooks, unless it stands beside the rows of a matrix,
-where NumPy broadcasts it and the slides write it as it is.
+A vector (one axis) is a column, as in textbooks, unless it stands _beside the rows of a matrix,
+where NumPy broadcasts it and the slides write it as it is. Arrays of three axes and more are
+written by their names alone where they stand element by element.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from .algebra import ONE, Axis, Base, Index, Sum, Symbol, Term, content, indices_of, scale
-from .notation import Node, kind_of, signed, text
+from .algebra import (
+    ONE,
+    Axis,
+    Base,
+    Index,
+    Sum,
+    Symbol,
+    Term,
+    content,
+    indices_in_order,
+    indices_of,
+    multiplied_out,
+    scale,
+)  # fmt: skip
+from .notation import Node, kind_of, named, numeral, text
 
 
-class NoNotation(Exception):
-    """A formula that matrices cannot say: it needs three indices at once.
-
-    Example:
-        >>> issubclass(NoNotation, Exception)
-        True
-    """
+class _NoNotation(Exception):
+    """A formula that matrices cannot say: it needs three indices at once."""
 
 
-Where = Axis | None
-Orient = Callable[[Where, Where], Node]
+Place = tuple[Axis | None, ...]  # rows and columns of what is to be written, or more axes
+Orient = Callable[[Place], Node]
+NUMBER: Place = (None, None)
 
 
 @dataclass
-class Item:
+class Piece:
     """Factors that belong together: their free indices, and how to write them with given rows and
     columns.
 
+    natural  an order of the indices in which they may be written
+    inverse  whether it stands below the line
+    kind     "vector" for a name with one axis, "product" for a matrix product, or ""
+
     Example:
-        >>> Item(frozenset(), lambda r, c: Node("vector", (), "x")).inverse
+        >>> Piece(frozenset(), lambda place: Node("vector", (), "x")).inverse
         False
     """
 
     labels: frozenset[Axis]
     orient: Orient
+    natural: Place = NUMBER
     inverse: bool = False
-    vector: bool = False
+    kind: str = ""
+
+    def at(self, place: Place) -> Node:
+        """Written at those of the places that it has."""
+        mine: Place = tuple(i if i in self.labels else None for i in place)
+        if len(mine) > 2 and not any(mine[:-2]):
+            n = self.orient(mine[-2:])
+            if n.kind == "column":
+                raise _NoNotation
+            return _beside(n)
+        return self.orient(mine)
 
 
 @dataclass(frozen=True)
@@ -63,149 +90,174 @@ class Writer:
     """
 
     sizes: Mapping[int, str]
-
-    # --- from indices to a tree -------------------------------------------------------------------
+    _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def write(self, s: Sum, index: Index) -> Node:
-        """The tree of a formula whose axes are `index`; a vector as is shorter, column or row.
+        """The tree of a formula whose axes are `index`: of matrices if they can say it, else with
+        indices."""
+        try:
+            return self.matrices(s, index)
+        except _NoNotation:
+            return Indexed(self).write(s, index)
 
-        Raises:  NoNotation if matrices cannot say it
+    def matrices(self, s: Sum, index: Index) -> Node:
+        """The tree of a formula of matrices; a vector as is shorter, column or row.
+
+        Raises:  _NoNotation if matrices cannot say it
         """
         if len(index) != 1 or index[0] is ONE:
-            return self._sum(s, *_places(index), len(index))
+            return self._sum(s, _place(index), len(index))
         trees = []
-        for r, c in ((index[0], None), (None, index[0])):
+        for place in ((index[0], None), (None, index[0])):
             try:
-                tree = self._sum(s, r, c, 1)
-            except NoNotation:
+                tree = self._sum(s, place, 1)
+            except _NoNotation:
                 continue
             trees.append(tree.parts[0] if _is_row(tree) else tree)
         if not trees:
-            raise NoNotation
-        return min(trees, key=lambda t: (_turned(t), _transposes(t), len(text(t))))
+            raise _NoNotation
+        return min(trees, key=lambda t: (_rows_lying(t), _transposes(t), len(text(t))))
 
-    def _sum(self, s: Sum, r: Where, c: Where, ndim: int = 2) -> Node:
+    def _sum(self, s: Sum, place: Place, ndim: int = 0) -> Node:
+        key = id(s), place, ndim
+        if key not in self._known:
+            try:
+                self._known[key] = s, self._new_sum(s, place, ndim)
+            except _NoNotation:
+                self._known[key] = s, None
+        node: Node | None = self._known[key][1]
+        if node is None:
+            raise _NoNotation
+        return node
+
+    def _new_sum(self, s: Sum, place: Place, ndim: int) -> Node:
         if not s.terms:
             return Node("number", (), Fraction(0))
-        nodes = [self._term(t, r, c, ndim) for t in s.terms]
+        nodes = [self._term(t, place, ndim) for t in s.terms]
         common = content(s)
         alike = len({t.coefficient.denominator for t in s.terms}) == 1
         if alike and len(nodes) > 1 and abs(common) != 1 and not any(map(_has_product, nodes)):
-            over, under = self._number(abs(common))
-            inner = self._sum(scale(s, 1 / common), r, c, ndim)
+            over, under = self.number(abs(common))
+            inner = self._sum(scale(s, 1 / common), place, ndim)
             return Node("scaled", (*over, inner, *under), (common < 0, len(over), True))
-        if r is not None and c is not None:
+        if sum(i is not None for i in place) > 1:
             nodes = [_beside(n) for n in nodes]
-        if len(nodes) == 1:
-            return nodes[0]
-        # what is added first, then what is taken away; products before single arrays
-        nodes.sort(key=lambda n: (_negative(n), not _has_product(n), n.kind == "T"))
-        return Node("add", tuple(_gathered(nodes)))
+        return _added(nodes)
 
-    def _term(self, t: Term, r: Where, c: Where, ndim: int) -> Node:
-        items = [self._item(b, q) for b, p in t.factors for q in _split(b, p, t)]
-        _sum_away(items, set(t.bound), ndim)
-        _group(items)
-        target = frozenset({r, c} - {None})
-        scalars = [i for i in items if not i.labels]
-        rest = [i for i in items if i.labels]
-        if any(i.labels - target for i in rest):
-            raise NoNotation
+    def _term(self, t: Term, place: Place, ndim: int) -> Node:
+        try:
+            plain = self._product(t, place, ndim)
+            other = self._product(_divided(t), place, ndim)
+            return min(plain, other, key=lambda n: len(text(n)))
+        except _NoNotation:
+            if (apart := multiplied_out(t)) is None:
+                raise
+            return self._sum(apart, place, ndim)
+
+    def _product(self, t: Term, place: Place, ndim: int) -> Node:
+        pieces = [self._piece(b, q) for b, p in t.factors for q in _split(b, p, t)]
+        drawn = [_contracted(group, t.bound, ndim) for group in _connected(pieces, t.bound)]
+        numbers = [i for i in drawn if not i.labels]
+        rest = [i for i in drawn if i.labels]
         body: list[Node] = []
         if rest:
             every = frozenset[Axis]().union(*(i.labels for i in rest))
             if any(i.labels == every for i in rest):
-                body = [
-                    _together(rest).orient(r if r in every else None, c if c in every else None)
-                ]
-            else:  # a column and a row
-                rows = _together([i for i in rest if i.labels == {r}])
-                columns = _together([i for i in rest if i.labels == {c}])
-                body = [_matmul(rows.orient(r, None), columns.orient(None, c))]
-        over = [i.orient(None, None) for i in scalars if not i.inverse]
-        under = [i.orient(None, None) for i in scalars if i.inverse]
-        if not body:  # what is no mere name is the body
-            k = next((k for k, n in reversed([*enumerate(over)]) if n.kind not in ("name",)), None)
-            if k is None and over:
-                k = len(over) - 1
-            body = [over.pop(k)] if k is not None else []
-        c_over, c_under = self._number(abs(t.coefficient))
-        over, under = [*c_over, *over], [*c_under, *under]
-        negative = t.coefficient < 0
-        if not over and not under and not negative and body:
-            return body[0]
-        if not body and not under and not negative and len(over) <= 1:
-            return over[0] if over else Node("number", (), Fraction(1))
-        return Node("scaled", (*over, *body, *under), (negative, len(over), bool(body)))
+                body = [_together(rest).at(place)]
+            elif len(place) == 2:  # a column and a row
+                first, last = ([i for i in rest if i.labels == {k}] for k in place)
+                body = [_matmul(_together(first).at(place), _together(last).at(place))]
+            else:
+                raise _NoNotation
+        over = [i.orient(NUMBER) for i in numbers if not i.inverse]
+        under = [i.orient(NUMBER) for i in numbers if i.inverse]
+        if not body and over:  # what is no mere name is the body
+            compound = [k for k, n in enumerate(over) if n.kind != "name"]
+            body = [over.pop(compound[-1] if compound else -1)]
+        return self.scaled(t.coefficient, over, body, under)
 
-    def _number(self, c: Fraction) -> tuple[list[Node], list[Node]]:
-        """The factors above and below the line that make up a number."""
-        sides: list[list[Node]] = []
-        values = [c.numerator, c.denominator]
-        for k, n in enumerate(values):
-            names = []
-            for size, name in self.sizes.items():
-                while n and n % size == 0:
-                    n //= size
-                    names.append(Node("name", (), (name, True)))
-            values[k] = n
-            sides.append(names)
-        top, bottom = values
-        if bottom > 10 and not _only_2_and_5(bottom):
-            pass
-        elif bottom > 10:  # 0.01 rather than 1/100
-            sides[0].insert(0, Node("number", (), Fraction(top, bottom)))
-            top = bottom = 1
-        if top != 1:
-            sides[0].insert(0, Node("number", (), Fraction(top)))
-        if bottom != 1:
-            sides[1].insert(0, Node("number", (), Fraction(bottom)))
-        return sides[0], sides[1]
+    def scaled(self, c: Fraction, over: list[Node], body: list[Node], under: list[Node]) -> Node:
+        """A number times factors, over others; the body is what the factors stand before."""
+        above, below = self.number(abs(c))
+        over, under = [*above, *over], [*below, *under]
+        if not under and c > 0 and len(over) + len(body) <= 1:
+            return (*over, *body, Node("number", (), Fraction(1)))[0]
+        return Node("scaled", (*over, *body, *under), (c < 0, len(over), bool(body)))
 
-    def _item(self, base: Base, p: Fraction) -> Item:
-        labels = frozenset(indices_of(base))
-        if len(labels) > 2:
-            raise NoNotation
+    def number(self, c: Fraction) -> tuple[list[Node], list[Node]]:
+        """The factors above and below the line that make up a number: 2/m for 2/101."""
+        sides: tuple[list[Node], list[Node]] = ([], [])
+        values = [Fraction(c.numerator), Fraction(c.denominator)]
+        for size, name in self.sizes.items():
+            for k in (0, 1):
+                while values[k] and values[k] % size == 0:
+                    values[k] /= size
+                    sides[k].append(Node("name", (), (name, True)))
+        top, bottom = map(int, values)
+        decimal = Fraction(top, bottom)
+        if bottom != 1 and len(numeral(decimal)) < len(f"{top}/{bottom}") + (bottom > 10):  # 0.03
+            values = [decimal, Fraction(1)]
+        for side, n in zip(sides, values, strict=True):
+            if n != 1:
+                side.insert(0, Node("number", (), n))
+        return sides
 
-        def orient(r: Where, c: Where) -> Node:
-            n = self._base(base, labels, r, c)
+    def _piece(self, base: Base, p: Fraction) -> Piece:
+        def orient(place: Place) -> Node:
+            n = self._base(base, place)
             if abs(p) == 1:
                 return n
             if abs(p) == 2 and (n.parts[0] if n.kind == "T" else n).kind in ("name", "vector"):
                 return _had([n, n])
             return Node("power", (n,), abs(p))
 
-        vector = isinstance(base, Symbol) and len(base.index) == 1
-        return Item(labels, orient, p < 0, vector and p > 0)
-
-    def _base(self, base: Base, labels: frozenset[Axis], r: Where, c: Where) -> Node:
-        if isinstance(base, Sum):
-            n = self._sum(base, r, c)
-            if n.kind == "add" and (turned := _transposes(n)) >= 2 and kind_of(n) == "m":
-                whole = self._sum(base, c, r)
-                if _transposes(whole) + 1 <= turned:
-                    return Node("T", (whole,))
-            return n
-        if isinstance(base, Symbol):
-            if len(base.index) > 2 or (len(labels) == 1 and base.index.count(*labels) == 2):
-                raise NoNotation
-            if len(base.index) == 1 and labels:
-                v = Node("vector", (), base.name)
-                return v if c is None else Node("T", (v,))
-            n = Node("name", (), (base.name, not labels))
-        elif base.each:
-            parts = tuple(self._sum(s, r, c) for s, _ in base.args)
-            return Node("call", parts, (base.name, base.settings, None, ()))
+        labels = frozenset(indices_of(base))
+        vector = isinstance(base, Symbol) and p > 0 and (
+            len(base.index) == 1 or (len(labels) == 1 and ONE not in base.index)
+        )  # fmt: skip
+        natural = _natural(base)
+        if labels <= set(natural):
+            natural = tuple(i if i in labels else None for i in natural)
         else:
-            if len(base.index) > 2:
-                raise NoNotation
+            natural = indices_in_order(labels)
+        return Piece(labels, orient, natural, p < 0, "vector" if vector else "")
+
+    def _base(self, base: Base, place: Place) -> Node:
+        if isinstance(base, Sum):
+            return _whole(lambda at: self._sum(base, at), place)
+        if not isinstance(base, Symbol) and base.each:
+            settings = named(base.settings, self.sizes)
+
+            def each(at: Place) -> Node:
+                parts = tuple(self._sum(s, at) for s, _ in base.args)
+                return Node("call", parts, (base.name, settings, None, ()))
+
+            return _whole(each, place)
+        labels = indices_of(base)
+        natural = _place(base.index)
+        if len(labels) < sum(i is not ONE for i in base.index):  # X[i,i]
+            if len(base.index) != 2 or len(place) > 2 or not isinstance(base, Symbol):
+                raise _NoNotation
+            whole = Node("name", (), (base.name, False))
+            n = Node("call", (whole,), ("diag", (), "c", (base.index[0].size,)))
+            return n if place[-1] is None else Node("T", (n,))
+        if isinstance(base, Symbol):
+            if len(base.index) == 1 and labels:
+                n = Node("vector", (), base.name)
+            else:
+                n = Node("name", (), (base.name, not labels))
+        else:
             parts = tuple(self._argument(s, i) for s, i in base.args)
             kind = "s" if not labels else "c" if len(base.index) == 1 else "m"
-            lengths = tuple(i.size for i in base.index)
-            n = Node("call", parts, (base.name, base.settings, kind, lengths))
-            if kind == "c":
-                return n if c is None else Node("T", (n,))
-        return n if not labels or _places(base.index) == (r, c) else _transposed(n)
+            n = Node("call", parts, (base.name, named(base.settings, self.sizes), kind, tuple(
+                i.size for i in base.index)))  # fmt: skip
+        if len(base.index) > 1 and not labels and None in place:  # (1, 1) beside a vector
+            return Node("single", (n,))
+        if not labels or natural == place[-len(natural) :]:
+            return Node("T", (n,)) if kind_of(n) == "c" else n
+        if len(place) == len(natural) == 2 and natural == place[::-1]:
+            return n if kind_of(n) == "c" else Node("T", (n,))
+        raise _NoNotation
 
     def _argument(self, s: Sum, index: Index) -> Node:
         """The argument of a function as it is handed over: as an array of its own shape."""
@@ -215,20 +267,68 @@ class Writer:
                 if len(index) == 1 and index[0] is not ONE:
                     return Node("vector", (), base.name)
                 return Node("name", (), (base.name, not indices_of(base)))
-        if len(index) > 2 or indices_of(s) != {i for i in index if i is not ONE}:
-            raise NoNotation
-        tree = self.write(s, index)
-        if kind_of(tree) not in ("s", "cr", "m")[len(index)]:
-            raise NoNotation  # the function would be given an array with other axes
-        return tree
+        tree = self.matrices(s, index)
+        kind = "scm"[min(len(index), 2)]
+        whole = indices_of(s) == {i for i in index if i is not ONE}
+        if whole and kind_of(tree) in (kind, "cr"[len(index) != 1 :]) and not _has_ones(s):
+            return tree
+        if kind_of(tree) == "c" and len(index) > 1:
+            tree = Node("column", (tree,))
+        shape = tuple(i.size for i in index)
+        settings = named((("shape", shape),), self.sizes)
+        return Node(
+            "call", (tree,), ("reshape" if whole else "broadcast_to", settings, kind, shape)
+        )
 
 
-def _places(index: Index) -> tuple[Where, Where]:
+def _has_ones(s: Sum) -> bool:
+    """Whether a number of it is an array of shape (1,) or (1, 1), which would add its axes."""
+    inner = [b for t in s.terms for b, _ in t.factors]
+    return any(
+        _has_ones(b) if isinstance(b, Sum) else bool(b.index) and not indices_of(b) for b in inner
+    )
+
+
+def _whole(orient: Orient, place: Place) -> Node:
+    """(A + Aᵀ)ᵀ rather than Aᵀ + (Aᵀ)ᵀ, wherever a single ᵀ at the end saves others within."""
+    n = orient(place)
+    if len(place) != 2 or None in place or n.kind in ("name", "T", "matmul") or not _turns(n):
+        return n
+    turned = orient(place[::-1])
+    return Node("T", (turned,)) if _turns(turned) + 1 <= _turns(n) and kind_of(n) == "m" else n
+
+
+def _turns(n: Node) -> int:
+    return (n.kind in ("T", "column")) + sum(map(_turns, n.parts))
+
+
+def _place(index: Index) -> Place:
     """Which index is the row and which the column."""
-    if len(index) > 2:
-        raise NoNotation
-    named = [None if i is ONE else i for i in index]
-    return (None, None) if not named else (None, named[0]) if len(named) == 1 else (*named,)  # type: ignore[return-value]
+    named: Place = tuple(None if i is ONE else i for i in index)
+    return (None,) * (2 - len(named)) + named
+
+
+def _natural(base: Base) -> Place:
+    """The indices of the first array in it that has them all."""
+    if isinstance(base, Symbol) or not (isinstance(base, Sum) or base.each):
+        place = _place(base.index)
+        return (None, place[0]) if place[0] is place[-1] else place  # the diagonal
+    inner = (
+        [b for t in base.terms for b, _ in t.factors] if isinstance(base, Sum)
+        else [s for s, _ in base.args]
+    )  # fmt: skip
+    return max(map(_natural, inner), key=lambda p: sum(i is not None for i in p), default=NUMBER)
+
+
+def _divided(t: Term) -> Term:
+    """A + B/2 for (2·A + B)/2."""
+    d = t.coefficient.denominator
+    for k, (b, p) in enumerate(t.factors):
+        whole = isinstance(b, Sum) and p == 1 and any(u.coefficient % d == 0 for u in b.terms)
+        if d > 1 and whole and isinstance(b, Sum):
+            factors = (*t.factors[:k], (scale(b, Fraction(1, d)), p), *t.factors[k + 1 :])
+            return Term(t.coefficient * d, factors, t.bound)
+    return t
 
 
 def _split(base: Base, p: Fraction, t: Term) -> list[Fraction]:
@@ -240,150 +340,230 @@ def _split(base: Base, p: Fraction, t: Term) -> list[Fraction]:
     return [Fraction(1), Fraction(1)] if alone else [p]
 
 
-def _only_2_and_5(n: int) -> bool:
-    for p in (2, 5):
-        while n % p == 0:
-            n //= p
-    return n == 1
+# --- drawing a network together -------------------------------------------------------------------
 
 
-# --- putting items together -----------------------------------------------------------------------
+def _connected(pieces: list[Piece], bound: frozenset[Axis]) -> list[list[Piece]]:
+    """The pieces in groups that share summed indices, in the order of their first ones."""
+    groups: list[tuple[set[Axis], list[Piece]]] = []
+    for p in pieces:
+        letters, group = set(p.labels & bound), [p]
+        for other in [g for g in groups if g[0] & letters]:
+            groups.remove(other)
+            letters, group = letters | other[0], other[1] + group
+        groups.append((letters, group))
+    order = {id(p): k for k, p in enumerate(pieces)}
+    found = [sorted(g, key=lambda p: order[id(p)]) for _, g in groups]
+    return sorted(found, key=lambda g: order[id(g[0])])
 
 
-def _group(items: list[Item]) -> None:
-    groups: dict[frozenset[Axis], list[Item]] = {}
-    for i in items:
-        if i.labels:
-            groups.setdefault(i.labels, []).append(i)
-    items[:] = [_together(g) if len(g) > 1 else g[0] for g in groups.values()] + [
-        i for i in items if not i.labels
-    ]
+def _contracted(pieces: list[Piece], bound: frozenset[Axis], ndim: int = 0) -> Piece:
+    """One piece, with all that is summed over gone.
+
+    Raises:  _NoNotation if that cannot be said"""
+    letters = frozenset[Axis]().union(*(p.labels for p in pieces))
+    if not letters & bound:
+        return pieces[0] if len(pieces) == 1 else _together(pieces)
+    ways: list[Piece] = []
+    whole = [p for p in pieces if p.labels == letters]
+    if letters <= bound and whole and not (len(letters) == 1 and _are_two_vectors(pieces)):
+        ways.append(_total(_together(pieces), whole[0].natural))
+    if len(ways) == 0 or any(p.labels != letters for p in pieces):
+        found = _drawn(pieces, letters & bound, ndim, [200])
+        ways = [found, *ways] if found is not None else ways
+    if not ways:
+        raise _NoNotation
+    if len(ways) == 1:
+        return ways[0]
+
+    def orient(place: Place) -> Node:
+        return _shortest(way.orient for way in ways)(place)
+
+    return Piece(letters - bound, orient, ways[0].natural, kind=ways[0].kind)
 
 
-def _sum_away(items: list[Item], bound: set[Axis], ndim: int) -> None:
-    """Turn every bound index into a matrix product or a sum, until none is left."""
-    while bound:
-        _dot(items, bound)
-        if not bound:
-            break
-        _group(items)
-        # the letters that came first belong to the innermost sums
-        for s in sorted(bound, key=lambda i: i.number):
-            having = [i for i in items if s in i.labels]
-            if len(having) == 2 and len(having[0].labels | having[1].labels) <= 3:
-                break
-            if len(having) == 1 and not (having[0].labels - {s} & bound and len(bound) > 1):
-                break
-        else:
-            single = [s for s in bound if sum(s in i.labels for i in items) == 1]
-            if not single:
-                _absorb(items, bound)
-                continue
-            s = min(single, key=lambda i: i.number)
-            having = [i for i in items if s in i.labels]
-            both = having[0].labels
-            if both <= bound and sum(bool(both & i.labels) for i in items) == 1:
-                items[items.index(having[0])] = _total(_together(having))
-                bound -= both
-                continue
-        bound.remove(s)
-        at = min(items.index(i) for i in having)
-        having = [_together([i]) if i.inverse else i for i in having]
+def _drawn(
+    pieces: list[Piece], bound: frozenset[Axis], ndim: int, steps: list[int]
+) -> Piece | None:
+    """Sum one index away after the other: products first, then sums; back where it is stuck."""
+    if not bound:
+        return pieces[0] if len(pieces) == 1 else _together(pieces)
+    steps[0] -= 1
+
+    def order(s: Axis) -> tuple[bool, int]:
+        return sum(s in p.labels for p in pieces) == 1, s.number
+
+    for s in sorted(bound, key=order):
+        if steps[0] < 0:
+            return None
+        new = _without(pieces, s, bound, ndim)
+        if new is not None:
+            left = frozenset[Axis]().union(*(p.labels for p in new)) & bound
+            found = _drawn(new, left, ndim, steps)
+            if found is not None:
+                return found
+    return None
+
+
+def _without(pieces: list[Piece], s: Axis, bound: frozenset[Axis], ndim: int) -> list[Piece] | None:
+    """The pieces after s has been summed away; None if that cannot be said now."""
+    having = [p for p in pieces if s in p.labels]
+    if any(len(p.labels) > 2 for p in having):
+        return None
+    at = pieces.index(having[0])
+    rest = [p for p in pieces if s not in p.labels]
+    groups: dict[frozenset[Axis], list[Piece]] = {}
+    for p in having:
+        groups.setdefault(p.labels, []).append(p)
+    vectors = groups.pop(frozenset({s}), [])
+    matrices = list(groups.values())
+    others = [next(iter(labels - {s})) for labels in groups]
+    if len(matrices) > 2:
+        return None
+    if not matrices:
         new = (
-            _product(having[0], having[1], s) if len(having) == 2 else _reduced(having[0], s, ndim)
-        )
-        items[:] = [i for i in items if s not in i.labels]
-        items.insert(at, new)
+            _product(vectors[0], vectors[1], s) if _are_two_vectors(vectors)
+            else _reduced(_together(vectors), s, ndim)
+        )  # fmt: skip
+    elif len(matrices) == 1 and not vectors:
+        t = others[0]
+        ring = t in bound and not any(t in p.labels for p in rest)
+        if ring and len(having) == 2 and any(p.kind == "product" for p in having):
+            new = _trace(having[0], having[1], s, t)
+        elif ring:
+            new = _total(_together(having), having[0].natural)
+        elif len(having) == 1 and t in bound and any(t in p.labels for p in rest):
+            return None  # first the products
+        else:
+            new = _reduced(_together(having), s, ndim)
+    elif len(matrices) == 1:
+        first, last = sorted((matrices[0], vectors), key=lambda g: having.index(g[0]))
+        new = _product(_together(first), _together(last), s)
+    else:
+        a, b = matrices
+        ways = [_product(_together(a), _together(b), s)]
+        if vectors:  # between two matrices: beside either
+            ways = [
+                _product(_together(a), _together(b + vectors), s),
+                _product(_together(a + vectors), _together(b), s),
+            ]
+        new = ways[0]
+        if len(ways) > 1:
+            new = Piece(
+                new.labels, lambda place: _shortest(w.orient for w in ways)(place),
+                new.natural, kind="product",
+            )  # fmt: skip
+    return [*rest[:at], new, *rest[at:]]
 
 
-def _dot(items: list[Item], bound: set[Axis]) -> None:
-    """xᵀy for two vectors that share nothing but their bound index."""
-    for s in list(bound):
-        having = [i for i in items if s in i.labels]
-        if len(having) == 2 and all(i.vector for i in having):
-            a, b = having
-            items[items.index(a)] = _product(a, b, s)
-            items.remove(b)
-            bound.remove(s)
+def _are_two_vectors(pieces: Sequence[Piece]) -> bool:
+    return len(pieces) == 2 and all(p.kind == "vector" for p in pieces)
 
 
-def _absorb(items: list[Item], bound: set[Axis]) -> None:
-    """A factor with one index joins one that has it and another."""
-    for small in items:
-        for big in reversed(items):
-            if small is not big and small.labels < big.labels and small.labels & bound:
-                pair = sorted((big, small), key=items.index)
-                items[items.index(big)] = _together(pair)
-                items.remove(small)
-                return
-    raise NoNotation
+def _shortest(ways: Iterable[Orient]) -> Orient:
+    def orient(place: Place) -> Node:
+        found = []
+        for way in ways:
+            try:
+                found.append(way(place))
+            except _NoNotation:
+                continue
+        if not found:
+            raise _NoNotation
+        return min(found, key=lambda n: len(text(n)) + _transposes(n))
+
+    return orient
 
 
-def _together(items: list[Item]) -> Item:
+def _together(pieces: list[Piece]) -> Piece:
     """Factors element by element, the smaller ones broadcast."""
-    if len(items) == 1 and not items[0].inverse:
-        return items[0]
-    labels = frozenset[Axis]().union(*(i.labels for i in items))
+    if len(pieces) == 1 and not pieces[0].inverse:
+        return pieces[0]
+    labels = frozenset[Axis]().union(*(p.labels for p in pieces))
 
-    def orient(r: Where, c: Where) -> Node:
-        def part(i: Item) -> Node:
-            n = i.orient(r if r in i.labels else None, c if c in i.labels else None)
-            return _beside(n) if len(labels) == 2 else n
+    def beside_each_other(place: Place) -> Node:
+        def part(p: Piece) -> Node:
+            return _beside(p.at(place)) if len(labels) > 1 else p.at(place)
 
-        over = [part(i) for i in items if not i.inverse]
-        under = [part(i) for i in items if i.inverse]
+        over = [part(p) for p in pieces if not p.inverse]
+        under = [part(p) for p in pieces if p.inverse]
         top = _had(over)
         return Node("over", (top, _had(under))) if under else top
 
-    return Item(labels, orient)
+    natural = next((p.natural for p in pieces if p.labels == labels), NUMBER)
+    return Piece(labels, lambda place: _whole(beside_each_other, place), natural)
 
 
-def _product(a: Item, b: Item, s: Axis) -> Item:
+def _product(a: Piece, b: Piece, s: Axis) -> Piece:
     """Σ over the index that both have: a matrix product, in the order that is asked for."""
-    t = next(iter(a.labels - {s}), None)
-    u = next(iter(b.labels - {s}), None)
-    if t is u and t is not None:
-        raise NoNotation
+    t, u = (next(iter(p.labels - {s}), None) for p in (a, b))
 
-    def orient(r: Where, c: Where) -> Node:
-        if (r, c) == (t, u):
-            return _matmul(a.orient(t, s), b.orient(s, u))
-        return _matmul(b.orient(u, s), a.orient(s, t))
+    def orient(place: Place) -> Node:
+        if len(place) > 2:
+            raise _NoNotation
+        if place == (t, u):
+            return _matmul(a.orient((t, s)), b.orient((s, u)))
+        return _matmul(b.orient((u, s)), a.orient((s, t)))
 
     labels = (a.labels | b.labels) - {s}
-    return Item(labels, orient, vector=len(labels) == 1 and (a.vector or b.vector))
+    vector = len(labels) == 1 and "vector" in (a.kind, b.kind)
+    return Piece(labels, orient, (t, u), kind="vector" if vector else "product")
 
 
-def _reduced(a: Item, s: Axis, ndim: int) -> Item:
-    """Σ over an index that a single item has."""
+def _reduced(a: Piece, s: Axis, ndim: int) -> Piece:
+    """Σ over an index that a single piece has."""
     t = next(iter(a.labels - {s}), None)
 
-    def orient(r: Where, c: Where) -> Node:
-        if s.size == 1 and t is not None:  # nothing to add up
-            return a.orient(t, s) if r is t else a.orient(s, t)
+    def orient(place: Place) -> Node:
+        if s.size == 1 and t is not None and len(place) == 2:  # nothing to add up
+            return a.orient((t, s) if place[0] is t else (s, t))
         if t is None:  # the slides' 1ᵀE also where E has a single column
-            inner = a.orient(s, None)
-            plain = not ndim or kind_of(inner) == "c"
-            return Node("total" if plain else "colsum", (inner,))
-        if r is t:
-            return Node("rowsum", (a.orient(t, s),))
-        return Node("colsum", (a.orient(s, t),))
+            inner = a.orient((s, None))
+            return _sum_of(inner) if not ndim or kind_of(inner) == "c" else Node("colsum", (inner,))
+        if len(place) > 2:
+            raise _NoNotation
+        if place[0] is t:
+            return Node("rowsum", (a.orient((t, s)),))
+        return Node("colsum", (a.orient((s, t)),))
 
-    return Item(a.labels - {s}, orient)
-
-
-def _total(a: Item) -> Item:
-    r, c = sorted(a.labels, key=lambda i: i.number)
-
-    def orient(_: Where, __: Where) -> Node:
-        trees = (a.orient(r, c), a.orient(c, r))
-        return Node("total", (min(trees, key=lambda tree: (_transposes(tree), len(text(tree)))),))
-
-    return Item(frozenset(), orient)
+    return Piece(a.labels - {s}, orient, (None, t))
 
 
-def _transposed(n: Node) -> Node:
-    return n.parts[0] if n.kind == "T" else Node("T", (n,))
+def _total(a: Piece, natural: Place) -> Piece:
+    def orient(_: Place) -> Node:
+        return _sum_of(_shortest([a.orient])(natural) if len(natural) > 2 else _either(a, natural))
+
+    return Piece(frozenset(), orient)
+
+
+def _either(a: Piece, natural: Place) -> Node:
+    turned = natural[::-1]
+    return min((a.orient(natural), a.orient(turned)), key=lambda n: (_transposes(n), len(text(n))))
+
+
+def _sum_of(n: Node) -> Node:
+    n = n.parts[0] if _is_row(n) else n
+    diagonal = n.kind == "call" and n.value[0] == "diag"
+    return Node("trace", n.parts) if diagonal else Node("total", (n,))
+
+
+def _trace(a: Piece, b: Piece, s: Axis, t: Axis) -> Piece:
+    """tr(AB), which may begin with any of its factors: as it was written, or with fewest ᵀ."""
+
+    def orient(_: Place) -> Node:
+        products = []
+        for x, y in ((s, t), (t, s)):
+            ring = _matmul(a.orient((x, y)), b.orient((y, x))).parts
+            products += [ring[k:] + ring[:k] for k in range(len(ring))]
+        best = min(products, key=lambda p: sum(map(_transposes, p)))
+        names = [p for p in products if sum(map(_transposes, p)) == sum(map(_transposes, best))]
+        best = min(names, key=lambda p: text(p[0]))
+        return Node("trace", (Node("matmul", best),))
+
+    return Piece(frozenset(), orient)
+
+
+# --- trees ----------------------------------------------------------------------------------------
 
 
 def _had(nodes: Sequence[Node]) -> Node:
@@ -407,15 +587,18 @@ def _is_row(n: Node) -> bool:
 def _beside(n: Node) -> Node:
     """A vector beside a matrix: as a row it is written as it is, as a column it is marked."""
     if _is_row(n):
-        return Node("row", n.parts) if n.parts[0].kind == "vector" else n
-    if kind_of(n) == "c":
+        return Node("row", n.parts)
+    kind = kind_of(n)
+    if kind == "c":
         return Node("column", (n,))
-    return n
+    each = n.kind in ("had", "over", "add", "scaled", "power") or (
+        n.kind == "call" and not n.value[2]
+    )
+    return Node(n.kind, tuple(map(_beside, n.parts)), n.value) if kind == "r" and each else n
 
 
-def _turned(n: Node) -> int:
-    """How many vectors lie on their side."""
-    return (n.kind == "T" and kind_of(n.parts[0]) == "c") + sum(map(_turned, n.parts))
+def _rows_lying(n: Node) -> int:
+    return _is_row(n) + sum(map(_rows_lying, n.parts))
 
 
 def _transposes(n: Node) -> int:
@@ -432,95 +615,99 @@ def _has_product(n: Node) -> bool:
     )
 
 
-def _gathered(nodes: list[Node]) -> list[Node]:
-    """Single arrays over one denominator: (l1·sign(W) + l2·W)/m after Xᵀ(…)/m."""
+def _added(nodes: list[Node]) -> Node:
+    """What is added first, then what is taken away; products before single arrays, and these over
+    one denominator: Xᵀ(…)/m + (l1·sign(W) + l2·W)/m."""
+    if len(nodes) == 1:
+        return nodes[0]
+    nodes = [p for n in nodes for p in (n.parts if n.kind == "add" else (n,))]
+    nodes.sort(key=lambda n: (_negative(n), not _has_product(n), n.kind == "T"))
     groups: list[tuple[Any, list[Node]]] = []
     for n in nodes:
-        key = None
-        if n.kind == "scaled" and n.value[2] and not _has_product(n) and not n.value[0]:
-            key = n.parts[n.value[1] + 1 :]
+        single = n.kind == "scaled" and n.value[2] and not _has_product(n) and not n.value[0]
+        key = n.parts[n.value[1] + 1 :] if single else None
         if key and groups and groups[-1][0] == key:
             groups[-1][1].append(n)
         else:
             groups.append((key, [n]))
     result = []
     for key, group in groups:
-        if len(group) == 1 or (len(groups) == 1 and len(group) == len(nodes) == 1):
+        if len(group) == 1:
             result += group
             continue
-        inner = []
-        for n in group:
-            over = n.parts[: n.value[1] + 1]
-            inner.append(
-                over[-1] if len(over) == 1 else Node("scaled", over, (False, len(over) - 1, True))
-            )
-        inner.sort(key=text)
-        result.append(Node("scaled", (Node("add", tuple(inner)), *key), (False, 0, True)))
-    return result
+        over = [n.parts[: n.value[1] + 1] for n in group]
+        inner = [
+            p[-1] if len(p) == 1 else Node("scaled", p, (False, len(p) - 1, True)) for p in over
+        ]
+        whole = Node("add", tuple(sorted(inner, key=text)))
+        result.append(Node("scaled", (whole, *key), (False, 0, True)))
+    return result[0] if len(result) == 1 else Node("add", tuple(result))
 
 
 # --- where matrices cannot say it -----------------------------------------------------------------
 
 
-def indexed_text(s: Sum, index: Index, sizes: Mapping[int, str]) -> str:
-    """The formula with its indices: [i,j] Σₖ A[i,j,k]·B[k].
+@dataclass(frozen=True)
+class Indexed:
+    """Writes formulas with their indices: [i,j] Σ_k A[i,j,k]·B[k], every factor a number.
 
     Example:
-        >>> indexed_text(Sum(), (), {})
-        '[] 0'
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = Term(Fraction(1), ((Symbol("X", (i, j)), Fraction(1)),), frozenset({j}))
+        >>> text(Indexed(Writer({})).write(Sum((X,)), (i,)))
+        '[i] Σ_j X[i,j]'
     """
-    letters: dict[Axis, str] = {}
-    _letter_all(index, letters)
-    writer = Writer(sizes)
-    head = ",".join(letters[i] if i is not ONE else "1" for i in index)
-    return f"[{head}] {_indexed(s, letters, writer)}"
 
+    writer: Writer
 
-def _letter_all(index: Index, letters: dict[Axis, str]) -> None:
-    for i in index:
-        if i is not ONE and i not in letters:
-            k = len(letters)
-            letters[i] = "ijklnpqrstuvw"[k] if k < 13 else f"i{k}"
+    def write(self, s: Sum, index: Index) -> Node:
+        """The tree, under the letters of its axes."""
+        letters = _lettered(index, {})
+        return Node("indexed", (self._sum(s, letters),), _subscript(index, letters))
 
+    def _sum(self, s: Sum, letters: Mapping[Axis, str]) -> Node:
+        if not s.terms:
+            return Node("number", (), Fraction(0))
+        nodes = [self._term(t, letters) for t in s.terms]
+        return nodes[0] if len(nodes) == 1 else Node("add", tuple(nodes))
 
-def _indexed(s: Sum, letters: dict[Axis, str], writer: Writer) -> str:
-    if not s.terms:
-        return "0"
-    terms = []
-    for t in s.terms:
-        inner = dict(letters)
-        _letter_all(tuple(sorted(t.bound, key=lambda i: i.number)), inner)
-        over, under = writer._number(abs(t.coefficient))
-        above, below = [text(n) for n in over], [text(n) for n in under]
+    def _term(self, t: Term, letters: Mapping[Axis, str]) -> Node:
+        bound = indices_in_order(t.bound)
+        inner = _lettered(bound, letters)
+        over: list[Node] = []
+        under: list[Node] = []
         for b, p in t.factors:
-            word = _indexed_base(b, inner, writer)
-            if abs(p) != 1:
-                word += f"^{abs(p)}" if p.denominator == 1 else f"^({abs(p)})"
-            (above if p > 0 else below).append(word)
-        sign = "".join(f"Σ_{inner[i]} " for i in sorted(t.bound, key=lambda i: i.number))
-        word = sign + ("·".join(above) or "1")
-        if below:
-            word += f"/{below[0]}" if len(below) == 1 else f"/({'·'.join(below)})"
-        terms.append((t.coefficient < 0, word))
-    return signed(terms)
+            n = self._base(b, inner)
+            (over if p > 0 else under).append(n if abs(p) == 1 else Node("power", (n,), abs(p)))
+        body = [over.pop()] if over else []
+        n = self.writer.scaled(abs(t.coefficient) if bound else t.coefficient, over, body, under)
+        if not bound:
+            return n
+        n = Node("sigma", (n,), tuple(inner[i] for i in bound))
+        return n if t.coefficient > 0 else Node("scaled", (n,), (True, 0, True))
+
+    def _base(self, b: Base, letters: Mapping[Axis, str]) -> Node:
+        if isinstance(b, Sum):
+            return self._sum(b, letters)
+        if isinstance(b, Symbol):
+            whole = Node("name", (), (b.name, True))
+        else:
+            parts = tuple(self._sum(s, _lettered(i, letters)) for s, i in b.args)
+            whole = Node("call", parts, (b.name, named(b.settings, self.writer.sizes), None, ()))
+            if b.each:
+                return whole
+        return Node("entry", (whole,), _subscript(b.index, letters)) if b.index else whole
 
 
-def _indexed_base(b: Base, letters: dict[Axis, str], writer: Writer) -> str:
-    if isinstance(b, Sum):
-        return f"({_indexed(b, letters, writer)})"
-    place = ",".join("1" if i is ONE else letters.get(i, "?") for i in b.index)
-    if isinstance(b, Symbol):
-        return f"{b.name}[{place}]" if b.index else b.name
-    words = []
-    for s, index in b.args:
-        inner = dict(letters)
-        _letter_all(index, inner)
-        words.append(_indexed(s, inner, writer))
-    call = text(
-        Node(
-            "call",
-            tuple(Node("name", (), (w, True)) for w in words),
-            (b.name, b.settings, None, ()),
-        )
-    )
-    return call if b.each else f"{call}[{place}]"
+def _lettered(index: Index, letters: Mapping[Axis, str]) -> dict[Axis, str]:
+    """The letters with more of them for these axes."""
+    more = dict(letters)
+    for i in index:
+        if i is not ONE and i not in more:
+            k = len(more)
+            more[i] = "ijklnpqrstuvw"[k] if k < 13 else f"i{k}"
+    return more
+
+
+def _subscript(index: Index, letters: Mapping[Axis, str]) -> str:
+    return ",".join("1" if i is ONE else letters.get(i, "?") for i in index)

@@ -75,7 +75,9 @@ class watching:
             depth, outer = depth + 1, outer.f_back
         if outer is None:
             return  # not called from the block
-        for name, x in list(frame.f_locals.items()):
+        own = frame.f_locals.get("self")
+        fields = {} if isinstance(own, nn.Module) else getattr(own, "__dict__", {})
+        for name, x in [*frame.f_locals.items(), *fields.items()]:
             if isinstance(x, (Box, np.ndarray)) and (name, id(x)) not in self._seen:
                 self._seen.add((name, id(x)))
                 self.found.append((depth, name, x))  # kept alive, so that its id stays its own
@@ -92,19 +94,27 @@ class Names:
     def __init__(self) -> None:
         self.of: dict[Box, str] = {}
         self.arrays: dict[int, str] = {}
-        self._kept: list[Any] = []
+        self.helpers: dict[Box, Box | None] = {}  # which get no name, and what gets it instead
+        self.constants: list[tuple[Any, str]] = []  # arrays with what they may be called
         self._taken: set[str] = {"L"}
 
     def give(self, x: Any, name: str) -> None:
         """Call x that, unless it has a name already."""
-        if not (name := clean(name)):
+        x = self._bearer(x)
+        if not (name := clean(name)) or x is None:
             return
         if isinstance(x, Box):
             if x not in self.of:
                 self.of[x] = self.free(name)
         elif id(x) not in self.arrays:
             self.arrays[id(x)] = self.free(name)
-            self._kept.append(x)
+            self.constants.append((x, self.arrays[id(x)]))
+
+    def _bearer(self, x: Any) -> Any:
+        """Who gets the name that x has been given."""
+        while isinstance(x, Box) and not x.name and x in self.helpers:
+            x = self.helpers[x]
+        return x
 
     def free(self, name: str) -> str:
         """The name, or with a number behind it if it is taken."""
@@ -121,6 +131,8 @@ class Names:
         owner: dict[int, str] = {}
         for depth, name, x in sorted(found, key=lambda entry: entry[0]):
             if name.startswith(("_", ".")) or x is loss or id(x) in owner:
+                continue
+            if (x := self._bearer(x)) is None or id(x) in owner:
                 continue
             if isinstance(x, Box) and (x in self.of or x.value is loss.value):
                 continue
@@ -160,12 +172,22 @@ class Names:
                     self.give(node, f"A{z[1:]}")
 
     def for_activation(self, z: Box) -> str:
-        """What to call softmax(z), which only a rule has computed: A2 for Z2, else the next A."""
-        match = re.fullmatch(r"[Zz](\w*)", self.of.get(z, ""))
-        if match:
-            return self.free(("A" if self.of[z][0] == "Z" else "a") + match[1])
-        last = [int(n[1:]) for n in self._taken if re.fullmatch(r"A\d+", n)]
-        return self.free(f"A{max(last) + 1}" if last else "A")
+        """What to call softmax(z), which only a rule has computed."""
+        return self.free(activation_name(self.of.get(z, ""), self._taken))
+
+
+def activation_name(z: str, taken: Iterable[str]) -> str:
+    """A2 for softmax(Z2), else the next A.
+
+    Example:
+        >>> activation_name("Z2", ["Z1", "A1", "Z2"]), activation_name("X", ["A1"])
+        ('A2', 'A2')
+    """
+    match = re.fullmatch(r"[Zz](\w*)", z)
+    if match:
+        return ("A" if z[0] == "Z" else "a") + match[1]
+    last = [int(n[1:]) for n in taken if re.fullmatch(r"A\d+", n)]
+    return f"A{max(last) + 1}" if last else "A"
 
 
 def clean(name: str) -> str:

@@ -23,13 +23,13 @@ from .algebra import COMPARISONS
 class Node:
     """A part of a formula.
 
-    kind     name, vector, row, number, T, matmul, had, over, power, rowsum, colsum, total,
-             column, call, scaled, add
+    kind     name, vector, row, single, number, T, matmul, had, over, power, rowsum, colsum,
+             total, trace, column, call, scaled, add; with indices: indexed, sigma, entry
     parts    what it is made of
     value    name: (its name, whether it is one number); vector: its name; power: the exponent;
              call: name, settings and `kind_of` (None: element by element); scaled: whether it is
              negative, how many parts stand before the body, whether there is a body; the others
-             stand below the line
+             stand below the line; indexed and entry: the indices; sigma: those summed over
 
     Example:
         >>> W = Node("name", (), ("W1", False))
@@ -40,6 +40,38 @@ class Node:
     kind: str
     parts: tuple[Node, ...] = ()
     value: Any = None
+
+
+class Length(int):
+    """A length in a setting that has a name: shape=(m, 4).
+
+    Example:
+        >>> (named(101, {101: "m"}), named(4, {101: "m"}))
+        (m, 4)
+    """
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+    __str__ = __repr__
+
+
+def named(x: Any, sizes: Mapping[int, str]) -> Any:
+    """A setting whose lengths have their names.
+
+    Example:
+        >>> named((101, 4), {101: "m"})
+        (m, 4)
+    """
+    if type(x) is tuple:
+        return tuple(named(part, sizes) for part in x)
+    if type(x) is not int or x not in sizes:
+        return x
+    length = Length(x)
+    length.name = sizes[x]
+    return length
 
 
 def kind_of(n: Node) -> str:
@@ -55,7 +87,7 @@ def kind_of(n: Node) -> str:
         return "c"
     if k == "name":
         return "s" if n.value[1] else "m"
-    if k in ("number", "total"):
+    if k in ("number", "total", "trace", "entry", "sigma", "single"):
         return "s"
     if k == "column":
         return "m"
@@ -80,6 +112,7 @@ def kind_of(n: Node) -> str:
 # --- text -----------------------------------------------------------------------------------------
 
 SUM, TERM, PRODUCT, ATOM = range(4)  # how tightly a formula holds together
+FUNCTIONS = {"rowsum": "rowsum", "total": "sum", "trace": "tr", "column": "col"}
 _RAISED = str.maketrans("0123456789/−", "⁰¹²³⁴⁵⁶⁷⁸⁹ᐟ⁻")
 
 
@@ -107,12 +140,12 @@ def _text(n: Node) -> tuple[str, int]:
         return n.value, ATOM
     if k == "number":
         return numeral(n.value), ATOM
-    if k == "row":
+    if k in ("row", "single"):
         return _text(parts[0])
     if k == "T":
         return _at(parts[0], ATOM) + "ᵀ", ATOM
     if k == "matmul":
-        return juxtaposed([_at(p, ATOM) for p in parts]), PRODUCT
+        return _juxtaposed([_at(p, ATOM) for p in parts]), PRODUCT
     if k == "had":
         return " ⊙ ".join(_at(p, PRODUCT) for p in parts), TERM
     if k == "over":
@@ -126,13 +159,18 @@ def _text(n: Node) -> tuple[str, int]:
     if k == "colsum":
         inner = _at(parts[0], ATOM)
         return ("1ᵀ·" if inner[0] in "0123456789∂" else "1ᵀ") + inner, PRODUCT
-    if k in ("rowsum", "total", "column"):
-        name = {"rowsum": "rowsum", "total": "sum", "column": "col"}[k]
-        return f"{name}({text(parts[0])})", ATOM
+    if k in FUNCTIONS:
+        return f"{FUNCTIONS[k]}({text(parts[0])})", ATOM
+    if k == "indexed":
+        return f"[{n.value}] {text(parts[0])}", SUM
+    if k == "sigma":
+        return "".join(f"Σ_{i} " for i in n.value) + _at(parts[0], TERM), SUM
+    if k == "entry":
+        return f"{_at(parts[0], ATOM)}[{n.value}]", ATOM
     if k == "call":
         return _call_text(n), ATOM
     if k == "add":
-        return signed([(_negative(p), _text(_positive(p))[0]) for p in parts]), SUM
+        return _signed([(_negative(p), _text(_positive(p))[0]) for p in parts]), SUM
     return _scaled_text(n)
 
 
@@ -145,7 +183,7 @@ def _scaled_text(n: Node) -> tuple[str, int]:
         words = [
             _at(p, PRODUCT if under or i < len(over) - 1 else TERM) for i, p in enumerate(over)
         ]
-        if over[-1].kind in ("had", "over") and over[-1].kind == "over":
+        if over[-1].kind == "over":
             words[-1] = _at(over[-1], PRODUCT)
     s = "·".join(words) or "1"
     if under:
@@ -163,26 +201,16 @@ def _positive(n: Node) -> Node:
     return Node(n.kind, n.parts, (False, *n.value[1:])) if _negative(n) else n
 
 
-def signed(terms: list[tuple[bool, str]]) -> str:
-    """Terms with + and − between them.
-
-    Example:
-        >>> signed([(False, "A"), (True, "Y")])
-        'A − Y'
-    """
+def _signed(terms: list[tuple[bool, str]]) -> str:
+    """Terms with + and − between them."""
     out = ""
     for negative, s in terms:
         out += (" − " if negative else " + ") + s if out else f"−{s}" if negative else s
     return out
 
 
-def juxtaposed(words: list[str]) -> str:
-    """A matrix product: names of one letter side by side, longer ones with a dot between.
-
-    Example:
-        >>> juxtaposed(["X", "W1"]), juxtaposed(["err", "W1"])
-        ('XW1', 'err·W1')
-    """
+def _juxtaposed(words: list[str]) -> str:
+    """A matrix product: names of one letter side by side, longer ones with a dot between."""
     out = words[0]
     for before, word in pairwise(words):
         plain = all(w.startswith("(") or _SHORT.fullmatch(w) for w in (before, word))
@@ -221,8 +249,19 @@ def _call_text(n: Node) -> str:
         return f"[{args[0]} {COMPARISONS[name]} {args[1]}]"
     if name == "abs":
         return f"|{args[0]}|"
+    if name == "getitem":
+        return f"{_at(n.parts[0], ATOM)}[{_index(settings)}]"
     more = [f"{k}={_setting(v)}" for k, v in settings if _is_shown(k, v)]
     return f"{name}({', '.join([*args, *more])})"
+
+
+def _index(settings: Any) -> str:
+    """X[:1], X[0, 2] as NumPy has it."""
+    (index,) = (v for k, v in settings if k == "index")
+    parts = index if isinstance(index, tuple) else (index,)
+    return ", ".join(
+        ["…" if p is Ellipsis else "None" if p is None else _setting(p) for p in parts]
+    )
 
 
 def _is_shown(name: str, x: Any) -> bool:
@@ -267,18 +306,18 @@ def latex_name(name: str) -> str:
     """W1 as W_{1}, l2 as l_{2}, a longer word upright.
 
     Example:
-        >>> latex_name("l2")
-        'l_{2}'
+        >>> latex_name("l2"), latex_name("∂L/∂W")
+        ('l_{2}', '\\\\frac{\\\\partial L}{\\\\partial W}')
     """
+    if " = " in name:  # E1 = ∂L/∂Z1
+        return " = ".join(map(latex_name, name.split(" = ")))
     if "∂" in name:
         top, _, bottom = name.partition("/")
         return rf"\frac{{\partial {latex_name(top[1:])}}}{{\partial {latex_name(bottom[1:])}}}"
-    match = re.fullmatch(r"([^\W\d_])_?(\d*)", name)
-    if match:
-        letter = _GREEK.get(match[1], match[1])
-        return f"{letter}_{{{match[2]}}}" if match[2] else letter
-    escaped = name.replace("_", r"\_")
-    return rf"\mathrm{{{escaped}}}"
+    word, number = re.fullmatch(r"(.*?)_?(\d*)", name).groups()  # type: ignore[union-attr]
+    escaped = word.replace("_", r"\_")
+    letter = _GREEK.get(word, word) if len(word) == 1 else rf"\mathrm{{{escaped}}}"
+    return f"{letter}_{{{number}}}" if number else letter
 
 
 def _latex(n: Node) -> tuple[str, int]:
@@ -293,10 +332,11 @@ def _latex(n: Node) -> tuple[str, int]:
         return latex_name(n.value), ATOM
     if k == "number":
         return numeral(n.value).replace("−", "-"), ATOM
-    if k == "row":
+    if k in ("row", "single"):
         return _latex(parts[0])
     if k == "T":
-        return at(parts[0], ATOM) + r"^{\top}", ATOM
+        inner = at(parts[0], ATOM)
+        return (f"{{{inner}}}" if inner[-1] == "}" and "^" in inner else inner) + r"^{\top}", ATOM
     if k == "matmul":
         return r" \, ".join(at(p, ATOM) for p in parts), PRODUCT
     if k == "had":
@@ -309,19 +349,31 @@ def _latex(n: Node) -> tuple[str, int]:
         return f"{{{at(parts[0], ATOM)}}}^{{{n.value}}}", ATOM
     if k == "colsum":
         return r"\mathbf{1}^{\top} " + at(parts[0], ATOM), PRODUCT
-    if k in ("rowsum", "total", "column"):
-        name = {"rowsum": "rowsum", "total": "sum", "column": "col"}[k]
-        return rf"\mathrm{{{name}}}\left({latex(parts[0])}\right)", ATOM
+    if k in FUNCTIONS:
+        return rf"\mathrm{{{FUNCTIONS[k]}}}\left({latex(parts[0])}\right)", ATOM
+    if k == "indexed":
+        s, level = _latex(parts[0])
+        return (rf"\left[{s}\right]_{{{n.value}}}", ATOM) if n.value else (s, level)
+    if k == "sigma":
+        return "".join(rf"\sum_{{{i}}} " for i in n.value) + at(parts[0], TERM), SUM
+    if k == "entry":
+        inner = latex(parts[0])
+        inner = rf"\left({inner}\right)" if parts[0].kind == "call" else f"{{{inner}}}"
+        return f"{inner}_{{{n.value}}}", ATOM
     if k == "add":
-        return signed([(_negative(p), latex(_positive(p))) for p in parts]).replace("−", "-"), SUM
+        return _signed([(_negative(p), latex(_positive(p))) for p in parts]).replace("−", "-"), SUM
     if k == "call":
         return _latex_call(n), ATOM
     negative, above, body = n.value
     over, under = parts[: above + body], parts[above + body :]
     level = SUM if under and len(over) == 1 else TERM
-    s = r" \, ".join(at(p, level if len(over) == 1 else PRODUCT) for p in over) or "1"
+    dot = r" \cdot " if sum(p.kind in ("matmul", "colsum") for p in over) > 1 or any(
+        p.kind == "matmul" for p in over[:-1]
+    ) else r" \, "  # fmt: skip
+    s = dot.join(at(p, level if len(over) == 1 else PRODUCT) for p in over) or "1"
     if under:
-        s = rf"\frac{{{s}}}{{{r' '.join(at(p, ATOM) for p in under)}}}"
+        below = latex(under[0]) if len(under) == 1 else dot.join(at(p, ATOM) for p in under)
+        s = rf"\frac{{{s}}}{{{below}}}"
     return (f"-{s}", SUM) if negative else (s, TERM)
 
 
@@ -338,8 +390,15 @@ def _latex_call(n: Node) -> str:
         return rf"\left[{plain}\right]".replace("−", "-")
     if name == "abs":
         return rf"\left|{args[0]}\right|"
-    more = [rf"\mathrm{{{k}}}={_setting(v)}".replace("_", r"\_") for k, v in settings
-            if _is_shown(k, v)]  # fmt: skip
+    if name == "getitem":
+        inner, level = _latex(n.parts[0])
+        inner = inner if level == ATOM else rf"\left({inner}\right)"
+        return rf"{{{inner}}}_{{\left[{_index(settings)}\right]}}"
+    more = [
+        rf"\mathrm{{{k}}}=" + (rf"\mathrm{{{v}}}" if isinstance(v, str) else _setting(v))
+        for k, v in settings if _is_shown(k, v)
+    ]  # fmt: skip
+    more = [m.replace("_", r"\_").replace("−", "-") for m in more]
     escaped = name.replace("_", r"\_")
     function = _LATEX_CALLS.get(name, rf"\mathrm{{{escaped}}}")
     return rf"{function}\left({', '.join([*args, *more])}\right)"
@@ -350,22 +409,16 @@ def _latex_call(n: Node) -> str:
 Shape = tuple[int, ...]
 
 
-def shape_of(n: Node, shapes: Mapping[str, Shape]) -> Shape:
-    """The shape of a formula, given those of its names.
-
-    Example:
-        >>> W = Node("name", (), ("W1", False))
-        >>> shape_of(Node("T", (W,)), {"W1": (3, 2)})
-        (2, 3)
-    """
+def _shape_of(n: Node, shapes: Mapping[str, Shape]) -> Shape:
+    """The shape of a formula, given those of its names."""
     k, parts = n.kind, n.parts
     if k == "name":
         return shapes.get(n.value[0], ())
     if k == "vector":
         return shapes[n.value]
-    if k in ("number", "total"):
+    if k in ("number", "total", "trace", "single"):
         return ()
-    inner = [shape_of(p, shapes) for p in parts]
+    inner = [_shape_of(p, shapes) for p in parts]
     if k in ("T", "row"):
         return inner[0][::-1]
     if k == "matmul":
@@ -407,7 +460,7 @@ def shape_arithmetic(n: Node, shapes: Mapping[str, Shape], result: Shape) -> str
 
 def _arithmetic(n: Node, shapes: Mapping[str, Shape]) -> tuple[str, int]:
     k, parts = n.kind, n.parts
-    whole = shape_of(n, shapes)
+    whole = _shape_of(n, shapes)
 
     def at(x: Node, level: int) -> str:
         s, own = _arithmetic(x, shapes)
@@ -419,11 +472,11 @@ def _arithmetic(n: Node, shapes: Mapping[str, Shape]) -> tuple[str, int]:
     if k == "matmul":
         return "·".join(at(p, ATOM) for p in parts), PRODUCT
     if k == "colsum":
-        inner = shape_of(parts[0], shapes)
+        inner = _shape_of(parts[0], shapes)
         rows = f"(1, {inner[0]})" if inner else "()"
         return f"{rows}·{at(parts[0], ATOM)}", PRODUCT
     if k == "scaled":
-        body = [p for p in parts if shape_of(p, shapes)]
+        body = [p for p in parts if _shape_of(p, shapes)]
         return _arithmetic(body[0], shapes) if len(body) == 1 else (str(whole), ATOM)
     if k in ("had", "add", "over", "call", "power") and not (k == "call" and n.value[2]):
         sign, level = (" + ", SUM) if k == "add" else (" ⊙ ", TERM)
@@ -431,7 +484,7 @@ def _arithmetic(n: Node, shapes: Mapping[str, Shape]) -> tuple[str, int]:
         for p in parts:
             s, own = _arithmetic(p, shapes)
             if own == ATOM:
-                plain.append(shape_of(p, shapes))
+                plain.append(_shape_of(p, shapes))
             else:
                 compound.append(s if own > level or own == level == SUM else f"({s})")
         if not compound:
@@ -454,19 +507,14 @@ def _arithmetic(n: Node, shapes: Mapping[str, Shape]) -> tuple[str, int]:
 _NUMPY = {
     "exp", "log", "sqrt", "abs", "sin", "cos", "tanh", "log1p", "expm1", "sign", "floor", "ceil",
     "rint", "trunc", "maximum", "minimum", "isnan", "isinf", "isfinite", "logical_and",
-    "logical_or", "logical_not", "logical_xor",
+    "logical_or", "logical_not", "logical_xor", "diag", "broadcast_to", "reshape",
 }  # fmt: skip
 _OPERATORS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=",
               "equal": "==", "not_equal": "!="}  # fmt: skip
 
 
-def identifier(name: str) -> str:
-    """The name as Python can have it.
-
-    Example:
-        >>> identifier("∂L/∂W1")
-        'dW1'
-    """
+def _identifier(name: str) -> str:
+    """The name as Python can have it."""
     plain = re.sub(r"\W", "_", name.replace("∂L/∂", "d"))
     if iskeyword(plain) or plain == "np":
         plain += "_"
@@ -499,9 +547,9 @@ def _code(n: Node) -> tuple[str, str]:
     k, parts = n.kind, n.parts
     kind = kind_of(n)
     if k == "name":
-        return identifier(n.value[0]), kind
+        return _identifier(n.value[0]), kind
     if k == "vector":
-        return identifier(n.value), kind
+        return _identifier(n.value), kind
     if k == "number":
         x: Fraction = n.value
         if x.denominator == 1:
@@ -514,6 +562,8 @@ def _code(n: Node) -> tuple[str, str]:
         return (f"{first}.T" if first_kind == "m" else first), kind
     if k == "column":
         return f"{first}[:, None]", kind
+    if k == "single":
+        return f"np.squeeze({first})", kind
     if k == "matmul":
         for second, second_kind in codes[1:]:
             first, first_kind = _matmul_code(first, first_kind, second, second_kind)
@@ -523,8 +573,8 @@ def _code(n: Node) -> tuple[str, str]:
                 f"np.sum({first})"), kind  # fmt: skip
     if k == "colsum":
         return (f"{first}.sum(axis=0)" if first_kind == "m" else f"np.sum({first})"), kind
-    if k == "total":
-        return f"np.sum({first})", kind
+    if k in ("total", "trace"):
+        return f"np.{'sum' if k == 'total' else 'trace'}({first})", kind
     if k == "power":
         exponent = n.value if n.value.denominator == 1 else float(n.value)
         return f"({first}**{exponent})" if n.value != Fraction(1, 2) else f"np.sqrt({first})", kind
@@ -593,8 +643,13 @@ def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[.
     """
     scope: dict[str, Any] = {"np": np}
     scope |= functions
-    scope |= {identifier(name): array for name, array in arrays.items()}
+    scope |= {_identifier(name): array for name, array in arrays.items()}
     settings: dict[str, Any] = {}
+
+    def lengths(x: Any) -> Any:
+        if type(x) is tuple:
+            return tuple(map(lengths, x))
+        return scope[x.name] if isinstance(x, Length) else x
 
     def bare(x: Node) -> Node:
         """Settings as names, since not every setting can be written as code."""
@@ -603,7 +658,7 @@ def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[.
             named = []
             for k, v in x.value[1]:
                 name = f"_setting{len(settings)}"
-                settings[name] = v
+                settings[name] = lengths(v)
                 named.append((k, _Written(name)))
             new = (x.value[0], tuple(named), *x.value[2:])
         return Node(x.kind, tuple(map(bare, x.parts)), new)

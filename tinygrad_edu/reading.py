@@ -69,7 +69,9 @@ class Reader:
     values     the array behind every name that was used
     functions  the NumPy function behind every call that was written
     identities the names of identity matrices
+    m          the number of samples, where what is divided by it can be seen
     parts      the formulas of `T1`, `T2` …, in the order of their use
+    notes      what was left out
 
     Example:
         >>> import tinygrad_edu as tg
@@ -78,16 +80,26 @@ class Reader:
         'W'
     """
 
-    def __init__(self, names: dict[Box, str], arrays: dict[int, str] | None = None):
+    def __init__(
+        self,
+        names: dict[Box, str],
+        arrays: dict[int, str] | None = None,
+        constants: Sequence[tuple[Any, str]] = (),
+        m: int | None = None,
+    ):
         self.names = dict(names)
         self.arrays = arrays or {}  # id of a plain array -> its name
+        self.m = m
+        self._alike = constants  # arrays of the author's that may have the same entries
         self.values: dict[str, Any] = {}
         self.functions: dict[str, Callable[..., Any]] = {
             "within": within,
             "sigmoid": ops.sigmoid.op.forward,
+            "softmax": ops.softmax.op.forward,
             **{name: getattr(np, name) for name in COMPARISONS},
         }
         self.parts: dict[str, Box] = {}
+        self.notes: list[str] = []
         self.identities: set[str] = set()
         self.constants: list[tuple[Any, str]] = []
         self._taken = {*names.values(), *self.arrays.values()}
@@ -175,7 +187,10 @@ class Reader:
             return number(a.flat[0].item())
         name = known or next((n for b, n in self.constants if b is a), None)
         if name is None:
-            name = "I" if _is_identity(a) and "I" not in self._taken else self._new_name("C")
+            alike = (n for b, n in self._alike if _same_entries(a, b) and self._is_free(n, a))
+            usual = "I" if _is_identity(a) else "Y" if _is_one_hot(a) else ""
+            name = next(alike, None) or (usual if usual not in self._taken else "")
+            name = name or self._new_name("C")
             self._taken.add(name)
             if _is_identity(a):
                 self.identities.add(name)
@@ -191,6 +206,11 @@ class Reader:
             return None
         same = base.strides == b.strides and base.ctypes.data == b.ctypes.data
         return base if same else None
+
+    def _is_free(self, name: str, a: Any) -> bool:
+        """Whether this can be the name of the array: nothing else has it."""
+        mine = [b for b, n in self._alike if n == name and id(b) in self.arrays]
+        return name.isidentifier() and (name not in self._taken or bool(mine))
 
     def _new_name(self, letter: str) -> str:
         k = 1
@@ -208,6 +228,8 @@ class Reader:
         if self.functions.setdefault(name, op.forward) is not op.forward:
             name = f"{name}_{len(self.functions)}"  # another function of that name
             self.functions[name] = op.forward
+        if op in (ops.softmax.op, ops.log_softmax.op) and settings["axis"] == len(index) - 1:
+            settings = {"axis": -1}
         given = tuple(
             (k, settings[k]) for k in op.settings for v in [settings[k]]
             if k not in op.defaults or not _same(op.defaults[k], v)
@@ -245,7 +267,20 @@ class Reader:
         top, under = self._operands(x, index, (a, b))
         if not under.terms:
             return None
+        n = x.record[3][1]
+        if self.m and np.size(n) == 1 and np.size(b) and not self._has_name(b):
+            under = self._count(np.asarray(n).item()) or under
         return multiply(top, power(under, Fraction(-1)))
+
+    def _has_name(self, x: Any) -> bool:
+        return isinstance(x, Box) and (x in self.names or x.record is not None)
+
+    def _count(self, n: float) -> Sum | None:
+        """m for the number of samples, 3·m for what they have of entries."""
+        if not self.m or n < self.m or n % self.m:
+            return None
+        self.values["m"] = self.m
+        return scale(of(Symbol("m")), int(n) // self.m)
 
     def _op_negative(self, x: Box, index: Index, a: Any) -> Sum:
         return scale(self.read(a, index, x.record[3][0]), -1)
@@ -295,7 +330,7 @@ class Reader:
         letters: dict[str, Axis] = dict(zip(output, index, strict=True))
         for term, r in zip(terms, raw, strict=True):
             for c, n in zip(term, np.shape(r), strict=True):
-                if letters.get(c, ONE) is ONE:
+                if c not in letters or letters[c].size == 1 != n:
                     letters[c] = Axis(n)
         kept = []
         for a, r, term in zip(operands, raw, terms, strict=True):
@@ -367,7 +402,8 @@ class Reader:
         n = np.size(x.record[3][0]) // max(1, x.value.size)
         if n == 0:
             return None
-        return scale(self._op_sum(x, index, a, axis, keepdims), Fraction(1, n))
+        count = self._count(n) or number(n)
+        return multiply(self._op_sum(x, index, a, axis, keepdims), power(count, Fraction(-1)))
 
     def _op_sum_to(self, x: Box, index: Index, a: Any, /, shape: tuple[int, ...]) -> Sum:
         big = np.shape(x.record[3][0])
@@ -400,12 +436,15 @@ class Reader:
 
     _op_as_recorded = _op_astype
 
-    def _op_exp(self, x: Box, index: Index, a: Any) -> Sum | None:
-        """exp(log softmax(Z)) is softmax(Z)."""
-        if _is_result(a) and a not in self.names and a.record[1] is ops.log_softmax.op:
-            _, _, args, raw, settings = a.record
-            return self._opaque(x, ops.softmax.op, index, args, raw, settings)
-        return None
+    def _op_clip(self, x: Box, index: Index, a: Any, /, **_: Any) -> Sum | None:
+        """A guard that changes nothing here is left out, and that is said."""
+        if not is_idle_guard(x):
+            return None
+        name = self.names.get(a, "what it guards")
+        note = f"clip reaches no entry of {name} on these inputs and is left out"
+        if note not in self.notes:
+            self.notes.append(note)
+        return self.read(a, index, x.record[3][0])
 
     def _op_where(self, x: Box, index: Index, condition: Any, a: Any, b: Any) -> Sum:
         """[condition]·a + [not condition]·b."""
@@ -414,6 +453,21 @@ class Reader:
         if np.asarray(raw).dtype != bool:
             mask = of(Call("not_equal", ((mask, ()), (Sum(), ())), index))
         return add(multiply(mask, yes), multiply(self._opposite(mask), no))
+
+    def _op_logical_and(self, x: Box, index: Index, a: Any, /, b: Any) -> Sum | None:
+        """Conditions are 0 or 1."""
+        return multiply(*self._operands(x, index, (a, b))) if _are_conditions(x) else None
+
+    def _op_logical_or(self, x: Box, index: Index, a: Any, /, b: Any) -> Sum | None:
+        if not _are_conditions(x):
+            return None
+        first, second = self._operands(x, index, (a, b))
+        return add(first, multiply(self._opposite(first), second))
+
+    def _op_logical_not(self, x: Box, index: Index, a: Any) -> Sum | None:
+        return self._opposite(self.read(a, index, x.record[3][0])) if _are_conditions(x) else None
+
+    _op_bitwise_and, _op_bitwise_or, _op_invert = _op_logical_and, _op_logical_or, _op_logical_not
 
     def _opposite(self, mask: Sum) -> Sum:
         if len(mask.terms) == 1 and len(mask.terms[0].factors) == 1:
@@ -436,12 +490,31 @@ class Reader:
         """x = clip(x) is where x is within the bounds."""
         if _is_result(b) and b.record[1] is ops.clip.op and b.record[2][0] is a:
             given = tuple((k, v) for k, v in b.record[4].items() if v is not None)
-            if not given:
+            if not given or is_idle_guard(b):
                 return number(1)
             if all(np.ndim(v) == 0 for _, v in given):
                 s = self.read(a, index, x.record[3][0])
                 return of(Call("within", ((s, ()),), index, given))
         return None
+
+
+def is_idle_guard(x: Box) -> bool:
+    """Whether this is clip(z, −100, None) or clip(a, 1e−10, 1 − 1e−10), which is there only to keep
+    exp and log finite, and all its entries are within.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> z = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> is_idle_guard(np.clip(z, -100, None)), is_idle_guard(np.clip(z, 0, 3))
+        (True, False)
+    """
+    if x.record is None or x.record[1] is not ops.clip.op:
+        return False
+    bounds = [v for v in x.record[4].values() if v is not None]
+    guards = all(
+        np.ndim(v) == 0 and (abs(v) >= 20 or 0 < v <= 1e-3 or 1 - 1e-3 <= v < 1) for v in bounds
+    )
+    return guards and np.array_equal(x.value, x.record[3][0])
 
 
 def _is_result(x: Any) -> bool:
@@ -450,6 +523,10 @@ def _is_result(x: Any) -> bool:
         and x.record[1] is not engine.VARIABLE
         and not _is_drawn(x)
     )  # fmt: skip
+
+
+def _are_conditions(x: Box) -> bool:
+    return all(np.asarray(raw).dtype == bool for raw in x.record[3])
 
 
 def _is_number(x: Any) -> bool:
@@ -468,6 +545,20 @@ def _keeps_order(part: Any) -> bool:
 def _is_identity(a: Any) -> bool:
     return bool(np.ndim(a) == 2 and len(a) > 1 and a.shape[0] == a.shape[1]
                 and np.array_equal(a, np.eye(len(a))))  # fmt: skip
+
+
+def _same_entries(a: Any, b: Any) -> bool:
+    return np.shape(a) == np.shape(b) and np.array_equal(a, b)
+
+
+def _is_one_hot(a: Any) -> bool:
+    """Rows of a single 1: labels, as cross-entropy has made them."""
+    return bool(
+        np.ndim(a) == 2
+        and a.shape[1] > 1
+        and np.isin(a, (0, 1)).all()
+        and (a.sum(axis=1) == 1).all()
+    )
 
 
 def _same(a: Any, b: Any) -> bool:

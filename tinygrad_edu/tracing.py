@@ -20,8 +20,10 @@ from . import engine, nn, ops
 from .engine import VARIABLE, Box, history
 from .losses import binary_cross_entropy_with_logits
 from .naming import Names, leaves, parameter_names, watching
+from .reading import is_idle_guard
 from .tensor import Tensor
 
+SHAPING = (ops.reshape.op, ops.getitem.op, ops.expand_dims.op)
 PRIMES = [101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181]
 
 
@@ -46,6 +48,7 @@ class Trace:
     wrt: list[Box]
     names: dict[Box, str]
     arrays: dict[int, str]
+    constants: list[tuple[Any, str]]
     between: list[Box] = field(default_factory=list)
     gradients: dict[Box, Box] = field(default_factory=dict)
     rows_sum_to_one: set[str] = field(default_factory=set)
@@ -78,13 +81,13 @@ def differentiate(loss: Box, wrt: Sequence[Box], names: Names) -> Trace:
     ]  # fmt: skip
     with engine.recording(engine.ALL):
         found = engine.grad(loss, [*wrt, *between], create_graph=True)
-    trace = Trace(loss, list(wrt), names.of, names.arrays, between)
+    trace = Trace(loss, list(wrt), names.of, names.arrays, names.constants, between)
     trace.gradients = dict(zip([*wrt, *between], found, strict=True))
     trace.forward = [n for n in nodes if n in names.of]
     _name_activations(trace, names)
     for node, name in names.of.items():
         record = node.record
-        if record is None or node.value.ndim < 2:
+        if record is None or not node.value.ndim:
             continue
         softmax = record[1] is ops.softmax.op and record[4]["axis"] in (-1, node.value.ndim - 1)
         if softmax or record[1] is ops.one_hot.op:
@@ -115,6 +118,51 @@ def _name_activations(trace: Trace, names: Names) -> None:
             trace.forward.append(node)
 
 
+def helpers(nodes: Sequence[Box]) -> dict[Box, Box | None]:
+    """What is on the way to a sigmoid or softmax written out, 1/(1 + exp(−z)) or
+    exp(z)/sum(exp(z)): idle guards, the exponentials and their sums. They need no names; with
+    each goes what may have its name instead.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> z = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> len(helpers(history((1 / (1 + np.exp(-z))).sum())))
+        3
+    """
+    users: dict[Box, list[Box]] = {}
+    for node in nodes:
+        for arg in node.record[2]:
+            if isinstance(arg, Box):
+                users.setdefault(arg, []).append(node)
+
+    def divides(total: Box) -> bool:
+        for user in users.get(total, ()):
+            op, args = user.record[1:3]
+            if (op is ops.divide.op and args[1] is total) or op is ops.log.op:
+                return True
+            if op in SHAPING and divides(user):
+                return True
+        return False
+
+    guards = {x: x.record[2][0] for x in nodes if is_idle_guard(x)}
+    found: set[Box] = set()
+    for node in nodes:
+        if node.record[1] is not ops.exp.op:
+            continue
+        sums = [u for u in users.get(node, ()) if u.record[1] in (ops.sum.op, ops.add.op)]
+        if totals := [u for u in sums if divides(u)]:
+            found |= {node, *totals}
+            found |= {w for u in totals for w in users.get(u, ()) if w.record[1] in SHAPING}
+            shifted = node.record[2][0]
+            if isinstance(shifted, Box) and shifted.record and shifted.record[1] in (
+                ops.subtract.op, ops.negative.op
+            ):  # fmt: skip
+                found.add(shifted)
+                found |= {y for y in shifted.record[2] if isinstance(y, Box) and y.record
+                          and y.record[1] is ops.max.op}  # fmt: skip
+    return dict.fromkeys(found) | guards
+
+
 def _call_of(node: Box) -> Any:
     _, op, args, _, settings = node.record
     return op, tuple(map(id, args)), repr(settings)
@@ -141,6 +189,7 @@ class Problem:
     wrt: list[str] | None = None
     tensors: list[Box] = field(default_factory=list)  # asked for by object
     modules: list[nn.Module] = field(default_factory=list)  # whose buffers stay as they are
+    keywords: set[str] = field(default_factory=set)  # arguments that are given by name
 
     def data(self) -> dict[str, np.ndarray[Any, Any]]:
         """All arrays that are no variables, by name: what may have samples as its rows."""
@@ -210,11 +259,12 @@ class Problem:
         arguments = {name: changed(name, x) for name, x in self.arguments.items()}
         variables = {name: changed(name, x) for name, x in self.variables.items()}
         function = _with_variables(self.function, variables)
+        places = [x for name, x in arguments.items() if name not in self.keywords]
+        by_name = {name: arguments[name] for name in self.keywords}
         kept = [(buffer, buffer.value) for m in self.modules for buffer in m.buffers()]
         try:
             with engine.recording(engine.ALL), watching() as seen:
-                by_place = _positional(function)
-                loss = function(*arguments.values()) if by_place else function(**arguments)
+                loss = function(*places, **by_name)
         finally:
             for buffer, array in kept:
                 buffer.value = array
@@ -223,8 +273,11 @@ class Problem:
                 "explain needs a function that returns its loss, a tensor with one number; "
                 f"received {engine.describe(loss)}"
             )
+        names.helpers = helpers(history(loss)) if loss.record else {}
         names.give_layers(seen.layers)
         names.give_all(seen.found, loss)
+        if not wanted and self.wrt is None and loss.record:  # the attributes of an object
+            wanted = [x for n in history(loss) for x in n.record[2] if _requires(x)]
         wanted = list(dict.fromkeys(wanted))
         if self.wrt is not None:
             have = set(wanted)
@@ -270,11 +323,6 @@ def _all_arrays(x: Any) -> list[tuple[str, Any]]:
     return [("", a.value if isinstance(a, Box) else a) for _, a in leaves("", x)]
 
 
-def _positional(function: Callable[..., Any]) -> bool:
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in parameters)
-
-
 def problem(
     function: Callable[..., Any], inputs: Sequence[Any], wrt: Any, kwargs: dict[str, Any]
 ) -> Problem:
@@ -289,14 +337,17 @@ def problem(
     bound = inspect.signature(function).bind(*inputs, **kwargs)
     bound.apply_defaults()
     arguments: dict[str, Any] = {}
+    keywords = set()
     for name, x in bound.arguments.items():
         kind = bound.signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_POSITIONAL:
             arguments |= {f"{name}{k}": part for k, part in enumerate(x, 1)}
         elif kind is inspect.Parameter.VAR_KEYWORD:
             arguments |= x
+            keywords |= x.keys()
         else:
             arguments[name] = x
+            keywords |= {name} if kind is inspect.Parameter.KEYWORD_ONLY else set()
     variables = _variables(function)
     modules = [v for v in [*arguments.values(), *variables.values()] if isinstance(v, nn.Module)]
     names_wanted, tensors = _asked(wrt)
@@ -306,7 +357,7 @@ def problem(
             for parameter, name in parameter_names(module):
                 names.give(parameter, name)
 
-    made = Problem(function, arguments, variables, known, names_wanted, tensors, modules)
+    made = Problem(function, arguments, variables, known, names_wanted, tensors, modules, keywords)
     if wrt is None:
         parameters = [p for m in modules for p in m.parameters()]
         given = [*arguments.values(), *variables.values()]

@@ -1,0 +1,121 @@
+"""Many gradients explained from one seed, counted: `python -m tests.explained --count 1000`.
+
+A third are gradients of random graphs of matrices (`test_explain_random`), a third of the random
+programs of `tests.fuzz`, and a third of two-layer networks. `explain` raises where a formula fails
+its check; the command tells how many are in Σ notation, and how long it took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+import tinygrad_edu as tg
+from tests import fuzz
+from tests.test_explain_random import random_loss
+from tinygrad_edu import engine
+
+ACTIVATIONS: list[Any] = [tg.sigmoid, tg.tanh, tg.relu, tg.softplus, np.sin]
+LOSSES: list[Any] = [
+    tg.cross_entropy, tg.mse_loss, tg.binary_cross_entropy_with_logits,
+    lambda Z, Y: -(Y * np.log(tg.softmax(Z))).sum() / len(Y),
+    lambda Z, Y: tg.square(tg.sigmoid(Z) - Y).sum() / len(Y),
+    lambda Z, Y: np.log(1 + np.exp(-(2 * Y - 1) * Z)).mean(),
+]  # fmt: skip
+
+
+def graph(seed: int) -> Any:
+    """A random graph of matrices and vectors."""
+    with engine.recording(engine.ALL):
+        loss, inputs = random_loss(seed, 5 + seed % 10)
+    return tg.explain(loss, wrt=inputs)
+
+
+def program(seed: int) -> Any:
+    """A program of the fuzzer."""
+    made = fuzz.generate(seed)
+    run = fuzz.run(made)
+    return tg.explain(run.loss, wrt=[run.registers[i] for i in made.variables])
+
+
+def network(seed: int) -> Any:
+    """A two-layer network with a loss and, in every other one, a penalty."""
+    rng = np.random.default_rng(seed)
+    m, n, h, k = rng.integers(3, 40, 4)
+    activate = ACTIVATIONS[seed % len(ACTIVATIONS)]
+    criterion = LOSSES[rng.integers(len(LOSSES))]
+    l2 = 0.03 * (seed % 2)
+
+    def loss(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+        Z1 = X @ W1 + b1
+        A1 = activate(Z1)
+        Z2 = A1 @ W2 + b2
+        penalty = l2 / 2 * ((W1 * W1).sum() + (W2 * W2).sum()) if l2 else 0
+        return criterion(Z2, Y) + penalty
+
+    weights = [
+        tg.Tensor(rng.normal(size=s), requires_grad=True) for s in [(n, h), (h,), (h, k), (k,)]
+    ]
+    return tg.explain(loss, rng.normal(size=(m, n)), np.eye(k)[rng.integers(0, k, m)], *weights)
+
+
+KINDS = {"graphs": graph, "programs": program, "networks": network}
+
+
+def explained(kind: str, seed: int) -> Iterator[tuple[int, Any, float]]:
+    """(seed, Explanation, seconds), for one problem after the other."""
+    for s in count(seed):
+        started = time.perf_counter()
+        try:
+            found = KINDS[kind](s)
+        except (ValueError, RuntimeError) as error:  # a program whose loss depends on no variable
+            if "depends on no tensor" in str(error) or "nothing is recorded" in str(error):
+                continue
+            raise
+        yield s, found, time.perf_counter() - started
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; 1 if a gradient took over `--limit` seconds (a wrong formula raises)."""
+    parser = argparse.ArgumentParser(prog="python -m tests.explained", description=__doc__)
+    parser.add_argument("--count", type=int, default=1000, help="gradients in all (1000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=float, default=2.0, help="seconds for one explanation (2)")
+    parser.add_argument("--show", action="store_true", help="print those in Σ notation")
+    options = parser.parse_args(arguments)
+    slow = 0
+    for kind in KINDS:
+        formulas = indexed = 0
+        seconds: list[float] = []
+        worst = 0
+        for seed, found, took in explained(kind, options.seed):
+            if took > max([0.0, *seconds]):
+                worst = seed
+            seconds.append(took)
+            for line in found.gradients.values():
+                formulas += 1
+                if line.text.startswith("["):
+                    indexed += not line.code
+                    if options.show and not line.code:
+                        print(f"{kind} {seed}: {line.text[:150]}")
+            if formulas >= options.count / len(KINDS):
+                break
+        slow += max(seconds) > options.limit
+        print(
+            f"{kind}: {formulas} gradients, each equal to its value; "
+            f"{100 * indexed / formulas:.1f} % in Σ notation; a loss took "
+            f"{statistics.median(seconds):.3f} s in the median and {max(seconds):.2f} s at most "
+            f"(seed {worst})"
+        )
+    return int(slow > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
