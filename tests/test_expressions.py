@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_edu.expressions import ClaimError, Evaluator, Node, parse, render
+from tinygrad_edu.evaluation import Evaluator
+from tinygrad_edu.expressions import Node, render
+from tinygrad_edu.functions import ClaimError
+from tinygrad_edu.grammar import parse
 
 rng = np.random.default_rng(0)
 NAMES: dict[str, Any] = {

@@ -11,8 +11,12 @@ import pytest
 import tinygrad_edu as tg
 from tests.mistakes import NAMED, SYSTEMS, Mistake, multi, planted
 from tinygrad_edu import wording
-from tinygrad_edu.expressions import Evaluator, Node, parse, render
-from tinygrad_edu.repair import Derivation, Edit, Truth, Vocabulary, edits, find_repair
+from tinygrad_edu.derivations import Derivation
+from tinygrad_edu.edits import Edit, Vocabulary, describe, edits
+from tinygrad_edu.evaluation import Evaluator
+from tinygrad_edu.expressions import Node, render
+from tinygrad_edu.grammar import parse
+from tinygrad_edu.repair import Truth, find_repair
 
 ALL = [mistake for system in SYSTEMS for mistake in planted(system)]
 MULTI = next(system for system in SYSTEMS if system.forward is multi)
@@ -115,10 +119,10 @@ def test_every_kind_of_edit_has_its_words() -> None:
     ]:  # fmt: skip
         for edit in edits(parse(text, names), words, {}):
             kinds.setdefault(edit.kind, edit)
-    assert kinds.keys() == wording.KINDS.keys()
+    assert kinds.keys() == wording.EDITS.keys()
     for edit in kinds.values():
         for lang in wording.LANGUAGES:
-            assert "…" not in wording.describe_edit(edit, lang)
+            assert "…" not in describe(edit, lang)
 
 
 def test_a_derivation_is_its_lines_put_together() -> None:

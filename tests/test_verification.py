@@ -344,7 +344,7 @@ def test_korean() -> None:
 
 
 def test_every_sentence_is_there_in_both_languages() -> None:
-    for english, korean in [*wording.KINDS.values(), *wording.SENTENCES.values()]:
+    for english, korean in [*wording.EDITS.values(), *wording.SENTENCES.values()]:
         assert english and korean
         assert any("가" <= c <= "힣" for c in korean) or "{" in korean
 

@@ -14,7 +14,8 @@ and two readers of what was recorded, which are imported when they are first ask
 
 explanation, tracing, naming, reading, algebra, matrices, notation
            `explain`: the derivation of a gradient, printed and checked
-verification, problems, expressions, functions, repair, wording, submissions
+verification, problems, derivations, grammar, expressions, functions, evaluation, edits, repair,
+report, wording, submissions
            `verify`: gradients derived by hand: are they right, and what is wrong with them
 """
 
@@ -30,7 +31,8 @@ from .tensor import Parameter, Tensor
 if TYPE_CHECKING:
     from .explanation import Explanation, explain
     from .problems import CannotCheck
-    from .verification import Report, assert_right, verify
+    from .report import Report
+    from .verification import assert_right, verify
 
 __version__ = "0.1.0"
 
@@ -45,7 +47,7 @@ _LATER = {
     "Explanation": "explanation",
     "explain": "explanation",
     "CannotCheck": "problems",
-    "Report": "verification",
+    "Report": "report",
     "assert_right": "verification",
     "verify": "verification",
 }
