@@ -109,13 +109,15 @@ class Vocabulary:
             for a, other in self.arrays.items()
             if other == shape and a != y
         ]
-        # … and one layer further back, (A − Y)Wᵀ
+        # … and one layer further back, (A − Y)Wᵀ, with the slope there
+        backs: list[tuple[tuple[int, ...], Node]] = []
         for shape, error in self.errors[:6]:
             for name, size in self.arrays.items():
                 if len(size) == len(shape) == 2 and size[1] == shape[1] and name not in TARGETS:
                     back = _binary("@", error, _transpose(spell(name)))
                     place = self.factors.setdefault((shape[0], size[0]), [])
                     place.append(("error-missing", back, 2.0))
+                    backs.append(((shape[0], size[0]), back))
         self.scalars.sort(key=lambda name: (name != "m", len(name), name))
         for name, shape in self.arrays.items():
             a, places = spell(name), self.factors.setdefault(shape, [])
@@ -128,6 +130,9 @@ class Vocabulary:
                 ("factor-missing", _binary("-", ONE, a), 1.5),
                 ("factor-missing", _binary("-", a, square), 1.9),
             ]
+        for shape, back in backs[:2]:
+            factors = [f for kind, f, _ in self.factors[shape] if kind != "error-missing"]
+            self.errors += [(shape, _binary("*", back, factor)) for factor in factors]
 
 
 def edits(
@@ -202,7 +207,7 @@ def _changes(
 
     # transposes
     if node.kind == "attribute" and node.value in ("T", "mT"):
-        yield edit("transpose-extra", node.parts[0], 1.0)
+        yield edit("transpose-extra", node.parts[0], 0.9)
     elif (value is None or (shape is not None and len(shape) == 2)) and not (
         parent is not None and parent.kind == "attribute" and parent.value == "T"
     ):
@@ -252,6 +257,11 @@ def _changes(
                 yield edit("operands-swapped", Node("call", node.value, (b, a)), 1.1)
                 yield edit("product-extra", a, 1.6)
                 yield edit("product-extra", b, 1.6)
+    if node.kind == "number" and parent is not None and parent.value == "@":
+        for name, size in words.arrays.items():  # 2 @ E, where 2 * A.T @ E is meant
+            if len(size) == 2 and not light:
+                for matrix in (words.spell(name), _transpose(words.spell(name))):
+                    yield edit("product-missing", _binary("*", node, matrix), 1.8, factor=matrix)
     # what lacks
     if shape is None or (parent is not None and node.kind == "number"):
         return

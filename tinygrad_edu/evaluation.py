@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .expressions import Node, shorten, target_text
+from .expressions import SLIDES, Node, shorten, target_text
 from .functions import CONSTANTS, FUNCTIONS, METHODS, PYTHON_SUM, ClaimError, refuse, total
 
 __all__ = ["Evaluator"]
@@ -139,14 +139,34 @@ class Evaluator:
                 refuse("not-for", text=shorten(node), sign=op, what=_describe(x))
         self._grow(_either_product(a, b), node)
         if op == "·":
-            if np.ndim(a) == np.ndim(b) == 1 and self._lies(node.parts[1]):
-                return np.outer(a, b)  # abᵀ of two columns
-            op = "*" if np.ndim(a) == 0 or np.ndim(b) == 0 else "@"
+            return self._product(a, b, node)
+        a, b = self._columns(a, b, node)
         if op == "@":
             return ops.matmul.op.forward(a, b)
         if op == "**":
             return _power(a, b, node)
         return _OPERATORS[op](a, b)
+
+    def _product(self, a: Any, b: Any, node: Node) -> Any:
+        """The slides' product: a vector is a column unless it is transposed, ab a number times b."""
+        left, right = np.shape(a), np.shape(b)
+        if not left or not right:
+            return a * b
+        if len(right) == 1 and len(left) < 3 and self._lies(node.parts[1]):
+            return np.reshape(a, (left[0], -1)) @ b[None, :]  # abᵀ of two columns
+        if len(left) == 1 and len(right) == 2 and right[0] == 1:
+            return a[:, None] @ b
+        if left[-1] != right[-2:][0] and 1 in (np.size(a), np.size(b)):
+            return a * b
+        return ops.matmul.op.forward(a, b)
+
+    def _columns(self, a: Any, b: Any, node: Node) -> tuple[Any, Any]:
+        """On the slides a vector beside a column, as rowsum(E) is one, is a column too."""
+        for x, other, place in ((a, b, 1), (b, a, 0)):
+            if np.ndim(x) == 1 and np.shape(other) == (len(x), 1) and _by_slides(node):
+                if not _is_stretched(node.parts[place]):
+                    return (x[:, None], other) if place else (other, x[:, None])
+        return a, b
 
     def _lies(self, node: Node) -> bool:
         """Whether a vector lies on its side, as xᵀ does."""
@@ -173,7 +193,7 @@ class Evaluator:
         if not _is_numeric(a) or not _is_numeric(b):
             refuse("not-comparable", text=shorten(node))
         self._grow(_either_product(a, b), node)
-        return _OPERATORS[node.value](a, b)
+        return _OPERATORS[node.value](*self._columns(a, b, node))
 
     def _attribute(self, node: Node) -> Any:
         x = self._value(node.parts[0])
@@ -339,6 +359,21 @@ def _is_mask(x: Any) -> bool:
 
 def _is_iterable(x: Any) -> bool:
     return isinstance(x, (list, tuple, range)) or (isinstance(x, np.ndarray) and x.ndim > 0)
+
+
+def _is_stretched(node: Node) -> bool:
+    """Whether a column is marked as one that stands beside a matrix: col(x)."""
+    if node.kind == "call" and node.value[0] in ("col", "rowsum", "1ᵀ"):
+        return bool(node.value[0] == "col")
+    if node.kind == "binary" and node.value == "·":
+        return _is_stretched(node.parts[1])
+    return any(map(_is_stretched, node.parts))
+
+
+def _by_slides(node: Node) -> bool:
+    sources = (part.source for _, part in node.walk() if part.source is not None)
+    source = next(sources, "")
+    return bool(SLIDES.search(source) or "rowsum" in source)
 
 
 def _either_product(a: Any, b: Any) -> float:

@@ -7,6 +7,7 @@ trees, `evaluation` works them out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -95,6 +96,7 @@ class Node:
 _LEVEL = {"+": 4, "-": 4, "*": 5, "/": 5, "@": 5, "//": 5, "%": 5, "·": 6, "**": 8, "&": 3, "|": 2}
 _SIGN = {"-": "−", "*": "⊙", "@": "", "·": "", "**": "^"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+SLIDES = re.compile(r"[ᵀ⊙−·×∘½σ₀-₉⁰¹²³⁴-⁹⁻≥≤≠Σ′∂|^]")  # signs that NumPy does not have
 SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᐟ"
 
 
@@ -126,7 +128,7 @@ def render(node: Node, slides: bool = False) -> str:
                 whole = part.kind == "number" and isinstance(part.value, int)
                 piece = piece.translate(_RAISED) if whole else f"^({piece})"
             else:
-                piece = _bracketed(piece, part, node, i)
+                piece = _bracketed(piece, part, node, i, slides)
         pieces += [lead, piece]
     return "".join(pieces) + text[position:end]
 
@@ -141,11 +143,12 @@ def _level(node: Node) -> int:
     return {"compare": 1, "if": 0, "slice": 0, "sum over": 4, "indexed": 0}.get(node.kind, 10)
 
 
-def _bracketed(piece: str, part: Node, parent: Node, i: int) -> str:
+def _bracketed(piece: str, part: Node, parent: Node, i: int, slides: bool) -> str:
     """The piece, in brackets if it would be read differently without them."""
     level = _level(part)
     if parent.kind in ("binary", "unary"):
-        need = _LEVEL[parent.value] if parent.kind == "binary" else 7
+        sign = "·" if slides and parent.value == "@" else parent.value
+        need = _LEVEL[sign] if parent.kind == "binary" else 7
         tight = (parent.value in ("-", "/", "@", "//", "%") and i == 1) or (
             parent.value == "**" and i == 0
         )
@@ -164,7 +167,9 @@ def _bracketed(piece: str, part: Node, parent: Node, i: int) -> str:
 
 def _spelled(node: Node, slides: bool) -> str:
     """The text of a node that was not in the student's own."""
-    parts = [_bracketed(render(part, slides), part, node, i) for i, part in enumerate(node.parts)]
+    parts = [
+        _bracketed(render(part, slides), part, node, i, slides) for i, part in enumerate(node.parts)
+    ]
     value = node.value
     match node.kind:
         case "number" | "bool":

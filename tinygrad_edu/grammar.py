@@ -7,7 +7,7 @@
 Python's `eval` and its parser have no part in it: only what is listed here means anything.
 From the loosest to the tightest an expression is made of
 
-    a if c else b     not     > < >= <= == !=     |     &     + −     * ⊙ · / @ // %  and Σ_k
+    a if c else b     not     > < >= <= == !=     |     &     + −     ⊙ and Σ_k     * · / @ // %
     −a     ab, a product by writing side by side     a**b a^b     aᵀ a² a.T a[…] a.sum(…)
 
 and of numbers, names, function calls, (…), |a|, 1ᵀE for the sums of the columns of E, [Z1 > 0] for
@@ -20,7 +20,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from .expressions import SUPERSCRIPTS, Node, Span
+from .expressions import SLIDES, SUPERSCRIPTS, Node, Span
 from .functions import CONSTANTS, FUNCTIONS, METHODS, check_call, refuse
 
 __all__ = ["parse"]
@@ -30,7 +30,6 @@ MAX_DEPTH = 100  # operations within operations
 MAX_INTEGER = 2**63
 MAX_LETTERS = 12  # indices of one formula
 
-_SLIDES = re.compile(r"[ᵀ⊙−·×∘½σ₀-₉⁰¹²³⁴-⁹⁻≥≤≠Σ′∂|^]")
 _TOKEN = re.compile(
     rf"""(?:\s|\#[^\n]*)*(?:
     (?P<number>\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|½)
@@ -51,9 +50,9 @@ _VALUES = {"None": "none", "True": "bool", "False": "bool"}
 _COMPARE = {"≥": ">=", "≤": "<=", "≠": "!=", "=": "==", **{s: s for s in
             (">", "<", ">=", "<=", "==", "!=")}}  # fmt: skip
 _BINARY = {
-    "|": ("|", 4), "&": ("&", 5), "+": ("+", 6), "-": ("-", 6), "−": ("-", 6), "*": ("*", 7),
-    "⊙": ("*", 7), "∘": ("*", 7), "·": ("·", 7), "×": ("·", 7), "/": ("/", 7), "@": ("@", 7),
-    "//": ("//", 7), "%": ("%", 7), "**": ("**", 10), "^": ("**", 10),
+    "|": ("|", 4), "&": ("&", 5), "+": ("+", 6), "-": ("-", 6), "−": ("-", 6), "⊙": ("*", 7),
+    "∘": ("*", 7), "*": ("*", 8), "·": ("·", 8), "×": ("·", 8), "/": ("/", 8), "@": ("@", 8),
+    "//": ("//", 8), "%": ("%", 8), "**": ("**", 10), "^": ("**", 10),
 }  # fmt: skip
 _NOT, _COMPARISON, _ABOVE_BAR, _TERM, _BESIDE, _POWER = 2, 3, 5, 7, 9, 10
 _PYTHON = {
@@ -94,7 +93,7 @@ def parse(
     if not text[start:end].strip():
         refuse("empty")
     if slides is None:
-        slides = bool(_SLIDES.search(text, start, end))
+        slides = bool(SLIDES.search(text, start, end))
     return _Parser(text, (start, end), set(names), functions, slides).whole()
 
 
@@ -319,11 +318,9 @@ class _Parser:
         if token in _VALUES:
             return self.make(_VALUES[token], None if token == "None" else token == "True", (), start)
         if token not in self.known and (split := self.split(token, called)):
-            first, rest = token[:split], token[split:]
-            middle = start + split
-            kind = "number" if rest[0].isdigit() else "word"
+            first, rest, middle = token[:split], token[split:], start + split
             self.tokens[self.i - 1 : self.i] = [
-                ("word", first, (start, middle)), (kind, rest, (middle, span[1])),
+                ("word", first, (start, middle)), ("word", rest, (middle, span[1])),
             ]  # fmt: skip
             return self.make("name", first, (), start)
         if called and token not in self.known:
@@ -337,13 +334,11 @@ class _Parser:
         """Where the first of several names written side by side ends; 0: it is one name."""
         first, rest = 0, word
         while rest:
-            fits = [name for name in self.known if name and rest.startswith(name)]
-            digits = re.match(r"\d+", rest) if first else None
-            if rest != word and called and self.callable(rest):
+            if first and called and self.callable(rest):
                 return first
-            if not fits and not digits:
+            length = max((len(n) for n in self.known if rest.startswith(n)), default=0)
+            if not length:
                 return 0
-            length = len(max(fits, key=len)) if fits else len(digits[0]) if digits else 0
             first, rest = first or length, rest[length:]
         return first
 
@@ -484,7 +479,7 @@ class _Parser:
     def header(self) -> tuple[str, ...] | None:
         """The indices of the result, if the formula begins with them, as in [i,j] Σ_k …"""
         last = self.tokens[-1][2][0]
-        match = re.compile(r"\s*\[([\w,\s]*)\]\s*(?=[^\s.\[*/@⊙·])").match(self.text, self.here, last)
+        match = re.compile(r"\s*\[([\w,\s]*)\]\s*(?:(?=[^\s.\[*/@⊙·])|(?<=\s)(?=\[))").match(self.text, self.here, last)
         if match is None:
             return None
         head = tuple(filter(None, re.split(r"[,\s]+", match[1])))
@@ -530,8 +525,8 @@ class _Parser:
         self.letters |= set(place)
         if node.kind == "call":
             parts = [
-                Node("indexed", own, (part,), self.text, part.span) if (own := _free(part)) else
-                part for part in node.parts
+                Node("indexed", _free(part), (part,), self.text, part.span)
+                if any(x.kind == "entry" for _, x in part.walk()) else part for part in node.parts
             ]  # fmt: skip
             node = node.with_parts(parts)
         return self.make("entry", tuple(place), (node,), start)

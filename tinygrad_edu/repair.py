@@ -29,7 +29,8 @@ class Truth:
     """A right value, with how close is equal.
 
     A value is equal if no entry differs by more than 1e-9 + 1e-7·(the largest entry of the right
-    one), after leading axes of length 1 are dropped and NumPy has broadcast what is smaller.
+    one), after leading axes of length 1 are dropped and NumPy has broadcast what is smaller. With
+    `columns`, a column stands for a vector, as on the slides.
 
     Example:
         >>> truth = Truth(np.array([1.0, 2.0]))
@@ -37,12 +38,11 @@ class Truth:
         (True, False)
     """
 
-    __slots__ = ("array", "shape", "size", "tolerance")
+    __slots__ = ("array", "columns", "shape", "tolerance")
 
-    def __init__(self, array: Array):
-        self.array = array
+    def __init__(self, array: Array, columns: bool = False):
+        self.array, self.columns = array, columns
         self.shape = _stripped(array.shape)
-        self.size = array.size
         self.tolerance = 1e-9 + 1e-7 * float(np.abs(array).max(initial=0.0))
 
     def agrees(self, value: Any) -> bool:
@@ -54,7 +54,8 @@ class Truth:
                 value = np.asarray(value, dtype=float)
             except (ValueError, TypeError):
                 return False
-        if _stripped(np.shape(value)) == self.shape:
+        column = self.columns and np.shape(value) == (*self.array.shape, 1)
+        if column or _stripped(np.shape(value)) == self.shape:
             value = np.reshape(value, self.array.shape)
         elif not _spreads(np.shape(value), self.array.shape):
             return False

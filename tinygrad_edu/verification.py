@@ -28,7 +28,7 @@ import numpy as np
 from .derivations import Derivation, Function, Program, line_text, number, plain_name
 from .edits import Vocabulary, describe
 from .evaluation import Evaluator
-from .expressions import Node
+from .expressions import SLIDES, Node
 from .functions import ClaimError
 from .grammar import parse
 from .problems import (
@@ -130,6 +130,9 @@ class _Claim:
     function: Function | None = None
     refusal: ClaimError | None = None
     on_example: bool = False  # an array: for the example inputs only
+
+    def truth(self, problem: Problem) -> Truth:
+        return Truth(problem.gradients[self.name], self.function is None and _is_slides(self.text))
 
     def value(self, problem: Problem) -> Any:
         if self.refusal:
@@ -421,7 +424,7 @@ class _Verification:
         found, errors = [], []
         for problem in problems:
             try:
-                found.append(Truth(problem.gradients[claim.name]).agrees(claim.value(problem)))
+                found.append(claim.truth(problem).agrees(claim.value(problem)))
             except ClaimError as error:
                 errors.append(error)
                 found.append(False)
@@ -489,7 +492,7 @@ class _Verification:
     def repaired(self, claim: _Claim) -> Repair | None:
         assert claim.derivation is not None
         problems = self.ordered()
-        pairs = [(p.evaluator, Truth(p.gradients[claim.name])) for p in problems]
+        pairs = [(p.evaluator, claim.truth(p)) for p in problems]
         for _, before, lines in self.found:  # the same change of the same line may do it here too
             changed: Derivation | Program = claim.derivation
             for old, new in lines:
@@ -547,7 +550,7 @@ class _Verification:
                 value = claim.value(problem)
             except ClaimError:
                 continue
-            if Truth(true).agrees(value):
+            if claim.truth(problem).agrees(value):
                 continue
             verdict.kinds, verdict.reason = self.difference(value, true, problem)
             if claim.function is not None:
@@ -602,7 +605,7 @@ class _Verification:
                 except (CannotCheck, ClaimError):
                     continue
                 true = problem.gradients[claim.name]
-                if not Truth(true).agrees(value):
+                if not claim.truth(problem).agrees(value):
                     return Counterexample(sizes, problem.inputs, value, true)
         return None
 
@@ -674,4 +677,4 @@ def _own_text(derivation: Derivation) -> str:
 
 
 def _is_slides(text: str) -> bool:
-    return any(c in text for c in "ᵀ⊙−·×²σ") or "[" in text[:1]
+    return bool(SLIDES.search(text) or "rowsum" in text or text.startswith("["))
