@@ -264,7 +264,9 @@ def test_a_function_that_is_no_list_of_lines_is_run_all_the_same() -> None:
         return {"W2": total}
 
     verdict = check(backprop)["W2"]
-    assert verdict.kinds == ("factor",)
+    assert verdict.kinds == ("divisor-missing",)
+    assert verdict.after == "return total / m"
+    verdict = check(backprop, repair=False)["W2"]
     assert verdict.reason == "the claim is m times the gradient"
 
 
@@ -336,8 +338,8 @@ def test_markup_in_a_claim_is_only_text_in_a_notebook() -> None:
 def test_korean() -> None:
     report = check({**RIGHT, "b2": "np.sum(A2 - Y) / m", "W2": "A1 @ (A2 - Y)"}, lang="ko")
     text = report.text()
-    assert "5개 중 2개의 주장이 틀렸습니다" in text
-    assert "합이 모든 축에 대해 계산됩니다" in text
+    assert "식 5개 중 2개가 틀렸습니다" in text
+    assert "모든 축에 대해 합했습니다" in text
     assert "축" in report["b2"].reason
     with pytest.raises(ValueError, match="lang must be one of en, ko"):
         check(RIGHT, lang="de")
@@ -376,7 +378,7 @@ def test_what_cannot_be_checked_says_why(
 def test_a_claim_that_cannot_be_read_is_wrong_and_says_why() -> None:
     report = check({"W2": "__import__('os')", "b2": "A2 - Q", "W1": "[1] if X else"})
     assert {v.status for v in report.verdicts} == {"error"}
-    assert "__import__ is not a function of this language" in report["W2"].reason
+    assert "__import__ is not a name that a claim may use" in report["W2"].reason
     assert "'Q' is not known" in report["b2"].reason
 
 

@@ -3,22 +3,25 @@
 A `Derivation` is what somebody wrote down: lines `name = expression`, the last of which is the
 claim. A function that is no more than such lines reads as one. Any other function, with loops and
 branches, is a `Program`: its expressions are read all the same, and when one of them is changed the
-function is run again, with a bound on the number of lines that it may take.
+function is run again, with a bound on the number of turns that its loops may take.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from types import FrameType, SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
 
+from . import ops
 from .engine import Box
 from .evaluation import Evaluator
 from .expressions import Node, render
@@ -28,7 +31,7 @@ from .problems import Problem
 
 __all__ = ["Claimed", "Derivation", "Function", "Program", "line_text", "substitute"]
 
-MAX_LINES = 20_000  # lines that a changed function may run through
+MAX_TURNS = 10_000  # turns that the loops of a changed function may take
 
 Line = tuple[str, Node]
 
@@ -120,7 +123,13 @@ def line_text(line: Line, slides: bool = False) -> str:
     if tree.kind == "binary" and tree.source is None and tree.parts[0] == Node("name", name):
         right = " ".join(render(tree.parts[1], slides).split())
         return f"{name} {tree.value}= {right}"
-    return f"{name} = {text}" if name and not name.startswith("∂") else text
+    if name in _AROUND:
+        return _AROUND[name].format(text)
+    sign = "" if name.endswith("=") else " ="
+    return f"{name}{sign} {text}" if name and not name.startswith("∂") else text
+
+
+_AROUND = {"return": "return {}", "append": "….append({})", "for": "for … in {}:"}
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -142,7 +151,7 @@ class Function:
         self.parameters = list(self.signature)
         self.first_line, self.text, self.tree = _source(function)
         self.cache: dict[int, tuple[Problem, Any]] = {}
-        self.locals: dict[str, Any] = {}
+        self.misfits = False  # whether it has failed because shapes did not fit
         pairs = _returned(self.tree.body[-1]) if self.tree else []
         self.results = dict(pairs)  # the expressions that are returned, by name
         self.returned = [name for name, _ in pairs]
@@ -158,6 +167,7 @@ class Function:
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
                 found = ClaimError("function-fails", function=self.name, error=reason)
+                self.misfits |= isinstance(error, (ValueError, IndexError))
             held = self.cache[id(problem)] = (problem, found)
         if isinstance(held[1], ClaimError):
             raise held[1]
@@ -196,15 +206,16 @@ class Function:
         before = sys.getprofile()
         sys.setprofile(note)
         try:
-            self.call(self.function, problem.names)
+            with contextlib.suppress(Exception):  # what it has up to there
+                self.call(self.function, problem.names)
         finally:
             sys.setprofile(before)
         return {k: x for k, x in found.items() if isinstance(x, (int, float, np.ndarray))}
 
     def spell(self, name: str) -> Node:
         """A name of the problem as the function has to write it: `self.a1`."""
-        held = self.parameters[:1] == ["self"] and f"self.{name}" in self.text
-        if held and name not in self.parameters:
+        own = {x.id for x in ast.walk(self.tree or ast.Module([], [])) if isinstance(x, ast.Name)}
+        if self.parameters[:1] == ["self"] and name not in {*own, *self.parameters}:
             return Node("name", name, (), f"self.{name}", (0, len(name) + 5))
         return Node("name", name)
 
@@ -279,7 +290,7 @@ class Function:
                 case ast.Assign(targets=[target], value=value):
                     found = [(ast.unparse(target), value)]
                 case ast.AugAssign(target=target, op=op, value=value):
-                    found = [(f"{ast.unparse(target)} {_SIGNS.get(type(op), '')}", value)]
+                    found = [(f"{ast.unparse(target)} {_SIGNS.get(type(op), '?')}=", value)]
                 case ast.Return(value=ast.expr() as value):
                     found = [("return", v) for _, v in _results(value)]
                 case ast.Expr(value=ast.Call(args=[value], func=ast.Attribute(attr="append"))):
@@ -326,16 +337,14 @@ class Program:
     def value(self, values: Evaluator) -> Any:
         """What it returns for this result.
 
-        Raises:  ClaimError if it fails, or runs through too many lines
+        Raises:  ClaimError if it fails, or its loops take too many turns
         """
         text = self.function.text
         for i, old in sorted(self.changed, key=lambda pair: -pair[1].span[0]):
             start, end = old.span
             text = text[:start] + render(self.lines[i][1]) + text[end:]
         try:
-            run = self._compiled(text, values.names)
-            with _few_lines(run):
-                result = self.function.call(run, values.names)
+            result = self.function.call(self._compiled(text, values.names), values.names)
             return self.function.outputs(result, self.problem)[self.target]
         except ClaimError:
             raise
@@ -346,39 +355,24 @@ class Program:
     def _compiled(self, text: str, names: Mapping[str, Any]) -> Callable[..., Any]:
         whole = ast.parse(text)
         whole.body[0].decorator_list = []  # type: ignore[attr-defined]
-        own = self.function.function
-        closed = {}
-        if getattr(own, "__closure__", None):
-            closed = inspect.getclosurevars(own).nonlocals
-        scope = {**names, **getattr(own, "__globals__", {}), **closed}
-        exec(compile(whole, _CHANGED, "exec"), scope)
+        for x in ast.walk(whole):
+            if isinstance(x, (ast.For, ast.While)):
+                x.body.insert(0, ast.parse(f"{_TURN}()").body[0])
+        own, turns = self.function.function, count()
+        closed = inspect.getclosurevars(own).nonlocals if hasattr(own, "__closure__") else {}
+
+        def turn() -> None:
+            if next(turns) > MAX_TURNS:
+                raise ClaimError("steps", most=f"{MAX_TURNS:,}")
+
+        scope = {**_HELPERS, **names, **getattr(own, "__globals__", {}), **closed, _TURN: turn}
+        exec(compile(ast.fix_missing_locations(whole), "<a change>", "exec"), scope)
         return scope[self.function.name]  # type: ignore[no-any-return]
 
 
-_CHANGED = "<a change of the claim>"
+_HELPERS = {"sigmoid": ops.sigmoid, "relu": ops.relu, "softmax": ops.softmax}
+_TURN = "_turn_of_a_loop"
 _SIGNS: dict[type, str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
-
-
-class _few_lines:
-    """Within it, a changed function that runs through too many lines is stopped."""
-
-    def __init__(self, function: Callable[..., Any]):
-        self.left = MAX_LINES
-
-    def __enter__(self) -> None:
-        self.before = sys.gettrace()
-        sys.settrace(self.trace)
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(self.before)
-
-    def trace(self, frame: FrameType, event: str, _: Any) -> Any:
-        if frame.f_code.co_filename != _CHANGED:
-            return None
-        self.left -= 1
-        if self.left < 0:
-            raise ClaimError("steps", most=f"{MAX_LINES:,}")
-        return self.trace
 
 
 def _source(function: Callable[..., Any]) -> tuple[int, str, ast.FunctionDef | None]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .derivations import Claimed
+from .derivations import Claimed, Derivation
 from .edits import Edit, Vocabulary, edits
 from .engine import Array
 from .evaluation import Evaluator
@@ -139,13 +139,19 @@ class _Search:
     ):
         self.claim, self.problems, self.words, self.most = claim, problems, words, most
         self.first, self.truth = problems[0]
+        self.slow = not isinstance(claim, Derivation)
         self.tries = 0
 
     def run(self) -> Repair | None:
         singles: list[tuple[Edit, int, Claimed]] = []
         found: list[tuple[float, Repair]] = []
         values: list[Any] = []
-        for i, edit in self.all_edits(self.claim):
+        every = list(self.all_edits(self.claim))
+        if self.slow:  # the likeliest first, and no more than are needed
+            every = sorted(every, key=lambda pair: pair[1].cost)[: self.most]
+        for i, edit in every:
+            if self.slow and found:
+                break
             changed = self.apply(self.claim, i, edit)
             value = self.value(changed, keep=True)
             if value is not None:

@@ -52,6 +52,7 @@ __all__ = ["assert_right", "verify"]
 GENERAL = 12  # problems whose sizes all differ
 TRIES = 60_000  # changes tried in one verification, to find what makes wrong claims right
 LEAST_TRIES = 3_000  # … for each claim at least
+_AXES = {"axis-missing", "axis-wrong", "axis-extra", "keepdims", "sum-missing", "sum-extra", "shape"}
 _SOFTMAX = {"softmax", "log_softmax", "logsumexp", "cross_entropy", "log"}
 
 
@@ -349,7 +350,10 @@ class _Verification:
         try:
             targets = list(function.on(self.first))
         except ClaimError as error:
-            raise CannotCheck(error.what, **error.about) from None
+            order = function.wrt or function.returned
+            if not function.misfits or not order:
+                raise CannotCheck(error.what, **error.about) from None
+            targets = [plain_name(name, self.first) for name in order]
         known = [name for name in targets if name in self.first.gradients]
         if not known:
             raise CannotCheck("function-names", function=function.name, names=", ".join(targets),
@@ -367,16 +371,20 @@ class _Verification:
             claim.derivation = function.derivation(target, self.first)
             if isinstance(claim.derivation, Derivation):
                 claim.text = _own_text(claim.derivation)
-                truth = Truth(np.asarray(values(self.first)))
-                try:
-                    same = truth.agrees(claim.derivation.value(self.first.evaluator))
-                except ClaimError:
-                    same = False
-                if not same:  # it means something else as a program
+                if not function.misfits and not self.is_same(claim):  # as a program it is different
                     lines = tuple(function.expressions())
                     claim.derivation = Program(function, target, self.first, lines)
             claims.append(claim)
         return claims
+
+    def is_same(self, claim: _Claim) -> bool:
+        """Whether the lines that were read are worth what the function returns."""
+        assert claim.derivation is not None
+        returned = Truth(np.asarray(claim.value(self.first)))
+        try:
+            return returned.agrees(claim.derivation.value(self.first.evaluator))
+        except ClaimError:
+            return False
 
     # --- the verdicts
 
@@ -445,15 +453,7 @@ class _Verification:
         for ok, (what, _) in zip(outcomes, self.tried.problems, strict=True):
             special.setdefault(what, []).append(ok)
         general = special.pop("")
-        verdict.conditions = [what for what, oks in special.items() if all(oks) != all(general)]
-        where = self.say("or").join(verdict.conditions)
-        if all(general):
-            verdict.status = "special"
-            verdict.remarks.append(self.say("except", conditions=where))
-        elif verdict.conditions:
-            verdict.status = "special"
-            verdict.remarks += self.only_for(verdict.conditions, where)
-        elif error and not any(outcomes):
+        if error and not any(outcomes):
             verdict.status = "error"
         repaired = self.repaired(claim) if claim.derivation is not None and self.repair else None
         if repaired is not None:
@@ -462,8 +462,27 @@ class _Verification:
             verdict.reason = self.say("cannot", reason=error)
         else:
             self.differ(claim, verdict, self.ordered())
+        verdict.conditions = [
+            what for what, oks in special.items()
+            if all(oks) != all(general) and (all(general) or self.tells(claim, what, verdict.kinds))
+        ]  # fmt: skip
+        if verdict.conditions:
+            verdict.status = "special"
+            where = self.say("or").join(verdict.conditions)
+            verdict.remarks[:0] = (
+                [self.say("except", conditions=where)] if all(general)
+                else self.only_for(verdict.conditions, where)
+            )  # fmt: skip
+        if "axis-missing" in verdict.kinds and (outputs := sorted(self.output_letters())):
+            verdict.remarks.insert(0, self.say("also-classes", columns=outputs[0]))
         verdict.counterexample = self.counterexample(claim)
         return verdict
+
+    def tells(self, claim: _Claim, what: str, kinds: Sequence[str]) -> bool:
+        """Whether it says something about the claim that it is right there. Where the gradient is
+        0, as behind a softmax of one class, only a claim whose axes are wrong is met by it."""
+        there = [p.gradients[claim.name] for kind, p in self.tried.problems if kind == what]
+        return any(np.any(abs(g) > 1e-9) for g in there) or bool(_AXES & {*kinds})
 
     def only_for(self, conditions: list[str], where: str) -> list[str]:
         remarks = [self.say("only-for", conditions=where)]
@@ -533,8 +552,6 @@ class _Verification:
             if node.source is not None:
                 lines = node.source.count("\n", 0, node.span[0])
                 verdict.line = claim.function.first_line + lines
-        if "axis-missing" in found.kinds and (outputs := sorted(self.output_letters())):
-            verdict.remarks.insert(0, self.say("also-classes", columns=outputs[0]))
         changes = [(before[i], after[i][1]) for i in places]
         for other, repair, lines_ in self.found:
             if repair.edits == found.edits and lines_ == changes and len(before) > 1:
@@ -554,13 +571,19 @@ class _Verification:
                 continue
             verdict.kinds, verdict.reason = self.difference(value, true, problem)
             if claim.function is not None:
-                found = claim.function.locals_on(problem)
-                for name in found.keys() & problem.names.keys() - {*claim.function.parameters}:
-                    right = np.asarray(problem.names[name])
-                    if not Truth(right).agrees(found[name]):
-                        _, how = self.difference(found[name], right, problem)
-                        verdict.remarks.append(self.say("begins", name=name, how=how))
+                verdict.remarks += self.begins(claim.function, problem)
             return
+
+    def begins(self, function: Function, problem: Problem) -> list[str]:
+        """The variables of a function that forward has too, with another value."""
+        remarks = []
+        for name, value in function.locals_on(problem).items():
+            if name in problem.gradients and name not in function.parameters:
+                right = problem.names[name]
+                if not Truth(right).agrees(value):
+                    _, how = self.difference(value, right, problem)
+                    remarks.append(self.say("begins", name=name, difference=how))
+        return remarks
 
     def difference(self, value: Any, true: Any, problem: Problem) -> tuple[tuple[str, ...], str]:
         """In what way a value differs from the truth: a word and a sentence."""

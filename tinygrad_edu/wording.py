@@ -181,8 +181,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "처음으로 다른 원소는 {place}입니다. 제출한 값 {got}, 올바른 값 {expected}",
     ),
     "begins": (
-        "the function's {name} is not yet what forward has: {how}",
-        "함수 안의 {name} 값부터 forward의 값과 다릅니다. {how}",
+        "the function's {name} is not what forward has under that name, {difference}",
+        "함수 안의 {name} 값부터 forward의 값과 다릅니다. {difference}",
     ),
     "cannot": ("it cannot be worked out: {reason}", "계산할 수 없습니다. {reason}"),
     "missing": ("{function} returns nothing for it", "{function} 함수가 이 값을 반환하지 않습니다"),
