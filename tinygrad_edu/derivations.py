@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from types import FrameType, SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -34,22 +34,6 @@ __all__ = ["Claimed", "Derivation", "Function", "Program", "line_text", "substit
 MAX_TURNS = 10_000  # turns that the loops of a changed function may take
 
 Line = tuple[str, Node]
-
-
-class Claimed(Protocol):
-    """What can be repaired: lines, one of which can be changed, and their worth.
-
-    Example:
-        >>> issubclass(Derivation, object)
-        True
-    """
-
-    @property
-    def lines(self) -> tuple[Line, ...]: ...
-    def with_line(self, i: int, tree: Node) -> Any: ...
-    def relevant(self) -> list[int]: ...
-    def before(self, i: int) -> Mapping[str, Node]: ...
-    def value(self, values: Evaluator) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -370,6 +354,7 @@ class Program:
         return scope[self.function.name]  # type: ignore[no-any-return]
 
 
+Claimed = Derivation | Program  # what can be repaired
 _HELPERS = {"sigmoid": ops.sigmoid, "relu": ops.relu, "softmax": ops.softmax}
 _TURN = "_turn_of_a_loop"
 _SIGNS: dict[type, str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}

@@ -1,8 +1,8 @@
 """The single changes of a claim that are worth a try: what students get wrong, undone.
 
-A mistake is usually one step away from the truth: a transpose, an `axis=0`, `A1` for `Z1`, a factor,
-a sign. `edits` gives every such step at every place of a tree, each with its kind, which is the
-diagnosis, and a cost: the smaller, the likelier it is that this was meant.
+A mistake is usually one step away from the truth: a transpose, an `axis=0`, `A1` for `Z1`, a
+factor, a sign. `edits` gives every such step at every place of a tree, each with its kind, which is
+the diagnosis, and a cost: the smaller, the likelier it is that this was meant.
 """
 
 from __future__ import annotations

@@ -127,8 +127,8 @@ class Evaluator:
             return value
         if node.value in ("float", "int"):  # words that may also stand for a dtype
             return "float"
-        known = [name for name in sorted(self.names, key=str.casefold)]
-        refuse("unknown-name", name=node.value, known=", ".join(known) or "–")
+        known = ", ".join(sorted(self.names, key=str.casefold))
+        refuse("unknown-name", name=node.value, known=known or "–")
 
     def _binary(self, node: Node) -> Any:
         a, b = self._value(node.parts[0]), self._value(node.parts[1])
@@ -148,7 +148,7 @@ class Evaluator:
         return _OPERATORS[op](a, b)
 
     def _product(self, a: Any, b: Any, node: Node) -> Any:
-        """The slides' product: a vector is a column unless it is transposed, ab a number times b."""
+        """The slides' product, in which a vector is a column unless it is transposed."""
         left, right = np.shape(a), np.shape(b)
         if not left or not right:
             return a * b
@@ -163,9 +163,9 @@ class Evaluator:
     def _columns(self, a: Any, b: Any, node: Node) -> tuple[Any, Any]:
         """On the slides a vector beside a column, as rowsum(E) is one, is a column too."""
         for x, other, place in ((a, b, 1), (b, a, 0)):
-            if np.ndim(x) == 1 and np.shape(other) == (len(x), 1) and _by_slides(node):
-                if not _is_stretched(node.parts[place]):
-                    return (x[:, None], other) if place else (other, x[:, None])
+            beside = np.ndim(x) == 1 and np.shape(other) == (len(x), 1)
+            if beside and _by_slides(node) and not _is_stretched(node.parts[place]):
+                return (x[:, None], other) if place else (other, x[:, None])
         return a, b
 
     def _lies(self, node: Node) -> bool:

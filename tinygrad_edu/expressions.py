@@ -190,7 +190,7 @@ def _spelled(node: Node, slides: bool) -> str:
             whole = node.parts[1].kind == "number" and isinstance(node.parts[1].value, int)
             return parts[0] + (parts[1].translate(_RAISED) if whole else f"^({parts[1]})")
         case "binary" if value == "**" or (slides and value == "/"):
-            return value.join(parts)
+            return str(value).join(parts)
         case "binary":
             sign = _SIGN.get(value, value) if slides else value.replace("·", "@")
             return f" {sign} ".join(parts)

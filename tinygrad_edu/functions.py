@@ -57,9 +57,7 @@ class _Function:
         self.run, self.most, self.named, self.grows = run, most, set(named.split()), grows
 
 
-def check_call(
-    function: _Function | None, spelled: str, given: int, named: Iterable[str]
-) -> None:
+def check_call(function: _Function | None, spelled: str, given: int, named: Iterable[str]) -> None:
     """Refuse a call with arguments that the function does not take in a claim.
 
     Example:

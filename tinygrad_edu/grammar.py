@@ -46,7 +46,7 @@ _PLAIN = str.maketrans(SUPERSCRIPTS, "-0123456789/")
 _WORDS = {"σ": "sigmoid", "ln": "log", "tr": "trace", "Σ": "Σ", "∑": "Σ", "sum": "Σ"}
 _MODULES = {"np", "numpy", "tg", "math"}
 _ATTRIBUTES = ("T", "mT", "ndim", "shape", "size")
-_VALUES = {"None": "none", "True": "bool", "False": "bool"}
+_VALUES = {"None": "none", "True": "bool", "False": "bool", "Ellipsis": "ellipsis"}
 _COMPARE = {"≥": ">=", "≤": "<=", "≠": "!=", "=": "==", **{s: s for s in
             (">", "<", ">=", "<=", "==", "!=")}}  # fmt: skip
 _BINARY = {
@@ -160,8 +160,8 @@ class _Parser:
     # --- expressions
 
     def whole(self) -> Node:
-        indexed = self.header()
-        node = self.indexed(indexed) if indexed is not None else self.expression()
+        start, head = self.here, self.header()
+        node = self.expression() if head is None else self.indexed(head, start)
         if self.see(","):
             refuse("several")
         if self.tokens[self.i][0] != "end":
@@ -316,7 +316,7 @@ class _Parser:
             return self.call(token, start)
         self.i += 1
         if token in _VALUES:
-            return self.make(_VALUES[token], None if token == "None" else token == "True", (), start)
+            return self.make(_VALUES[token], {"True": True, "False": False}.get(token), (), start)
         if token not in self.known and (split := self.split(token, called)):
             first, rest, middle = token[:split], token[split:], start + split
             self.tokens[self.i - 1 : self.i] = [
@@ -373,7 +373,9 @@ class _Parser:
                 named.append(key[1])
             elif named:
                 self.stuck()
-            parts.append(self.item())
+            start_of_item = self.here
+            head = self.header() if self.letters is not None else None
+            parts.append(self.item() if head is None else self.indexed(head, start_of_item))
             if self.see("for"):
                 parts[-1] = self.comprehension(parts[-1], "generator", parts[-1].span[0])
             if not self.take(","):
@@ -479,27 +481,28 @@ class _Parser:
     def header(self) -> tuple[str, ...] | None:
         """The indices of the result, if the formula begins with them, as in [i,j] Σ_k …"""
         last = self.tokens[-1][2][0]
-        match = re.compile(r"\s*\[([\w,\s]*)\]\s*(?:(?=[^\s.\[*/@⊙·])|(?<=\s)(?=\[))").match(self.text, self.here, last)
+        match = re.compile(r"\s*\[([\w,\s]*)\]\s*(?:(?=[^\s.\[*/@⊙·])|(?<=\s)(?=\[))").match(
+            self.text, self.here, last
+        )
         if match is None:
             return None
         head = tuple(filter(None, re.split(r"[,\s]+", match[1])))
         letter = re.compile(r"1|[^\W\d]\d*")
         rest = self.text[match.end() : last]
         used = all(re.search(rf"\[[^\[\]]*\b{x}\b[^\[\]]*\]|[Σ∑]", rest) for x in head)
-        if not all(map(letter.fullmatch, head)) or not used:
+        if not all(map(letter.fullmatch, head)) or (rest[0] in "-−+([" and not used):
             return None
         while self.take("]") is None:
             self.i += 1
         return head
 
-    def indexed(self, head: tuple[str, ...], level: int = 0) -> Node:
+    def indexed(self, head: tuple[str, ...], start: int) -> Node:
         outer, self.letters = self.letters, {x for x in head if x != "1"}
         sums = [t for k, t, _ in self.tokens if k == "sum"]
         self.letters |= set(sums)
         if len(self.letters) > MAX_LETTERS:
             refuse("letters", most=MAX_LETTERS)
-        start = self.tokens[0][2][0]
-        node = self.make("indexed", head, (self.expression(level),), start)
+        node = self.make("indexed", head, (self.expression(),), start)
         self.letters = outer
         return node
 
@@ -526,7 +529,7 @@ class _Parser:
         if node.kind == "call":
             parts = [
                 Node("indexed", _free(part), (part,), self.text, part.span)
-                if any(x.kind == "entry" for _, x in part.walk()) else part for part in node.parts
+                if part.kind != "indexed" and any(x.kind == "entry" for _, x in part.walk()) else part for part in node.parts
             ]  # fmt: skip
             node = node.with_parts(parts)
         return self.make("entry", tuple(place), (node,), start)

@@ -19,7 +19,6 @@ from .derivations import Claimed, Derivation
 from .edits import Edit, Vocabulary, edits
 from .engine import Array
 from .evaluation import Evaluator
-from .expressions import Node
 from .functions import ClaimError
 
 __all__ = ["Repair", "Truth", "factor_between", "find_repair"]

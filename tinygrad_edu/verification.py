@@ -52,7 +52,15 @@ __all__ = ["assert_right", "verify"]
 GENERAL = 12  # problems whose sizes all differ
 TRIES = 60_000  # changes tried in one verification, to find what makes wrong claims right
 LEAST_TRIES = 3_000  # … for each claim at least
-_AXES = {"axis-missing", "axis-wrong", "axis-extra", "keepdims", "sum-missing", "sum-extra", "shape"}
+_AXES = {
+    "axis-missing",
+    "axis-wrong",
+    "axis-extra",
+    "keepdims",
+    "sum-missing",
+    "sum-extra",
+    "shape",
+}
 _SOFTMAX = {"softmax", "log_softmax", "logsumexp", "cross_entropy", "log"}
 
 

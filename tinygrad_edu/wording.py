@@ -292,7 +292,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{text}: an index is neither summed over nor in front",
         "{text}: 합하지 않은 인덱스가 맨 앞의 목록에 없습니다",
     ),
-    "fails": ("{text}: {reason}", "{text}: 이 부분을 계산할 수 없습니다(모양이나 값을 확인하십시오)"),
+    "fails": (
+        "{text}: {reason}",
+        "{text}: 이 부분을 계산할 수 없습니다(모양이나 값을 확인하십시오)",
+    ),
     "not-for": (
         "{text}: {sign} is for numbers and arrays, not {what}",
         "{text}: {sign} 연산은 숫자와 배열에만 쓸 수 있습니다",
@@ -322,7 +325,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "the claim computes more than {most} entries",
         "식이 계산하는 원소가 {most}개를 넘습니다",
     ),
-    "axes": ("an array in a claim has at most {most} axes", "식 안의 배열의 축은 {most}개까지입니다"),
+    "axes": (
+        "an array in a claim has at most {most} axes",
+        "식 안의 배열의 축은 {most}개까지입니다",
+    ),
     "large-result": ("{text} is too large a number", "{text} 값이 너무 큽니다"),
     "large-array": (
         "{text} would have {size} entries or more; at most {most} are computed",
@@ -469,6 +475,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "no-files": ("there are no .py files in the folder", "폴더에 .py 파일이 없습니다"),
     "no-path": ("there is no such file or folder", "그런 파일이나 폴더가 없습니다"),
 }
+
 
 def say(what: str, lang: str = "en", /, **about: Any) -> str:
     """A sentence in one of the languages.
