@@ -98,8 +98,16 @@ def test_errors_with_names_of_their_own() -> None:
     variables = [tg.Tensor(x, requires_grad=True) for x in arrays[2:]]
     found = tg.explain(deep, *arrays[:2], *variables)
     assert found.errors
-    sizes = dict(zip("X Y W1 W2 W3 W4 W5".split(), "mn mk na ab bc cd dk".split(), strict=True))
-    inputs = {name: " ".join(letters) for name, letters in sizes.items()}
+    sizes = {
+        "X": "m n",
+        "Y": "m k",
+        "W1": "n a",
+        "W2": "a b",
+        "W3": "b c",
+        "W4": "c d",
+        "W5": "d k",
+    }
+    inputs: dict[str, Any] = {**sizes}
     assert verify(deep, found, inputs=inputs).right
     # The same by hand, with one mistake in a line that others use.
     lines = [str(line) for line in (*found.errors, *found.gradients.values())]

@@ -527,12 +527,16 @@ class _Parser:
         assert self.letters is not None
         self.letters |= set(place)
         if node.kind == "call":
-            parts = [
-                Node("indexed", _free(part), (part,), self.text, part.span)
-                if part.kind != "indexed" and any(x.kind == "entry" for _, x in part.walk()) else part for part in node.parts
-            ]  # fmt: skip
+            parts = [_as_array(part) for part in node.parts]
             node = node.with_parts(parts)
         return self.make("entry", tuple(place), (node,), start)
+
+
+def _as_array(node: Node) -> Node:
+    """An argument of a function as the array of its own indices, as they come."""
+    if node.kind == "indexed" or all(part.kind != "entry" for _, part in node.walk()):
+        return node
+    return Node("indexed", _free(node), (node,), node.source, node.span)
 
 
 def _free(node: Node) -> tuple[str, ...]:

@@ -126,7 +126,11 @@ def verify(
     """
     if lang not in LANGUAGES:
         raise ValueError(f"lang must be one of {', '.join(LANGUAGES)}, received {lang!r}")
-    return _Verification(forward, claims, inputs, wrt, given or {}, lang, repair, seed).report()
+    try:
+        return _Verification(forward, claims, inputs, wrt, given or {}, lang, repair, seed).report()
+    except CannotCheck as error:
+        error.lang = lang
+        raise
 
 
 @dataclass(eq=False)

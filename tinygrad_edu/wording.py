@@ -158,7 +158,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "read-off": (
         "the example arrays were taken to have the sizes {sizes}; say inputs={{…}} if that is not "
         "meant",
-        "예시 배열의 크기를 {sizes} 모양으로 보았습니다. 다르다면 inputs={{…}}로 알려 주십시오",
+        "예시 배열의 크기를 {sizes} 모양으로 보았습니다. 다르다면 inputs={{…}} 형식으로 알려 "
+        "주십시오",
     ),
     "ambiguous": (
         "{n} axes of the example arrays have the same length {length} and were taken for one size; "
@@ -390,7 +391,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "not-forward": (
         "the line {name} = … is not what forward computes; a gradient is written ∂L/∂{name} = …",
-        "{name} = … 줄은 forward의 값과 다릅니다. 그레이디언트는 ∂L/∂{name} = …로 쓰십시오",
+        "{name} = … 줄은 forward의 값과 다릅니다. 그레이디언트는 ∂L/∂{name} = … 꼴로 쓰십시오",
     ),
     "goes-round": (
         "the claims about {names} refer to one another",
@@ -492,7 +493,7 @@ def say(what: str, lang: str = "en", /, **about: Any) -> str:
 
 
 class Told(ValueError):
-    """An error that can be said in each of the languages; `str` is the English.
+    """An error that can be said in each of the languages; `str` says it in that of `lang`.
 
     Example:
         >>> Told("empty").said("ko")
@@ -500,8 +501,11 @@ class Told(ValueError):
     """
 
     def __init__(self, what: str, /, **about: Any):
-        self.what, self.about = what, about
-        super().__init__(say(what, **about))
+        self.what, self.about, self.lang = what, about, "en"
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        return self.said(self.lang)
 
     def said(self, lang: str) -> str:
         """The message in a language."""
