@@ -164,6 +164,7 @@ NAMED = {
         "term-missing",
         "number",
         "error-missing",
+        "product-missing",
     },
     "factor twice": {"factor-extra", "power", "operator", "name-wrong"},
     "sign": {"sign", "difference-swapped", "plus-minus"},

@@ -292,14 +292,11 @@ class Evaluator:
         if value.ndim == 0:
             return value[()]
         kept = [x for x in node.value if x != "1"]
-        extra = tuple(i for i in range(len(kept), value.ndim))
-        if any(value.shape[i] != 1 for i in extra):
+        extra = tuple(range(len(kept), value.ndim))
+        if any(value.shape[i] != 1 for i in extra) or len({*kept}) < len(kept):
             refuse("free-letter", text=shorten(node))
-        value = value.squeeze(extra)
-        places = [i for i, x in enumerate(node.value) if x == "1"]
-        for place in places:
-            value = np.expand_dims(value, place)
-        return value
+        ones = [i for i, x in enumerate(node.value) if x == "1"]
+        return np.expand_dims(value.squeeze(extra), ones)
 
     def _entry(self, node: Node) -> Any:
         axes, self.axes = self.axes, None
