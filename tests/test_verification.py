@@ -308,6 +308,148 @@ def test_arrays_are_held_against_the_example() -> None:
     assert report["b1"].reason == "the claim is m times the gradient"
 
 
+# --- functions that are no list of lines --------------------------------------------------------
+
+
+def sample_by_sample(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
+    G = np.zeros((A1.shape[1], Y.shape[1]))
+    for i in range(m):
+        for j in range(G.shape[0]):
+            G[j] += A1[i, j] * (A2[i] - Y[i]) / m
+    return {"W2": G}
+
+
+class Loops:
+    """A method that adds up outer products, one for each sample."""
+
+    def backprop(self: Any, x: Any, err: Any) -> Any:
+        m = len(x)
+        w2 = np.zeros_like(self.w2)
+        b2 = []
+        for i in range(m):
+            w2 += np.outer(self.z1[i], err[i])
+        for column in err.T:
+            b2.append(column.sum())
+        return w2 / m, np.array(b2)
+
+
+def wrong_way(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
+    G = np.zeros((A1.shape[1], Y.shape[1]))
+    for i in range(m):
+        for j in range(G.shape[0]):
+            G[j] += A1[i, j] * (Y[i] - A2[i]) / m
+    return {"W2": G}
+
+
+def own_network(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+    A1 = np.tanh(X @ W1 + b1)
+    rows = []
+    for z in A1 @ W2 + b2:
+        rows.append(np.exp(z) / np.exp(z).sum())
+    E = np.array(rows) - Y
+    return {"W2": A1.T @ E / len(X)}
+
+
+def endless_when_changed(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
+    i, G = 0, 0.0
+    while i < m:
+        G = G + np.outer(A1[i], A2[i] - Y[i])
+        i = i + 1
+    return {"W2": G}
+
+
+@pytest.mark.parametrize(
+    ("forward", "claim", "wrt", "name", "before", "after"),
+    [
+        (multi, wrong_way, None, "W2", "G[j] += A1[i, j] * (Y[i] - A2[i]) / m",
+         "G[j] += A1[i, j] * (A2[i] - Y[i]) / m"),
+        (chapter, Loops.backprop, ["w2", "b2"], "w2", "w2 += np.outer(self.z1[i], err[i])",
+         "w2 += np.outer(self.a1[i], err[i])"),
+        (chapter, Loops.backprop, ["w2", "b2"], "b2", "….append(column.sum())",
+         "….append(column.sum() / m)"),
+        (multi, own_network, None, "W2", "A1 = np.tanh(X @ W1 + b1)",
+         "A1 = sigmoid(X @ W1 + b1)"),
+        (multi, endless_when_changed, None, "W2", "return G", "return G / m"),
+    ],
+)  # fmt: skip
+def test_an_expression_of_a_function_with_loops_is_repaired(
+    forward: Any, claim: Any, wrt: Any, name: str, before: str, after: str
+) -> None:
+    inputs = CHAPTER if forward is chapter else INPUTS
+    verdict = verify(forward, claim, inputs=inputs, wrt=wrt)[name]
+    assert (verdict.before, verdict.after) == (before, after)
+    assert verdict.line is not None
+    line = Path(__file__).read_text(encoding="utf-8").splitlines()[verdict.line - 1]
+    assert before.removeprefix("return ").removeprefix("….") in line
+
+
+def test_a_function_with_loops_that_is_right() -> None:
+    assert verify(multi, sample_by_sample, inputs=INPUTS).right
+
+
+def test_where_a_function_begins_to_differ() -> None:
+    def backprop(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+        Z1 = X @ W1 + b1
+        for _ in range(2):
+            A1 = np.exp(Z1) ** 3 - W1.sum()
+        E = A1 @ W2 + b2 - Y
+        return {"W2": A1.T @ E * len(X)}
+
+    verdict = verify(multi, backprop, inputs=INPUTS)["W2"]
+    assert not verdict.after
+    assert any("function's A1 is not what forward has" in remark for remark in verdict.remarks)
+    assert not any("function's Z1" in remark for remark in verdict.remarks)
+
+
+def test_a_function_whose_shapes_do_not_fit_is_repaired() -> None:
+    def backprop(x: Any, err: Any, a1: Any, w2: Any) -> Any:
+        hidden = np.dot(err, w2) * a1 * (1 - a1)
+        return {"w1": np.dot(x.T, hidden) / len(x)}
+
+    verdict = verify(chapter, backprop, inputs=CHAPTER)["w1"]
+    assert verdict.after == "hidden = np.dot(err, w2.T) * a1 * (1 - a1)"
+
+
+# --- sizes that only happen to agree ------------------------------------------------------------
+
+
+def test_equal_sizes_of_example_arrays_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    inputs = {"X": rng.normal(size=(4, 4)), "Y": np.eye(4), "W1": rng.normal(size=(4, 4)),
+              "b1": rng.normal(size=4), "W2": rng.normal(size=(4, 4)), "b2": rng.normal(size=4)}  # fmt: skip
+    report = verify(multi, RIGHT, inputs=inputs)
+    assert report.right
+    assert any("X (m, k), Y (m, n)" in note for note in report.notes)
+    assert not verify(multi, {"W2": "A1 @ (A2 - Y) / m"}, inputs=inputs).right
+    verdict = verify(multi, {"b2": "np.sum((A2 - Y).T, axis=1) / k"}, inputs=inputs)["b2"]
+    assert verdict.status == "special"
+    assert "m = k" in verdict.conditions
+
+
+def test_equal_sizes_that_cannot_be_told_apart_are_reported() -> None:
+    def forward(a: Any, b: Any, c: Any) -> Any:
+        return np.einsum("i,i,i->", a, b, c)
+
+    arrays = {name: np.ones(3) for name in "abc"}
+    report = verify(forward, {"a": "b * c"}, inputs=arrays)
+    assert report.right
+    assert any("the axes m of the example arrays are equally long" in n for n in report.notes)
+
+
+def test_the_slides_sum_is_of_all_entries() -> None:
+    def forward(x: Any, A: Any) -> Any:
+        return (A * A).sum() * x
+
+    assert verify(forward, {"x": "sum(A * A)"}, inputs={"x": "", "A": "m n"}).right
+    assert not verify(forward, {"x": "sum(A)"}, inputs={"x": "", "A": "m n"}).right
+
+
+def test_rightness_where_the_gradient_is_nothing_says_nothing() -> None:
+    verdict = check({"W2": "A1.T @ (Y - A2) / m"})["W2"]  # one class: softmax is 1, the error 0
+    assert verdict.status == "wrong"
+    assert verdict.conditions == []
+
+
 # --- the report -------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ equal), to tell what holds only there.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +32,6 @@ from .wording import Told
 __all__ = ["CannotCheck", "Problem", "Spec", "make_problem", "read_specs", "separate", "solve"]
 
 TARGETS = {"Y", "y", "T", "t", "target", "targets", "Target", "Targets"}
-MOST_PLACES = 9  # axes of one length that are told apart
 KINDS = ("real", "positive", "probability", "binary", "onehot", "labels")
 
 
@@ -140,47 +140,82 @@ def _letter_names() -> Iterator[str]:
     return chain("mnhkpqrstuvw", (f"s{i}" for i in count()))
 
 
-def separate(forward: Callable[..., Any], specs: Mapping[str, Spec]) -> dict[str, Spec]:
-    """Letters of their own for axes of example arrays that only happen to be equally long.
+def separate(
+    forward: Callable[..., Any], specs: Mapping[str, Spec]
+) -> tuple[dict[str, Spec], set[str]]:
+    """Letters of their own for axes of example arrays that only happen to be equally long, and the
+    letters of which that could not be found out.
 
-    A 5 × 5 example says nothing about which of its axes belong together; `forward` does: axes that
-    may differ in length without a failure are different sizes.
+    A 5 × 5 example says nothing about which of its axes belong together; `forward` does: an axis is
+    made longer, and with it, one after the other, those with which `forward` gets further, until it
+    runs to its end.
 
     Example:
         >>> specs = read_specs({"X": np.ones((3, 3)), "w": np.ones(3)})
-        >>> {name: s.axes for name, s in separate(lambda X, w: (X @ w).sum(), specs).items()}
-        {'X': ('m', 'n'), 'w': ('n',)}
+        >>> found, unclear = separate(lambda X, w: (X @ w).sum(), specs)
+        >>> {name: s.axes for name, s in found.items()}, unclear
+        ({'X': ('m', 'n'), 'w': ('n',)}, set())
     """
-    found = dict(specs)
+    found, unclear = dict(specs), set()
     for letter in size_letters(specs):
         places = [(name, i) for name, s in specs.items() if isinstance(s.example, np.ndarray)
                   for i, axis in enumerate(s.axes) if axis == letter]  # fmt: skip
-        while 1 < len(places) <= MOST_PLACES:
+        while len(places) > 1:
             taken = {*size_letters(found), *specs}
             new = next(c for c in _letter_names() if c not in taken)
-            for chosen in (
-                set(c) for n in range(1, len(places)) for c in combinations(places[1:], n)
-            ):
-                changed = {
-                    name: replace(s, axes=tuple(new if (name, i) in chosen else axis
-                                                for i, axis in enumerate(s.axes)))
-                    for name, s in found.items()
-                }  # fmt: skip
-                if _runs(forward, changed):
-                    found, places = changed, [p for p in places if p not in chosen]
-                    break
-            else:
+            tried = (_belong(forward, found, places, start, new) for start in reversed(places))
+            together = next(filter(None, tried), None)
+            if together is None:
+                unclear.add(letter)
                 break
-    return found
+            places = [place for place in places if place not in together]
+            found = _renamed(found, together, new) if places else found
+    return found, unclear
 
 
-def _runs(forward: Callable[..., Any], specs: Mapping[str, Spec]) -> bool:
+def _belong(
+    forward: Callable[..., Any],
+    specs: Mapping[str, Spec],
+    places: Sequence[tuple[str, int]],
+    start: tuple[str, int],
+    letter: str,
+) -> list[tuple[str, int]] | None:
+    """The axes that have to be as long as the one at the start; None if it is not clear."""
+    together = [start]
+    while len(together) < len(places):
+        progress = _progress(forward, _renamed(specs, together, letter))
+        if progress == math.inf:
+            return together
+        best, place = max(
+            (_progress(forward, _renamed(specs, [*together, place], letter)), place)
+            for place in places
+            if place not in together
+        )
+        if best <= progress:
+            return None
+        together.append(place)
+    return together
+
+
+def _renamed(
+    specs: Mapping[str, Spec], places: Sequence[tuple[str, int]], letter: str
+) -> dict[str, Spec]:
+    return {
+        name: replace(s, axes=tuple(letter if (name, i) in places else axis
+                                    for i, axis in enumerate(s.axes)))
+        for name, s in specs.items()
+    }  # fmt: skip
+
+
+def _progress(forward: Callable[..., Any], specs: Mapping[str, Spec]) -> float:
+    """How many operations `forward` gets through; infinity if it comes to its end."""
     _, sizes = choose_sizes(size_letters(specs), 1)[0]
+    before = engine.variable_record()[0]  # the age of what is recorded now
     try:
         make_problem(forward, specs, sizes, {}, np.random.default_rng(0))
     except CannotCheck:
-        return False
-    return True
+        return engine.variable_record()[0] - before
+    return math.inf
 
 
 def _kind_of(array: Array) -> str | None:
@@ -220,13 +255,13 @@ def draw(name: str, spec: Spec, sizes: Mapping[str, int], kind: str, rng: Any, w
         return rng.integers(0, 2, shape).astype(float)
     if whole:
         x = rng.integers(1, 3, shape) if kind == "positive" else rng.integers(-2, 3, shape)
-        return x.astype(float) / (4.0 if kind == "probability" else 1.0)
+        return np.asarray(x / (4.0 if kind == "probability" else 1.0))
     if kind == "positive":
         return rng.uniform(0.3, 2.0, shape)
     if kind == "probability":
         return rng.uniform(0.1, 0.9, shape)
     if not shape:
-        return float(rng.uniform(0.5, 2.0))
+        return np.array(rng.uniform(0.5, 2.0))
     return rng.normal(size=shape)
 
 

@@ -17,9 +17,17 @@ submission holds the rest.
 
 A submission is somebody's program, and checking it runs it. It is run in a process of its own with
 bounds on time and memory, so that one that hangs, eats memory, prints without end or ends the
-process costs only its own row. That is no protection against malice: it can read what you can
-read, and write a result of its own. A submission that is nothing but strings in a dictionary, with
-a task, is only read and never run.
+process costs only its own row. It protects from accidents, not from malice. In particular a
+submission can
+
+- read and change whatever you can: files, the network, the teacher's file, other submissions;
+- write a result of its own, since it runs in the very process that reports on it;
+- leave a process behind that has left the group (setsid), which the time limit then does not end;
+- start processes, each of which has the bound on memory for itself;
+- fill the disk with many files (each is bounded to 1 MB) or the machine's shared memory.
+
+For people whom you do not trust run the whole command in a container or a virtual machine. A
+submission that is nothing but strings in a dictionary, with a task, is only read and never run.
 """
 
 from __future__ import annotations

@@ -32,7 +32,6 @@ from .expressions import SLIDES, Node
 from .functions import ClaimError
 from .grammar import parse
 from .problems import (
-    MOST_PLACES,
     TARGETS,
     CannotCheck,
     Problem,
@@ -184,7 +183,7 @@ class _Verification:
         self.forward, self.given, self.lang, self.repair = forward, given, lang, repair
         self.seed, self.wrt, self.inputs = seed, wrt, dict(inputs)
         as_said = read_specs(inputs)
-        self.specs = separate(forward, as_said)
+        self.specs, self.unclear = separate(forward, as_said)
         self.separated = self.specs != as_said
         self.letters = size_letters(self.specs)
         self.choices = self.choose()
@@ -656,13 +655,8 @@ class _Verification:
             shapes = (f"{k} ({', '.join(map(str, s.axes))})" for k, s in self.specs.items()
                       if s.axes)  # fmt: skip
             notes.append(self.say("read-off", sizes=", ".join(shapes)))
-        for letter in self.letters:
-            places = sum(s.axes.count(letter) for s in self.specs.values()
-                         if isinstance(s.example, np.ndarray))  # fmt: skip
-            if places > MOST_PLACES:
-                length = next(s.example.shape[s.axes.index(letter)] for s in self.specs.values()
-                              if letter in s.axes)  # fmt: skip
-                notes.append(self.say("ambiguous", n=places, length=length))
+        for letter in sorted(self.unclear):
+            notes.append(self.say("ambiguous", letter=letter))
         sizes = ", ".join(f"{k}={n}" for k, n in self.tried.problems[0][1].sizes.items()) or "–"
         notes.append(self.say("checked", problems=len(self.tried.problems), sizes=sizes))
         return notes

@@ -162,10 +162,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "주십시오",
     ),
     "ambiguous": (
-        "{n} axes of the example arrays have the same length {length} and were taken for one size; "
-        "say which are meant, as in inputs={{'X': 'm n', …}}",
-        "예시 배열에서 길이가 {length}인 축 {n}개를 같은 크기로 보았습니다. "
-        "inputs={{'X': 'm n', …}}처럼 각 크기를 알려 주십시오",
+        "the axes {letter} of the example arrays are equally long and were taken for one size; say "
+        "which are meant, as in inputs={{'X': 'm n', …}}",
+        "예시 배열에서 길이가 같은 {letter} 축들을 한 크기로 보았습니다. inputs={{'X': 'm n', …}}처럼 "
+        "각 크기를 알려 주십시오",
     ),
     "counterexample": ("smallest counterexample", "가장 작은 반례"),
     "claimed": ("claimed", "제출한 값"),
