@@ -70,7 +70,7 @@ def test_the_chapters_own_networks(name: str) -> None:
         np.testing.assert_allclose(read, eval(line.code, {"np": np, **names}))
 
 
-TEXTBOOKS = textbooks.pytestmark[0].args[1]  # type: ignore[attr-defined]
+TEXTBOOKS = textbooks.pytestmark[0].args[1]
 
 
 @pytest.mark.parametrize(("function", "inputs", "formula"), TEXTBOOKS)

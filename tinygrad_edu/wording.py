@@ -164,8 +164,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "ambiguous": (
         "the axes {letter} of the example arrays are equally long and were taken for one size; say "
         "which are meant, as in inputs={{'X': 'm n', …}}",
-        "예시 배열에서 길이가 같은 {letter} 축들을 한 크기로 보았습니다. inputs={{'X': 'm n', …}}처럼 "
-        "각 크기를 알려 주십시오",
+        "예시 배열에서 길이가 같은 {letter} 축들을 한 크기로 보았습니다. "
+        "inputs={{'X': 'm n', …}}처럼 각 크기를 알려 주십시오",
     ),
     "counterexample": ("smallest counterexample", "가장 작은 반례"),
     "claimed": ("claimed", "제출한 값"),
