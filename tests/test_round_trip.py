@@ -84,6 +84,16 @@ def test_the_textbooks(function: Any, inputs: Any, formula: str | None) -> None:
     assert report.right, report.text()
 
 
+def test_the_identity() -> None:
+    def trace_squared(X: Any) -> Any:
+        return np.trace(X) ** 2
+
+    found = tg.explain(trace_squared, tg.Tensor(RNG.normal(size=(4, 4)), requires_grad=True))
+    assert "I" in found.formulas["X"]
+    assert verify(trace_squared, found, inputs={"X": "n n"}).right
+    assert verify(trace_squared, {"X": "2·tr(X)·I"}, inputs={"X": "n n"}).right
+
+
 def test_errors_with_names_of_their_own() -> None:
     def deep(X: Any, Y: Any, W1: Any, W2: Any, W3: Any, W4: Any, W5: Any) -> Any:
         A1 = tg.tanh(X @ W1)

@@ -415,8 +415,9 @@ def test_a_function_whose_shapes_do_not_fit_is_repaired() -> None:
 
 def test_equal_sizes_of_example_arrays_are_told_apart() -> None:
     rng = np.random.default_rng(0)
-    inputs = {name: rng.normal(size=(4, 4)) for name in ("X", "W1", "W2")}
-    inputs |= {"Y": np.eye(4), "b1": rng.normal(size=4), "b2": rng.normal(size=4)}
+    X, W1, W2 = rng.normal(size=(3, 4, 4))
+    b1, b2 = rng.normal(size=(2, 4))
+    inputs = {"X": X, "Y": np.eye(4), "W1": W1, "b1": b1, "W2": W2, "b2": b2}
     report = verify(multi, RIGHT, inputs=inputs)
     assert report.right
     assert any("X (m, k)" in note for note in report.notes)

@@ -303,7 +303,7 @@ class _Verification:
         targets = [plain_name(name, problem) for name, _ in lines]
         own = [name for (name, _), t in zip(lines, targets, strict=True)
                if t not in problem.gradients and name.isidentifier()]  # fmt: skip
-        names = {*problem.names, *own, *self.given}
+        names = {*problem.names, *own, *self.given, "I"}
 
         def read(text: str, slides: bool | None) -> Node | ClaimError:
             try:
@@ -322,9 +322,9 @@ class _Verification:
                 continue
             claim = _Claim(target, text.strip())
             try:
-                claim.derivation = self.derivation(tree)
+                claim.derivation = self.derivation(tree, target)
                 if slides is None and isinstance(tree, Node) and _python_sum(tree):
-                    claim.other = self.derivation(read(text, True))
+                    claim.other = self.derivation(read(text, True), target)
             except ClaimError as error:
                 claim.refusal = error
             found.append(claim)
@@ -339,9 +339,11 @@ class _Verification:
         except ClaimError:
             return False
 
-    def derivation(self, tree: Node | ClaimError) -> Derivation:
-        """A claim below the lines that it uses."""
+    def derivation(self, tree: Node | ClaimError, target: str) -> Derivation:
+        """A claim below the lines that it uses; I is the identity as large as its target."""
         lines: dict[str, Node] = {}
+        if "I" not in self.first.names and isinstance(tree, Node) and "I" in tree.names():
+            lines["I"] = parse(f"np.eye(len({target}))")
 
         def write(tree: Node | ClaimError, above: tuple[str, ...]) -> Node:
             if isinstance(tree, ClaimError):
