@@ -272,6 +272,7 @@ def test_claims_that_refer_to_one_another() -> None:
         ("[i] exp(A[i,i])", lambda A, B: np.exp(np.diag(A))),
         ("[] Σ_i Σ_j A[i,j]^2", lambda A, B: (A * A).sum()),
         ("[i,1] Σ_j A[i,j]", lambda A, B: A.sum(axis=1, keepdims=True)),
+        ("[i] (A[p,q]·A[q,p])[1, :][i] + A[p,q][0, …][i]", lambda A, B: (A * A.T)[1] + A[0]),
         ("[i] relu([k,1] Σ_n A[k,n])[i,1]", lambda A, B: np.maximum(A.sum(axis=1), 0)),
         ("[i,j] softmax(A[p,q])[i,j]·[A[i,j] > 0]", lambda A, B: tg.softmax(A) * (A > 0)),
     ],

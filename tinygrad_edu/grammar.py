@@ -32,15 +32,16 @@ MAX_LETTERS = 12  # indices of one formula
 
 _TOKEN = re.compile(
     rf"""(?:\s|\#[^\n]*)*(?:
-    (?P<number>\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|½)
+    (?P<number>\d[\d_]*(?:\.\d*)?(?:[eE][-+−]?\d+)?|\.\d+(?:[eE][-+−]?\d+)?|½)
   | (?P<text>'[^'\\\n]*'|"[^"\\\n]*")
   | (?P<sum>(?:Σ|∑)_?(?P<over>[ᵢⱼₖₗₘₙₚᵣₛₜᵤᵥ]|(?<=_)[^\W\d]\d*))
   | (?P<word>∂\w+/∂\w+|(?:[^\W\dᵀ{SUPERSCRIPTS}]|[Σ∑])[^\Wᵀ{SUPERSCRIPTS}]*′*)
   | (?P<up>ᵀ|\^T\b|[{SUPERSCRIPTS}]+)
-  | (?P<sign>\*\*|//|>=|<=|==|!=|:=|\.\.\.|[-+−⊙∘*·×/@()\[\]{{}}|,:.=<>≥≤≠&%~^;!])
+  | (?P<sign>\*\*|//|>=|<=|==|!=|:=|\.\.\.|…|[-+−⊙∘*·×/@()\[\]{{}}|,:.=<>≥≤≠&%~^;!])
     )""",
     re.VERBOSE,
 )
+_LETTER = re.compile(r"1|[^\W\d]\d*")  # an index; 1 is that of an axis of length 1
 _LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉ᵢⱼₖₗₘₙₚᵣₛₜᵤᵥ", "0123456789ijklmnprstuv")
 _PLAIN = str.maketrans(SUPERSCRIPTS, "-0123456789/")
 _WORDS = {"σ": "sigmoid", "ln": "log", "tr": "trace", "Σ": "Σ", "∑": "Σ", "sum": "Σ"}
@@ -242,8 +243,8 @@ class _Parser:
                 node = self.attribute(node, start)
             elif kind == "sign" and token == "[":
                 self.i += 1
-                node = self.entry(node, start) if self.letters is not None else self.index(
-                    node, start)  # fmt: skip
+                read = self.entry if self.letters is not None and self.are_letters() else self.index
+                node = read(node, start)
             else:
                 return node
 
@@ -276,7 +277,7 @@ class _Parser:
             node = self.expression(_ABOVE_BAR)
             self.expect("|")
             return self.make("call", ("abs", ()), (node,), start)
-        if token == "...":
+        if token in ("...", "…"):
             return self.make("ellipsis", None, (), start)
         self.i -= 1
         return self.stuck()  # type: ignore[no-any-return]
@@ -285,7 +286,7 @@ class _Parser:
         if token == "½":
             return 0.5
         if not re.fullmatch(r"[\d_]+", token):
-            return float(token)
+            return float(token.replace("−", "-"))
         if len(token) > 30 or int(token) >= MAX_INTEGER:
             refuse("large-number", number=f"{token[:12]}…")
         return int(token)
@@ -446,6 +447,8 @@ class _Parser:
             self.stuck()
         index = self.make("tuple", None, found, first) if comma else found[0]
         self.expect("]")
+        if self.letters is not None:  # (A[p,q]·b[q])[0, :][i]
+            node = _as_array(node)
         return self.make("index", None, (node, index), start)
 
     def comprehension(self, element: Node, kind: str, start: int) -> Node:
@@ -487,10 +490,9 @@ class _Parser:
         if match is None:
             return None
         head = tuple(filter(None, re.split(r"[,\s]+", match[1])))
-        letter = re.compile(r"1|[^\W\d]\d*")
         rest = self.text[match.end() : last]
         used = all(re.search(rf"\[[^\[\]]*\b{x}\b[^\[\]]*\]|[Σ∑]", rest) for x in head)
-        if not all(map(letter.fullmatch, head)) or (rest[0] in "-−+([" and not used):
+        if not all(map(_LETTER.fullmatch, head)) or (rest[0] in "-−+([" and not used):
             return None
         while self.take("]") is None:
             self.i += 1
@@ -512,23 +514,24 @@ class _Parser:
             refuse("sum-over-nothing", letter=letter)
         return self.make("sum over", letter, (body,), start)
 
+    def are_letters(self) -> bool:
+        """Whether nothing but indices stands between these brackets."""
+        close = next((k for k, t in enumerate(self.tokens[self.i :]) if t[1] == "]"), 0)
+        inside = [token for _, token, _ in self.tokens[self.i : self.i + close] if token != ","]
+        return bool(inside) and all(_LETTER.fullmatch(token) for token in inside)
+
     def entry(self, node: Node, start: int) -> Node:
         """A[i,j]; and f(A[p,q])[i,j], where p and q are the function's own."""
         place = []
         while not self.see("]"):
-            token = self.tokens[self.i][1]
-            if not re.fullmatch(r"1|[^\W\d]\d*", token):
-                self.stuck()
+            if self.tokens[self.i][1] != ",":
+                place.append(self.tokens[self.i][1])
             self.i += 1
-            place.append(token)
-            if not self.take(","):
-                break
         self.expect("]")
         assert self.letters is not None
         self.letters |= set(place)
         if node.kind == "call":
-            parts = [_as_array(part) for part in node.parts]
-            node = node.with_parts(parts)
+            node = node.with_parts(_as_array(part) for part in node.parts)
         return self.make("entry", tuple(place), (node,), start)
 
 
