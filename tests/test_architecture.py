@@ -62,9 +62,11 @@ IMPORTS: dict[str, set[str]] = {
         "problems",
     },
     "edits": {"derivations", "evaluation", "expressions", "functions", "problems", "wording"},
-    "repair": {"derivations", "edits", "engine", "evaluation", "expressions", "functions"},
+    "repair": {"derivations", "edits", "engine", "evaluation", "functions"},
+    "claims": {"derivations", "expressions", "functions", "grammar", "problems", "repair"},
     "report": {"engine", "wording"},
     "verification": {
+        "claims",
         "derivations",
         "edits",
         "evaluation",

@@ -14,8 +14,8 @@ and two readers of what was recorded, which are imported when they are first ask
 
 explanation, tracing, naming, reading, algebra, matrices, notation
            `explain`: the derivation of a gradient, printed and checked
-verification, problems, derivations, grammar, expressions, functions, evaluation, edits, repair,
-report, wording, submissions
+verification, claims, problems, grammar, expressions, functions, evaluation, derivations, edits,
+repair, report, wording, submissions
            `verify`: gradients derived by hand: are they right, and what is wrong with them
 """
 

@@ -81,6 +81,7 @@ class Repair:
     """Edits that make a claim right, each with the line that it stands in, and the result.
 
     Example:
+        >>> from tinygrad_edu.expressions import Node
         >>> one = Node("number", 1)
         >>> edit = Edit("sign", (), one, Node("unary", "-", (one,)), 1.0)
         >>> Repair((edit,), (0,), None, 1).kinds

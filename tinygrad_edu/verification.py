@@ -17,18 +17,17 @@ is a program, and it is *run* as one: do not verify functions of people you do n
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .derivations import Derivation, Function, Program, line_text, number, plain_name
+from .claims import Claim, Sheet, is_slides
+from .derivations import Derivation, Function, Program, line_text, number
 from .edits import Vocabulary, describe
 from .evaluation import Evaluator
-from .expressions import SLIDES, Node
+from .expressions import Node
 from .functions import ClaimError
 from .grammar import parse
 from .problems import (
@@ -132,40 +131,14 @@ def verify(
         raise
 
 
-@dataclass(eq=False)
-class _Claim:
-    name: str  # what it is the gradient of
-    text: str
-    derivation: Derivation | Program | None = None
-    other: Derivation | None = None  # the same text, with `sum` as on the slides
-    values: Callable[[Problem], Any] | None = None  # of a function or an array
-    function: Function | None = None
-    refusal: ClaimError | None = None
-    on_example: bool = False  # an array: for the example inputs only
-
-    def truth(self, problem: Problem) -> Truth:
-        return Truth(problem.gradients[self.name], self.function is None and _is_slides(self.text))
-
-    def value(self, problem: Problem) -> Any:
-        if self.refusal:
-            raise self.refusal
-        if self.values is not None:
-            return self.values(problem)
-        assert self.derivation is not None
-        value = self.derivation.value(problem.evaluator)
-        if not isinstance(value, (np.ndarray, np.generic, int, float, list, tuple)):
-            raise ClaimError("not-array", kind=type(value).__name__)
-        return value
-
-
 @dataclass
 class _Tried:
     """The problems of one choice for what targets are, and how the claims fare on them."""
 
     kinds: dict[str, str]
     problems: list[tuple[str, Problem]]
-    outcomes: dict[_Claim, list[bool]] = field(default_factory=dict)
-    errors: dict[_Claim, ClaimError] = field(default_factory=dict)
+    outcomes: dict[Claim, list[bool]] = field(default_factory=dict)
+    errors: dict[Claim, ClaimError] = field(default_factory=dict)
 
 
 class _Verification:
@@ -181,7 +154,7 @@ class _Verification:
         seed: int,
     ):
         self.forward, self.given, self.lang, self.repair = forward, given, lang, repair
-        self.seed, self.wrt, self.inputs = seed, wrt, dict(inputs)
+        self.seed, self.inputs = seed, dict(inputs)
         as_said = read_specs(inputs)
         self.specs, self.unclear = separate(forward, as_said)
         self.separated = self.specs != as_said
@@ -189,9 +162,8 @@ class _Verification:
         self.choices = self.choose()
         self.tried = self.choices[0]
         self.first = self.tried.problems[0][1]
-        self.sheet: dict[str, Node | ClaimError] = {}
         rank = {name: i for i, name in enumerate(self.first.order)}
-        found = self.read(claims)
+        found = Sheet(self.first, given, wrt).read(claims)
         for claim in found:
             if claim.name not in rank:
                 raise CannotCheck("about-nothing", name=claim.name, known=", ".join(rank))
@@ -268,137 +240,6 @@ class _Verification:
             inputs[name] = x.astype(float) if real else x
         return self.complete(solve(self.forward, inputs))
 
-    # --- the claims
-
-    def read(self, claims: Any) -> list[_Claim]:
-        if callable(claims):
-            return self.read_function(claims)
-        if hasattr(claims, "gradients") and hasattr(claims, "errors"):  # an Explanation
-            claims = "\n".join(map(str, [*claims.errors, *claims.gradients.values()]))
-        if isinstance(claims, str):
-            return self.read_sheet(_lines(claims), slides=True)
-        if not isinstance(claims, Mapping):
-            raise TypeError("claims are a dictionary {name: claim}, a function, or lines of text")
-        found = []
-        for name, claim in claims.items():
-            if callable(claim):
-                found += self.read_function(claim, plain_name(str(name), self.first))
-            elif not isinstance(claim, str):
-                array = np.asarray(number(claim))
-                found.append(_Claim(plain_name(str(name), self.first), f"array {array.shape}",
-                                    on_example=True, values=partial(_always, array)))  # fmt: skip
-        texts = [(str(k), x) for k, x in claims.items() if isinstance(x, str)]
-        return found + self.read_sheet(texts)
-
-    def read_sheet(
-        self, lines: Sequence[tuple[str, str]], slides: bool | None = None
-    ) -> list[_Claim]:
-        """Claims, and names of the author's own that they use: E1 = …"""
-        problem, functions = self.first, self.first.operations
-        if slides:  # a line about a value of forward's own has to be what forward has
-            for name, text in lines:
-                if name in problem.names and not self.is_worth(name, text):
-                    raise CannotCheck("not-forward", name=name)
-            lines = [line for line in lines if line[0] not in problem.names]
-        targets = [plain_name(name, problem) for name, _ in lines]
-        own = [name for (name, _), t in zip(lines, targets, strict=True)
-               if t not in problem.gradients and name.isidentifier()]  # fmt: skip
-        names = {*problem.names, *own, *self.given, "I"}
-
-        def read(text: str, slides: bool | None) -> Node | ClaimError:
-            try:
-                return parse(text, names, functions, slides=slides)
-            except ClaimError as error:
-                return error
-
-        trees = [read(text, slides) for _, text in lines]
-        self.sheet |= {name: read(text, None) for name, text in self.given.items()}
-        for (name, _), target, tree in zip(lines, targets, trees, strict=True):
-            self.sheet[name if name in own else f"∂L/∂{target}"] = tree
-        used = {n for tree in self.sheet.values() if isinstance(tree, Node) for n in tree.names()}
-        found = []
-        for (name, text), target, tree in zip(lines, targets, trees, strict=True):
-            if name in own and (name in used or slides):
-                continue
-            claim = _Claim(target, text.strip())
-            try:
-                claim.derivation = self.derivation(tree, target)
-                if slides is None and isinstance(tree, Node) and _python_sum(tree):
-                    claim.other = self.derivation(read(text, True), target)
-            except ClaimError as error:
-                claim.refusal = error
-            found.append(claim)
-        return found
-
-    def is_worth(self, name: str, text: str) -> bool:
-        """Whether a text is worth what forward's own name is."""
-        names, right = self.first.names, Truth(np.asarray(self.first.names[name]))
-        try:
-            tree = parse(text, names, self.first.operations, slides=True)
-            return right.agrees(self.first.evaluator(tree))
-        except ClaimError:
-            return False
-
-    def derivation(self, tree: Node | ClaimError, target: str) -> Derivation:
-        """A claim below the lines that it uses; I is the identity as large as its target."""
-        lines: dict[str, Node] = {}
-        if "I" not in self.first.names and isinstance(tree, Node) and "I" in tree.names():
-            lines["I"] = parse(f"np.eye(len({target}))")
-
-        def write(tree: Node | ClaimError, above: tuple[str, ...]) -> Node:
-            if isinstance(tree, ClaimError):
-                raise tree
-            for name in sorted(tree.names() & self.sheet.keys()):
-                if name in above:
-                    raise ClaimError("goes-round", names=", ".join(above))
-                if name not in lines:
-                    lines[name] = write(self.sheet[name], (*above, name))
-            return tree
-
-        last = write(tree, ())
-        return Derivation((*lines.items(), ("", last)))
-
-    def read_function(self, claimed: Callable[..., Any], only: str | None = None) -> list[_Claim]:
-        function = Function(claimed, [only] if only else self.wrt)
-        try:
-            targets = list(function.on(self.first))
-        except ClaimError as error:
-            order = function.wrt or function.returned
-            if not function.misfits or not order:
-                raise CannotCheck(error.what, **error.about) from None
-            targets = [plain_name(name, self.first) for name in order]
-        known = [name for name in targets if name in self.first.gradients]
-        if not known:
-            raise CannotCheck("function-names", function=function.name, names=", ".join(targets),
-                              known=", ".join(self.first.gradients))  # fmt: skip
-        claims = []
-        for target in known:
-
-            def values(problem: Problem, target: str = target) -> Any:
-                found = function.on(problem)
-                if target not in found:
-                    raise ClaimError("missing", function=function.name)
-                return found[target]
-
-            claim = _Claim(target, f"{function.name}()", values=values, function=function)
-            claim.derivation = function.derivation(target, self.first)
-            if isinstance(claim.derivation, Derivation):
-                claim.text = _own_text(claim.derivation)
-                if not function.misfits and not self.is_same(claim):  # as a program it is different
-                    lines = tuple(function.expressions())
-                    claim.derivation = Program(function, target, self.first, lines)
-            claims.append(claim)
-        return claims
-
-    def is_same(self, claim: _Claim) -> bool:
-        """Whether the lines that were read are worth what the function returns."""
-        assert claim.derivation is not None
-        returned = Truth(np.asarray(claim.value(self.first)))
-        try:
-            return returned.agrees(claim.derivation.value(self.first.evaluator))
-        except ClaimError:
-            return False
-
     # --- the verdicts
 
     def report(self) -> Report:
@@ -423,14 +264,14 @@ class _Verification:
             verdicts = [self.judge(claim) for claim in self.claims]
         return Report(verdicts, self.notes(verdicts), self.lang)
 
-    def try_on(self, claim: _Claim, tried: _Tried) -> None:
+    def try_on(self, claim: Claim, tried: _Tried) -> None:
         problems = [p for _, p in tried.problems]
         if claim.on_example:
             example = self.example()
             problems = [] if example is None else [example]
         outcomes, errors = self.outcomes(claim, problems)
         if not all(outcomes) and claim.other is not None:
-            other = _Claim(claim.name, claim.text, claim.other)
+            other = Claim(claim.name, claim.text, claim.other)
             if all(self.outcomes(other, problems)[0]):
                 claim.derivation, claim.other, outcomes = claim.other, None, [True] * len(outcomes)
         if not problems:
@@ -440,7 +281,7 @@ class _Verification:
             tried.errors[claim] = errors[0]
 
     def outcomes(
-        self, claim: _Claim, problems: Sequence[Problem]
+        self, claim: Claim, problems: Sequence[Problem]
     ) -> tuple[list[bool], list[ClaimError]]:
         found, errors = [], []
         for problem in problems:
@@ -451,7 +292,7 @@ class _Verification:
                 found.append(False)
         return found, errors
 
-    def judge(self, claim: _Claim) -> Verdict:
+    def judge(self, claim: Claim) -> Verdict:
         outcomes, error = self.tried.outcomes[claim], self.tried.errors.get(claim)
         verdict = Verdict(claim.name, "right" if all(outcomes) else "wrong", claim.text)
         if verdict.right:
@@ -491,7 +332,7 @@ class _Verification:
         verdict.counterexample = self.counterexample(claim)
         return verdict
 
-    def tells(self, claim: _Claim, what: str, kinds: Sequence[str]) -> bool:
+    def tells(self, claim: Claim, what: str, kinds: Sequence[str]) -> bool:
         """Whether it says something about the claim that it is right there. Where the gradient is
         0, as behind a softmax of one class, only a claim whose axes are wrong is met by it."""
         there = [p.gradients[claim.name] for kind, p in self.tried.problems if kind == what]
@@ -521,7 +362,7 @@ class _Verification:
 
     # --- what is wrong
 
-    def repaired(self, claim: _Claim) -> Repair | None:
+    def repaired(self, claim: Claim) -> Repair | None:
         assert claim.derivation is not None
         problems = self.ordered()
         pairs = [(p.evaluator, claim.truth(p)) for p in problems]
@@ -548,9 +389,9 @@ class _Verification:
         self.tries -= tries
         return repair
 
-    def tell(self, claim: _Claim, verdict: Verdict, found: Repair) -> None:
+    def tell(self, claim: Claim, verdict: Verdict, found: Repair) -> None:
         assert claim.derivation is not None
-        slides = _is_slides(claim.text) and claim.function is None
+        slides = is_slides(claim.text) and claim.function is None
         verdict.kinds = found.kinds
         reasons = [describe(edit, self.lang, slides) for edit in found.edits]
         verdict.reason = self.say("and").join(dict.fromkeys(reasons))
@@ -572,7 +413,7 @@ class _Verification:
                 break
         self.found.append((verdict.name, found, changes))
 
-    def differ(self, claim: _Claim, verdict: Verdict, problems: Sequence[Problem]) -> None:
+    def differ(self, claim: Claim, verdict: Verdict, problems: Sequence[Problem]) -> None:
         """Where and how a claim differs that no small change makes right."""
         for problem in problems:
             true = problem.gradients[claim.name]
@@ -621,7 +462,7 @@ class _Verification:
         got, expected = f"{x[place]:.6g}", f"{true[place]:.6g}"
         return ("differs",), self.say("entry", place=list(place), got=got, expected=expected)
 
-    def counterexample(self, claim: _Claim) -> Counterexample | None:
+    def counterexample(self, claim: Claim) -> Counterexample | None:
         """Sizes in the order of their sum, a few draws of small whole numbers for each."""
         n = len(self.letters)
         lengths = range(1, (3 if n <= 4 else 2) + 1)
@@ -662,50 +503,3 @@ class _Verification:
         sizes = ", ".join(f"{k}={n}" for k, n in self.tried.problems[0][1].sizes.items()) or "–"
         notes.append(self.say("checked", problems=len(self.tried.problems), sizes=sizes))
         return notes
-
-
-def _always(value: Any, problem: Problem) -> Any:
-    return value
-
-
-_LEFT = re.compile(r"\s*((?:∂L/∂)?[^\W\d]\w*)\s*=(?!=)\s*")
-
-
-def _lines(text: str) -> list[tuple[str, str]]:
-    """The lines `∂L/∂W = formula    shapes` of a text, each name with its formulas."""
-    found = []
-    for line in text.splitlines():
-        rest, names = re.split(r"\s{4,}(?=\(|→)", line)[0].strip(), []
-        while match := _LEFT.match(rest):
-            names.append(match[1])
-            rest = rest[match.end() :]
-        if not rest:
-            continue
-        if not names:
-            raise CannotCheck("no-line", line=line.strip()[:60])
-        pieces, depth = [""], 0
-        for piece in re.split(r"([(\[\])]| = )", rest):
-            depth += (piece in ("(", "[")) - (piece in (")", "]"))
-            if piece == " = " and not depth:
-                pieces.append("")
-            else:
-                pieces[-1] += piece
-        found += [(name, formula) for name in names for formula in pieces]
-    return found
-
-
-def _python_sum(tree: Node) -> bool:
-    return any(node.kind == "call" and node.value[0] == "sum" for _, node in tree.walk())
-
-
-def _own_text(derivation: Derivation) -> str:
-    """The line of a function that a claim is computed in."""
-    name, tree = derivation.lines[-1]
-    for other in reversed(derivation.lines[:-1]):
-        if tree.kind == "name" and other[0] == tree.value:
-            return line_text(other)
-    return line_text((name, tree))
-
-
-def _is_slides(text: str) -> bool:
-    return bool(SLIDES.search(text) or "rowsum" in text or text.startswith("["))
