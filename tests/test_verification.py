@@ -383,6 +383,20 @@ def test_an_expression_of_a_function_with_loops_is_repaired(
     assert before.removeprefix("return ").removeprefix("….") in line
 
 
+def test_changed_functions_that_never_end_are_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    def backprop(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
+        i, G = 0, np.zeros((1, 1))
+        while i < m:  # with the 1 below as a 0 it never ends
+            print("sample", i)
+            G = G + np.outer(A1[i], (A2[i] - Y[i]) ** 5)
+            i = i + 1
+        return {"W2": G}
+
+    verdict = verify(multi, backprop, inputs=INPUTS)["W2"]
+    assert verdict.kinds == ("power", "divisor-missing")
+    assert "sample" not in capsys.readouterr().out
+
+
 def test_a_function_with_loops_that_is_right() -> None:
     assert verify(multi, sample_by_sample, inputs=INPUTS).right
 

@@ -32,6 +32,7 @@ from .problems import Problem
 __all__ = ["Claimed", "Derivation", "Function", "Program", "line_text", "substitute"]
 
 MAX_TURNS = 10_000  # turns that the loops of a changed function may take
+ALL_TURNS = 1_000_000  # … and those of all changes that are tried
 
 Line = tuple[str, Node]
 
@@ -135,6 +136,7 @@ class Function:
         self.parameters = list(self.signature)
         self.first_line, self.text, self.tree = _source(function)
         self.cache: dict[int, tuple[Problem, Any]] = {}
+        self.turns = 0  # that the loops of its changed forms have taken
         self.misfits = False  # whether it has failed because shapes did not fit
         pairs = _returned(self.tree.body[-1]) if self.tree else []
         self.results = dict(pairs)  # the expressions that are returned, by name
@@ -166,7 +168,8 @@ class Function:
         lacking = [n for n, p in self.signature.items() if n not in values and p.default is p.empty]
         if lacking:
             raise ClaimError("function-takes", function=self.name, names=", ".join(lacking))
-        return function(**{n: values[n] for n in self.parameters if n in values})
+        with contextlib.redirect_stdout(None):  # it is run many times, and may print each time
+            return function(**{n: values[n] for n in self.parameters if n in values})
 
     def outputs(self, result: Any, problem: Problem) -> dict[str, Any]:
         """What was returned, by the names that it belongs to."""
@@ -346,7 +349,8 @@ class Program:
         closed = inspect.getclosurevars(own).nonlocals if hasattr(own, "__closure__") else {}
 
         def turn() -> None:
-            if next(turns) > MAX_TURNS:
+            self.function.turns += 1
+            if next(turns) > MAX_TURNS or self.function.turns > ALL_TURNS:
                 raise ClaimError("steps", most=f"{MAX_TURNS:,}")
 
         scope = {**_HELPERS, **names, **getattr(own, "__globals__", {}), **closed, _TURN: turn}
