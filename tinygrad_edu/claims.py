@@ -215,6 +215,7 @@ def _always(value: Any, problem: Problem) -> Any:
     return value
 
 
+_INDEXED = re.compile(r"\s*\[(\w\d*(,\w\d*)*)?\] ")
 _LEFT = re.compile(r"\s*((?:∂L/∂)?[^\W\d]\w*)\s*=(?!=)\s*")
 
 
@@ -261,4 +262,4 @@ def is_slides(text: str) -> bool:
         >>> is_slides("XᵀE"), is_slides("X.T @ E")
         (True, False)
     """
-    return bool(SLIDES.search(text) or "rowsum" in text or text.startswith("["))
+    return bool(SLIDES.search(text) or "rowsum" in text or _INDEXED.match(text))

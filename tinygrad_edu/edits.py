@@ -89,6 +89,7 @@ class Vocabulary:
         spell: Callable[[str], Node] = lambda name: Node("name", name),
     ):
         self.values, self.spell = values, spell
+        self.letters: set[str] = set()  # the indices of the claim, in index notation
         self.arrays: dict[str, tuple[int, ...]] = {}
         self.factors: dict[tuple[int, ...], list[tuple[str, Node, float]]] = {}
         self.scalars: list[str] = []
@@ -148,12 +149,15 @@ def edits(
         ...     "axis-missing", "sum-extra", "sign"}
         True
     """
+    words.letters = {
+        x for _, node in tree.walk() if node.kind in ("entry", "indexed") for x in node.value
+    }
     for path, node in tree.walk():
         parent = tree
         for i in path[:-1]:
             parent = parent.parts[i]
         if _is_plumbing(parent, path[-1] if path else None):
-            yield from _small_number(path, node)
+            yield from _plumbing(path, node, words)
             continue
         value = _value(words.values, substitute(node, before))
         yield from _changes(path, node, value, words, light, parent if path else None)
@@ -163,6 +167,8 @@ def _is_plumbing(parent: Node, i: int | None) -> bool:
     """Whether a place holds no quantity but an axis, an index, a shape, a loop."""
     if i is None:
         return False
+    if parent.kind == "attribute" and parent.value in ("shape", "size"):
+        return True
     if parent.kind in ("slice", "tuple", "index") and not (parent.kind == "index" and i == 0):
         return True
     if parent.kind in ("call", "method"):
@@ -177,11 +183,16 @@ def _is_plumbing(parent: Node, i: int | None) -> bool:
     return False
 
 
-def _small_number(path: tuple[int, ...], node: Node) -> Iterator[Edit]:
+def _plumbing(path: tuple[int, ...], node: Node, words: Vocabulary) -> Iterator[Edit]:
+    """Another axis or index, another size."""
     if node.kind == "number" and isinstance(node.value, int) and -2 <= node.value <= 2:
         for other in (0, 1):
             if other != node.value:
-                yield Edit("index", path, node, Node("number", other), 2.0)
+                yield Edit("index", path, node, Node("number", other), 1.6)
+    if node.kind == "name" and node.value in words.scalars:
+        for name in words.scalars:
+            if name != node.value:
+                yield Edit("name-wrong", path, node, words.spell(name), 1.4)
 
 
 def _value(values: Evaluator, node: Node) -> Any:
@@ -209,11 +220,20 @@ def _changes(
     if node.kind == "attribute" and node.value in ("T", "mT"):
         yield edit("transpose-extra", node.parts[0], 0.9)
     elif (value is None or (shape is not None and len(shape) == 2)) and not (
-        parent is not None and parent.kind == "attribute" and parent.value == "T"
+        parent is not None and parent.kind == "attribute"
     ):
         bare = node.kind in ("name", "call", "method")
         yield edit("transpose-missing", _transpose(node), 1.0 if bare else 1.3)
+    if node.kind == "entry":
+        for k, old in enumerate(node.value):
+            for letter in words.letters:
+                if letter != old:
+                    place = (*node.value[:k], letter, *node.value[k + 1 :])
+                    yield edit("index", Node("entry", place, node.parts), 1.2)
     # sums and their axes
+    if node.kind in ("comprehension", "list") and parent is None:
+        call = Node("call", ("np.sum", ("axis",)), (node, Node("number", 0)))
+        yield edit("sum-missing", call, 1.3, axis=0)
     if node.kind in ("call", "method"):
         yield from _sums(node, edit)
     if node.kind == "call" and len(node.parts) == 1:
@@ -245,6 +265,10 @@ def _changes(
         for sign in (">", "<", ">=", "<="):
             if sign != node.value:
                 yield edit("comparison", Node("compare", sign, node.parts), 1.2)
+    if not light and (node.kind == "compare" or _is_tanh_slope(node)):
+        for kind, factor, cost in words.factors.get(shape or (), ()):
+            if kind in ("slope-missing", "mask-missing") and factor != node:
+                yield edit("slope-wrong", factor, cost + 0.3)
     if node.kind == "call" and node.value[0].rpartition(".")[2] in ("dot", "matmul", "multiply"):
         name, named = node.value
         if len(node.parts) == 2:
@@ -405,6 +429,11 @@ def _names(
                 yield edit("function-missing", call, 1.4, function=function)
 
 
+def _is_tanh_slope(node: Node) -> bool:
+    """Whether it is 1 − x²."""
+    return node.kind == "binary" and node.value == "-" and node.parts[0] == ONE
+
+
 def _prefixed(function: str) -> str:
     return function if function in ("sigmoid", "relu") else f"np.{function}"
 
@@ -447,16 +476,18 @@ def _operators(node: Node, edit: Any, light: bool) -> Iterator[Edit]:
         yield edit("complement-missing", _binary("-", ONE, node), 1.2)
     if light:
         return
-    # brackets: (a ∘ b) • c  ↔  a ∘ (b • c)
-    if a.kind == "binary":
-        yield edit("brackets", _binary(a.value, a.parts[0], _binary(op, a.parts[1], b)), 1.3)
-        if a.value == op and op not in COMMUTES:
-            yield edit("operands-swapped", _binary(op, _binary(op, a.parts[0], b), a.parts[1]), 1.4)
-        if a.parts[0].kind == "binary":
-            c = a.parts[0]
-            moved = _binary(
-                c.value, c.parts[0], _binary(op, _binary(a.value, c.parts[1], a.parts[1]), b)
-            )
-            yield edit("brackets", moved, 1.5)
+    # brackets: (a ∘ b) • c  ↔  a ∘ (b • c), at every place of a longer chain
+    chain, rest = [], node
+    while rest.kind == "binary":
+        chain.insert(0, (rest.value, rest.parts[1]))
+        rest = rest.parts[0]
+    for k in range(len(chain) - 1):
+        right = chain[k][1]
+        for sign, x in chain[k + 1 :]:
+            right = _binary(sign, right, x)
+        yield edit("brackets", _binary(chain[k][0], rest, right), 1.3 + 0.2 * (k < len(chain) - 2))
+        rest = _binary(chain[k][0], rest, chain[k][1])
+    if a.kind == "binary" and a.value == op and op not in COMMUTES:
+        yield edit("operands-swapped", _binary(op, _binary(op, a.parts[0], b), a.parts[1]), 1.4)
     if b.kind == "binary":
         yield edit("brackets", _binary(b.value, _binary(op, a, b.parts[0]), b.parts[1]), 1.3)

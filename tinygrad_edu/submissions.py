@@ -11,9 +11,9 @@ A file is plain Python, as the chapter writes it:
     claims = {"W": "X.T @ (A - Y) / m", "b": "np.sum(A - Y, axis=0) / m"}
 
 `np` and `tg` are there without an import. In the place of `claims`, or beside it, may stand a
-function `backprop`, or a class that has it as a method; `wrt` names the values that it returns, `given` defines further names, see
-`verify`. In a class, `forward` and `shapes` come from the teacher's file (the task), and a
-submission holds the rest.
+function `backprop`, or a class that has it as a method; `wrt` names the values that it returns,
+`given` defines further names, see `verify`. For a class of students, `forward` and `shapes` come
+from the teacher's file (the task), and a submission holds the rest.
 
 A submission is somebody's program, and checking it runs it. It is run in a process of its own with
 bounds on time and memory, so that one that hangs, eats memory, prints without end or ends the

@@ -336,7 +336,10 @@ class _Verification:
         """Whether it says something about the claim that it is right there. Where the gradient is
         0, as behind a softmax of one class, only a claim whose axes are wrong is met by it."""
         there = [p.gradients[claim.name] for kind, p in self.tried.problems if kind == what]
-        return any(np.any(abs(g) > 1e-9) for g in there) or bool(_AXES & {*kinds})
+        if any(np.any(abs(g) > 1e-9) for g in there):
+            return True
+        spec = self.specs.get(claim.name)
+        return bool(_AXES & {*kinds}) and (spec is None or what.partition(" ")[0] in spec.axes)
 
     def only_for(self, conditions: list[str], where: str) -> list[str]:
         remarks = [self.say("only-for", conditions=where)]

@@ -96,6 +96,10 @@ EDITS: dict[str, tuple[str, str]] = {
         "the derivative of the activation, {factor}, is missing",
         "활성화 함수의 도함수 {factor} 부분이 빠졌습니다",
     ),
+    "slope-wrong": (
+        "the derivative of the activation is {new}, not {old}",
+        "활성화 함수의 도함수가 틀렸습니다. {old} 자리에는 {new} 식이 와야 합니다",
+    ),
     "sum-extra": ("there is a sum too much", "합을 한 번 더 했습니다"),
     "sum-mean": (
         "{function} belongs here, not the other",
