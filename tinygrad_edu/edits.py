@@ -431,7 +431,10 @@ def _names(
 
 def _is_tanh_slope(node: Node) -> bool:
     """Whether it is 1 − x²."""
-    return node.kind == "binary" and node.value == "-" and node.parts[0] == ONE
+    return (
+        node.kind == "binary" and node.value == "-" and node.parts[0] == ONE
+        and node.parts[1].value == "**"
+    )  # fmt: skip
 
 
 def _prefixed(function: str) -> str:
@@ -477,7 +480,8 @@ def _operators(node: Node, edit: Any, light: bool) -> Iterator[Edit]:
     if light:
         return
     # brackets: (a ∘ b) • c  ↔  a ∘ (b • c), at every place of a longer chain
-    chain, rest = [], node
+    chain: list[tuple[str, Node]] = []
+    rest = node
     while rest.kind == "binary":
         chain.insert(0, (rest.value, rest.parts[1]))
         rest = rest.parts[0]
