@@ -1,6 +1,7 @@
 """Networks with their right gradients, and a generator of every wrong one that is a slip away.
 
     python -m tests.mistakes          plant all of them, and count what is found out and repaired
+    python -m tests.mistakes --time   how long a verification of all claims takes, right and wrong
 
 The mistakes are planted by Python's own `ast` and judged by its own `eval`, which share nothing
 with the verifier: a text that happens to mean the same as before is no mistake and is left out.
@@ -164,6 +165,7 @@ NAMED = {
         "term-missing",
         "number",
         "error-missing",
+        "product-missing",
     },
     "factor twice": {"factor-extra", "power", "operator", "name-wrong"},
     "sign": {"sign", "difference-swapped", "plus-minus"},
@@ -327,5 +329,21 @@ def main() -> None:
           f" slowest {slowest:.1f} s")  # fmt: skip
 
 
+def timings() -> None:
+    """How long one verification takes with all its claims right, and with a mistake in each."""
+    for system in SYSTEMS:
+        wrong: dict[str, list[str]] = {}
+        for mistake in planted(system):
+            wrong.setdefault(mistake.target, []).append(mistake.text)
+        sheets = [{k: texts[i % len(texts)] for k, texts in wrong.items()} for i in range(0, 60, 6)]
+        seconds = []
+        for claims in (system.right, *sheets):
+            began = time.perf_counter()
+            tg.verify(system.forward, claims, inputs=system.inputs)
+            seconds.append(time.perf_counter() - began)
+        print(f"{system.name:7} {len(wrong)} claims: right {seconds[0]:.2f} s, all wrong, "
+              f"repaired: {max(seconds[1:]):.2f} s at most")  # fmt: skip
+
+
 if __name__ == "__main__":
-    main()
+    timings() if "--time" in sys.argv else main()

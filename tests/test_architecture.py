@@ -58,13 +58,39 @@ IMPORTS: dict[str, set[str]] = {
         "reading",
         "tracing",
     },
-    "functions": {"ops"},
-    "expressions": {"functions", "ops"},
-    "problems": {"engine", "expressions", "tensor"},
-    "repair": {"engine", "expressions", "problems"},
-    "wording": {"expressions", "repair"},
-    "verification": {"engine", "expressions", "problems", "repair", "wording"},
-    "submissions": {"problems", "verification"},
+    "wording": set(),
+    "functions": {"engine", "losses", "ops", "wording"},
+    "expressions": set(),
+    "grammar": {"expressions", "functions"},
+    "evaluation": {"expressions", "functions", "ops"},
+    "problems": {"engine", "evaluation", "functions", "tensor", "wording"},
+    "derivations": {
+        "engine",
+        "evaluation",
+        "expressions",
+        "functions",
+        "grammar",
+        "ops",
+        "problems",
+    },
+    "edits": {"derivations", "evaluation", "expressions", "functions", "problems", "wording"},
+    "repair": {"derivations", "edits", "engine", "evaluation", "functions"},
+    "claims": {"derivations", "expressions", "functions", "grammar", "problems", "repair"},
+    "report": {"engine", "wording"},
+    "verification": {
+        "claims",
+        "derivations",
+        "edits",
+        "evaluation",
+        "expressions",
+        "functions",
+        "grammar",
+        "problems",
+        "repair",
+        "report",
+        "wording",
+    },
+    "submissions": {"problems", "report", "verification", "wording"},
     "worker": {"submissions"},
     "files": {"engine"},
     "saving": {"engine", "files", "init"},
@@ -93,7 +119,7 @@ IMPORTS: dict[str, set[str]] = {
         {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor", "windows"}
         | {"anomaly", "callbacks", "checking", "explanation", "function", "history", "metrics"}
         | {"pictures", "problems", "rulecheck", "saving", "summaries", "testing", "training"}
-        | {"verification"}
+        | {"report", "verification"}
     ),
 }
 OUTSIDE = {"numpy"} | sys.stdlib_module_names

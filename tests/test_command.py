@@ -76,6 +76,45 @@ def test_korean_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert row["report"]["claims"][0]["counterexample"]["sizes"] == {"m": 1, "n": 1, "k": 2}
 
 
+def test_the_chapters_class_is_checked_as_it_stands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+class MultiClassNetwork:
+    def forpass(self, x):
+        return x
+
+    def backprop(self, x, err):
+        m = len(x)
+        w2_grad = np.dot(self.a1.T, err) / m
+        b2_grad = np.sum(err) / m
+        err_to_hidden = np.dot(err, self.w2.T) * self.a1 * (1 - self.a1)
+        w1_grad = np.dot(x.T, err_to_hidden) / m
+        b1_grad = np.sum(err_to_hidden, axis=0) / m
+        return w1_grad, b1_grad, w2_grad, b2_grad
+"""
+    task = write(
+        tmp_path,
+        "task.py",
+        """
+shapes = {"x": "m n", "y": "m k", "w1": "n h", "b1": "h", "w2": "h k", "b2": "k"}
+
+def forward(x, y, w1, b1, w2, b2):
+    a1 = tg.sigmoid(np.dot(x, w1) + b1)
+    a = tg.softmax(np.dot(a1, w2) + b2)
+    err = a - y
+    return np.sum(-y * np.log(a)) / len(x)
+""",
+    )
+    path = write(tmp_path, "ada.py", text)
+    assert main(["verify", str(path), "--task", str(task)]) == 1
+    printed = capsys.readouterr().out
+    assert "1 of 4 claims are wrong" in printed
+    assert "b2_grad = np.sum(err) / m (in line 9)" in printed
+    assert "b2_grad = np.sum(err, axis=0) / m" in printed
+    assert "for one output (k = 1) the claim is right" in printed
+
+
 def test_literals_are_read_and_not_run(tmp_path: Path) -> None:
     path = write(tmp_path, "ada.py", '"""Ada"""\n' + RIGHT)
     assert load(path, run=False)["claims"]["W"] == "X.T @ (A - Y) / m"

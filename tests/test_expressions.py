@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_edu.expressions import ClaimError, Evaluator, Node, parse, render
+from tinygrad_edu.evaluation import Evaluator
+from tinygrad_edu.expressions import Node, render
+from tinygrad_edu.functions import ClaimError
+from tinygrad_edu.grammar import parse
 
 rng = np.random.default_rng(0)
 NAMES: dict[str, Any] = {
@@ -195,6 +198,51 @@ np.ones((1000, 1)) + np.ones((1, 1001))
 X ⊙
 XQ
 1ᵀ
+X.T.__class__
+np.ones.__self__
+self.__dict__
+np.repeat(np.repeat(X, 900), 900)
+np.tile(np.tile(X, (300, 1)), (1, 300))
+np.broadcast_to(X[:, :, None], (5, 3, 10**7))
+np.kron(np.kron(np.kron(np.kron(A1, A1), A1), A1), A1)
+np.einsum('ij->iiiiii', X)
+rf'{X}'
+b'abc'
+'a' + 'b'
+[y := 1, y**2]
+Х + 1
+X＋1
+nр.ones(3)
+__imp­ort__('os')
+[[0] * 1000 for i in range(100000)]
+[[i for i in range(1000)] for j in range(999)]
+[x for x in x]
+np.sum([np.ones(10**6) for i in range(20)])
+np.array([[1, 2], [3]])
+np.arange(1e308)
+np.full((999, 999), 10**400)
+2**62 * 4
+7 // 0
+[i] X[i,i,i]
+[i,i] X[i,j]
+[] Σ_a Σ_b Σ_c Σ_d Σ_e Σ_f A1[a,b]·A1[c,d]·A1[e,f]·A1[g,h]·A1[p,q]·A1[r,s]·A1[t,u]
+scatter(X, index=:, shape=(10**9,))
+getitem(X, index=10**9)
+softmax(X, axis=10**9)
+2ᐟ0
+X⁻⁻
+print(X)
+input()
+breakpoint()
+vars()
+X.astype(object)
+X.reshape(10**9, -1)
+len(range(10**18)) * 10**18
+enumerate(range(10**18))
+float('x')
+X; X
+X,
+lambda X: X
 """.strip().splitlines(),
     "(" * 1900 + "1" + ")" * 1900,
     "(" * 9000,
@@ -204,6 +252,14 @@ XQ
     "X" + ".T" * 1000,
     "X" + "²" * 1500,
     "X\x00",
+    "X[" + "None, " * 90 + "0]",
+    "X" + "[0]" * 500,
+    "not " * 500 + "X",
+    "1" + "**1" * 500,
+    "|" * 100 + "X" + "|" * 100,
+    "[i] " + "Σ_k " * 150 + "X[i,k]",
+    "'" + "a" * 5000,
+    "X" * 3000,
     "",
 ]
 

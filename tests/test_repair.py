@@ -11,8 +11,12 @@ import pytest
 import tinygrad_edu as tg
 from tests.mistakes import NAMED, SYSTEMS, Mistake, multi, planted
 from tinygrad_edu import wording
-from tinygrad_edu.expressions import Evaluator, Node, parse, render
-from tinygrad_edu.repair import Derivation, Edit, Truth, Vocabulary, edits, find_repair
+from tinygrad_edu.derivations import Derivation
+from tinygrad_edu.edits import Edit, Vocabulary, describe, edits
+from tinygrad_edu.evaluation import Evaluator
+from tinygrad_edu.expressions import Node, render
+from tinygrad_edu.grammar import parse
+from tinygrad_edu.repair import Truth, find_repair
 
 ALL = [mistake for system in SYSTEMS for mistake in planted(system)]
 MULTI = next(system for system in SYSTEMS if system.forward is multi)
@@ -78,6 +82,18 @@ def test_nearly_all_are_repaired_and_named() -> None:
         ("W1", "Xᵀ((A2 − Y)W2 ⊙ A1 ⊙ (1 − A1))", ["transpose-missing", "divisor-missing"],
          "Xᵀ((A2 − Y)W2ᵀ ⊙ A1 ⊙ (1 − A1))/m"),
         ("W1", "X.T @ ((A2 - Y) @ W2.T * Z1 * (1 - A1))", ["name-wrong", "divisor-missing"], None),
+        ("W1", "X.T @ (A2 - Y) @ W2.T * A1 * (1 - A1) / m", ["brackets"],
+         "X.T @ ((A2 - Y) @ W2.T * A1 * (1 - A1) / m)"),
+        ("W1", "X.T @ ((A2 - Y) @ W2.T * (Z1 > 0)) / m", ["slope-wrong"],
+         "X.T @ ((A2 - Y) @ W2.T * (A1 * (1 - A1))) / m"),
+        ("W1", "X.T / m", ["product-missing", "name-wrong"], None),
+        ("W2", "A1.T @ (A2 - Y) / A1.shape[1]", ["index"], "A1.T @ (A2 - Y) / A1.shape[0]"),
+        ("W2", "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(n)) / m", ["name-wrong"],
+         "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(m)) / m"),
+        ("W2", "[np.outer(a, e) / m for a, e in zip(A1, A2 - Y)]", ["sum-missing"],
+         "np.sum([np.outer(a, e) / m for a, e in zip(A1, A2 - Y)], axis=0)"),
+        ("W2", "[j,k] Σ_i A1[i,k]·(A2[i,k] − Y[i,k])/m", ["index"],
+         "[j,k] Σ_i A1[i,j]·(A2[i,k] − Y[i,k])/m"),
         ("b1", "np.sum((Y - A2) @ W2.T * A1 * (1 - A1)) / m",
          ["axis-missing", "difference-swapped"], None),
     ],
@@ -115,10 +131,10 @@ def test_every_kind_of_edit_has_its_words() -> None:
     ]:  # fmt: skip
         for edit in edits(parse(text, names), words, {}):
             kinds.setdefault(edit.kind, edit)
-    assert kinds.keys() == wording.KINDS.keys()
+    assert kinds.keys() == wording.EDITS.keys()
     for edit in kinds.values():
         for lang in wording.LANGUAGES:
-            assert "…" not in wording.describe_edit(edit, lang)
+            assert "…" not in describe(edit, lang)
 
 
 def test_a_derivation_is_its_lines_put_together() -> None:

@@ -264,7 +264,9 @@ def test_a_function_that_is_no_list_of_lines_is_run_all_the_same() -> None:
         return {"W2": total}
 
     verdict = check(backprop)["W2"]
-    assert verdict.kinds == ("factor",)
+    assert verdict.kinds == ("divisor-missing",)
+    assert verdict.after == "return total / m"
+    verdict = check(backprop, repair=False)["W2"]
     assert verdict.reason == "the claim is m times the gradient"
 
 
@@ -306,6 +308,163 @@ def test_arrays_are_held_against_the_example() -> None:
     assert report["b1"].reason == "the claim is m times the gradient"
 
 
+# --- functions that are no list of lines --------------------------------------------------------
+
+
+def sample_by_sample(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
+    G = np.zeros((A1.shape[1], Y.shape[1]))
+    for i in range(m):
+        for j in range(G.shape[0]):
+            G[j] += A1[i, j] * (A2[i] - Y[i]) / m
+    return {"W2": G}
+
+
+class Loops:
+    """A method that adds up outer products, one for each sample."""
+
+    def backprop(self: Any, x: Any, err: Any) -> Any:
+        m = len(x)
+        w2 = np.zeros_like(self.w2)
+        b2 = []
+        for i in range(m):
+            w2 += np.outer(self.z1[i], err[i])
+        for column in err.T:
+            b2.append(column.sum())
+        return w2 / m, np.array(b2)
+
+
+def wrong_way(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
+    G = np.zeros((A1.shape[1], Y.shape[1]))
+    for i in range(m):
+        for j in range(G.shape[0]):
+            G[j] += A1[i, j] * (Y[i] - A2[i]) / m
+    return {"W2": G}
+
+
+def own_network(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+    A1 = np.tanh(X @ W1 + b1)
+    rows = []
+    for z in A1 @ W2 + b2:
+        rows.append(np.exp(z) / np.exp(z).sum())
+    E = np.array(rows) - Y
+    return {"W2": A1.T @ E / len(X)}
+
+
+def endless_when_changed(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
+    i, G = 0, np.zeros((1, 1))
+    while i < m:
+        G = G + np.outer(A1[i], A2[i] - Y[i])
+        i = i + 1
+    return {"W2": G}
+
+
+@pytest.mark.parametrize(
+    ("forward", "claim", "wrt", "name", "before", "after"),
+    [
+        (multi, wrong_way, None, "W2", "G[j] += A1[i, j] * (Y[i] - A2[i]) / m",
+         "G[j] += A1[i, j] * (A2[i] - Y[i]) / m"),
+        (chapter, Loops.backprop, ["w2", "b2"], "w2", "w2 += np.outer(self.z1[i], err[i])",
+         "w2 += np.outer(self.a1[i], err[i])"),
+        (chapter, Loops.backprop, ["w2", "b2"], "b2", "….append(column.sum())",
+         "….append(column.sum() / m)"),
+        (multi, own_network, None, "W2", "A1 = np.tanh(X @ W1 + b1)",
+         "A1 = sigmoid(X @ W1 + b1)"),
+        (multi, endless_when_changed, None, "W2", "return G", "return G / m"),
+    ],
+)  # fmt: skip
+def test_an_expression_of_a_function_with_loops_is_repaired(
+    forward: Any, claim: Any, wrt: Any, name: str, before: str, after: str
+) -> None:
+    inputs = CHAPTER if forward is chapter else INPUTS
+    verdict = verify(forward, claim, inputs=inputs, wrt=wrt)[name]
+    assert (verdict.before, verdict.after) == (before, after)
+    assert verdict.line is not None
+    line = Path(__file__).read_text(encoding="utf-8").splitlines()[verdict.line - 1]
+    assert before.removeprefix("return ").removeprefix("….") in line
+
+
+def test_changed_functions_that_never_end_are_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    def backprop(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
+        i, G = 0, np.zeros((1, 1))
+        while i < m:  # with the 1 below as a 0 it never ends
+            print("sample", i)
+            G = G + np.outer(A1[i], (A2[i] - Y[i]) ** 5)
+            i = i + 1
+        return {"W2": G}
+
+    verdict = verify(multi, backprop, inputs=INPUTS)["W2"]
+    assert verdict.kinds == ("power", "divisor-missing")
+    assert "sample" not in capsys.readouterr().out
+
+
+def test_a_function_with_loops_that_is_right() -> None:
+    assert verify(multi, sample_by_sample, inputs=INPUTS).right
+
+
+def test_where_a_function_begins_to_differ() -> None:
+    def backprop(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+        Z1 = X @ W1 + b1
+        for _ in range(2):
+            A1 = np.exp(Z1) ** 3 - W1.sum()
+        E = A1 @ W2 + b2 - Y
+        return {"W2": A1.T @ E * len(X)}
+
+    verdict = verify(multi, backprop, inputs=INPUTS)["W2"]
+    assert not verdict.after
+    assert any("function's A1 is not what forward has" in remark for remark in verdict.remarks)
+    assert not any("function's Z1" in remark for remark in verdict.remarks)
+
+
+def test_a_function_whose_shapes_do_not_fit_is_repaired() -> None:
+    def backprop(x: Any, err: Any, a1: Any, w2: Any) -> Any:
+        hidden = np.dot(err, w2) * a1 * (1 - a1)
+        return {"w1": np.dot(x.T, hidden) / len(x)}
+
+    verdict = verify(chapter, backprop, inputs=CHAPTER)["w1"]
+    assert verdict.after == "hidden = np.dot(err, w2.T) * a1 * (1 - a1)"
+
+
+# --- sizes that only happen to agree ------------------------------------------------------------
+
+
+def test_equal_sizes_of_example_arrays_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    X, W1, W2 = rng.normal(size=(3, 4, 4))
+    b1, b2 = rng.normal(size=(2, 4))
+    inputs = {"X": X, "Y": np.eye(4), "W1": W1, "b1": b1, "W2": W2, "b2": b2}
+    report = verify(multi, RIGHT, inputs=inputs)
+    assert report.right
+    assert any("X (m, k)" in note for note in report.notes)
+    assert not verify(multi, {"W2": "A1 @ (A2 - Y) / m"}, inputs=inputs).right
+    verdict = verify(multi, {"b2": "np.sum((A2 - Y).T, axis=1) / k"}, inputs=inputs)["b2"]
+    assert verdict.status == "special"
+    assert "m = k" in verdict.conditions
+
+
+def test_equal_sizes_that_cannot_be_told_apart_are_reported() -> None:
+    def forward(a: Any, b: Any, c: Any) -> Any:
+        return np.einsum("i,i,i->", a, b, c)
+
+    arrays = {name: np.ones(3) for name in "abc"}
+    report = verify(forward, {"a": "b * c"}, inputs=arrays)
+    assert report.right
+    assert any("the axes m of the example arrays are equally long" in n for n in report.notes)
+
+
+def test_the_slides_sum_is_of_all_entries() -> None:
+    def forward(x: Any, A: Any) -> Any:
+        return (A * A).sum() * x
+
+    assert verify(forward, {"x": "sum(A * A)"}, inputs={"x": "", "A": "m n"}).right
+    assert not verify(forward, {"x": "sum(A)"}, inputs={"x": "", "A": "m n"}).right
+
+
+def test_rightness_where_the_gradient_is_nothing_says_nothing() -> None:
+    verdict = check({"W2": "A1.T @ (Y - A2) / m"})["W2"]  # one class: softmax is 1, the error 0
+    assert verdict.status == "wrong"
+    assert verdict.conditions == []
+
+
 # --- the report -------------------------------------------------------------------------------
 
 
@@ -336,15 +495,15 @@ def test_markup_in_a_claim_is_only_text_in_a_notebook() -> None:
 def test_korean() -> None:
     report = check({**RIGHT, "b2": "np.sum(A2 - Y) / m", "W2": "A1 @ (A2 - Y)"}, lang="ko")
     text = report.text()
-    assert "5개 중 2개의 주장이 틀렸습니다" in text
-    assert "합이 모든 축에 대해 계산됩니다" in text
+    assert "식 5개 중 2개가 틀렸습니다" in text
+    assert "모든 축에 대해 합했습니다" in text
     assert "축" in report["b2"].reason
     with pytest.raises(ValueError, match="lang must be one of en, ko"):
         check(RIGHT, lang="de")
 
 
 def test_every_sentence_is_there_in_both_languages() -> None:
-    for english, korean in [*wording.KINDS.values(), *wording.SENTENCES.values()]:
+    for english, korean in [*wording.EDITS.values(), *wording.SENTENCES.values()]:
         assert english and korean
         assert any("가" <= c <= "힣" for c in korean) or "{" in korean
 
@@ -376,7 +535,7 @@ def test_what_cannot_be_checked_says_why(
 def test_a_claim_that_cannot_be_read_is_wrong_and_says_why() -> None:
     report = check({"W2": "__import__('os')", "b2": "A2 - Q", "W1": "[1] if X else"})
     assert {v.status for v in report.verdicts} == {"error"}
-    assert "__import__ is not a function of this language" in report["W2"].reason
+    assert "__import__ is not a name that a claim may use" in report["W2"].reason
     assert "'Q' is not known" in report["b2"].reason
 
 

@@ -23,7 +23,8 @@ and two readers of what was recorded:
 
 explanation, tracing, naming, reading, algebra, matrices, notation
            `explain`: the derivation of a gradient, printed and checked
-verification, problems, expressions, functions, repair, wording, submissions
+verification, claims, problems, grammar, expressions, functions, evaluation, derivations, edits,
+repair, report, wording, submissions
            `verify`: gradients derived by hand: are they right, and what is wrong with them
 
 and what helps who writes operations and layers, imported in the same way:
@@ -62,11 +63,12 @@ if TYPE_CHECKING:
     from .history import History
     from .pictures import Picture, picture
     from .problems import CannotCheck
+    from .report import Report
     from .rulecheck import check_rule
     from .saving import load, load_checkpoint, save, save_checkpoint
     from .summaries import Summary, summary
     from .training import NonFiniteLoss, evaluate, fit, predict
-    from .verification import Report, assert_right, verify
+    from .verification import assert_right, verify
 
 __version__ = "0.1.0"
 
@@ -97,7 +99,7 @@ _LATER = {
     "fit": "training",
     "predict": "training",
     "CannotCheck": "problems",
-    "Report": "verification",
+    "Report": "report",
     "assert_right": "verification",
     "verify": "verification",
     "load": "saving",

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .submissions import CANNOT, RESULTS, Outcome, check_file, check_folder, to_csv, to_json
-from .wording import LANGUAGES
+from .submissions import CANNOT, Outcome, check_file, check_folder, to_csv, to_json
+from .wording import LANGUAGES, say
 
 __all__ = ["main"]
 
@@ -66,14 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if path.is_dir():
             folders = True
             found = check_folder(path, task, jobs=options.jobs, **settings)
-            outcomes += found or [Outcome(name, CANNOT, "there are no .py files in the folder")]
+            outcomes += found or [Outcome(name, CANNOT, say("no-files", options.lang))]
         elif not path.exists():
-            outcomes.append(Outcome(name, CANNOT, "there is no such file or folder"))
+            outcomes.append(Outcome(name, CANNOT, say("no-path", options.lang)))
         else:
             outcomes.append(check_file(path, task, colour=colour, **settings))
     form = options.format or ("csv" if folders else "text")
     if form == "csv":
-        print(to_csv(outcomes), end="")
+        print(to_csv(outcomes, options.lang), end="")
     elif form == "json":
         print(to_json(outcomes))
     else:
@@ -81,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if outcome.text:
                 print(f"{outcome.file}: {outcome.text}")
             else:
-                print(f"{outcome.file}: {RESULTS[outcome.code]}: {outcome.reason}")
+                cannot = say("cannot be checked", options.lang)
+                print(f"{outcome.file}: {cannot}: {outcome.reason}")
     return max(outcome.code for outcome in outcomes)
 
 

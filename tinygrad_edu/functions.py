@@ -13,12 +13,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import ops
+from . import engine, losses, ops
+from .wording import Told
 
-__all__ = ["FUNCTIONS", "METHODS", "ClaimError"]
+__all__ = ["CONSTANTS", "FUNCTIONS", "METHODS", "ClaimError"]
+
+CONSTANTS = {"pi": math.pi, "e": math.e, "newaxis": None, "float64": "float", "inf": math.inf}
 
 
-class ClaimError(ValueError):
+class ClaimError(Told):
     """A claim that cannot be read or worked out, with the reason.
 
     Example:
@@ -27,16 +30,16 @@ class ClaimError(ValueError):
     """
 
 
-def refuse(message: str) -> NoReturn:
-    """Raise a ClaimError.
+def refuse(what: str, /, **about: Any) -> NoReturn:
+    """Raise a ClaimError with one of the sentences of `wording`.
 
     Example:
-        >>> refuse("no")
+        >>> refuse("empty")
         Traceback (most recent call last):
         ...
-        tinygrad_edu.functions.ClaimError: no
+        tinygrad_edu.functions.ClaimError: the claim is empty
     """
-    raise ClaimError(message)
+    raise ClaimError(what, **about)
 
 
 class _Function:
@@ -54,7 +57,7 @@ class _Function:
         self.run, self.most, self.named, self.grows = run, most, set(named.split()), grows
 
 
-def check_call(function: _Function, spelled: str, given: int, named: Iterable[str]) -> None:
+def check_call(function: _Function | None, spelled: str, given: int, named: Iterable[str]) -> None:
     """Refuse a call with arguments that the function does not take in a claim.
 
     Example:
@@ -63,11 +66,34 @@ def check_call(function: _Function, spelled: str, given: int, named: Iterable[st
         ...
         tinygrad_edu.functions.ClaimError: np.exp takes at most 1 arguments by place in a claim
     """
+    if function is None:  # of the author's own
+        return
     if given > function.most:
-        refuse(f"{spelled} takes at most {function.most} arguments by place in a claim")
+        refuse("many-arguments", name=spelled, most=function.most)
     for name in named:
         if name not in function.named:
-            refuse(f"{spelled}(…, {name}=…) is not allowed in a claim")
+            refuse("no-setting", name=spelled, setting=name)
+
+
+def own_function(run: Callable[..., Any]) -> _Function:
+    """The entry of a function of the author's own: whatever it takes, in sizes that are bounded.
+
+    Example:
+        >>> own_function(np.cbrt).run(8.0)
+        np.float64(2.0)
+    """
+    return _Function(run, 9, "", _largest)
+
+
+def _largest(*arrays: Any, **settings: Any) -> float:
+    """No more entries than all arrays, and all numbers among the settings, multiplied."""
+
+    def numbers(x: Any) -> float:
+        if isinstance(x, (tuple, list)):
+            return math.prod(map(numbers, x))
+        return max(1.0, abs(float(x))) if isinstance(x, (int, float)) else 1.0
+
+    return _product(*arrays) * math.prod(map(numbers, settings.values()))
 
 
 def _product(*arrays: Any, **_: Any) -> float:
@@ -113,7 +139,7 @@ def _span_of(start: Any, stop: Any = None, step: Any = 1) -> float:
 
 def _einsum_work(subscripts: Any, *operands: Any, **_: Any) -> float:
     if not isinstance(subscripts, str):
-        refuse("np.einsum: the subscripts come first, as text such as 'mn,nk->mk'")
+        refuse("einsum-text")
     terms = subscripts.replace(" ", "").partition("->")[0].split(",")
     sizes: dict[str, float] = {}
     for term, operand in zip(terms, operands, strict=False):
@@ -152,7 +178,7 @@ def _as_float(x: Any, dtype: Any = None) -> Any:
 def _array(x: Any, dtype: Any = None) -> Any:
     array = np.array(list(x) if isinstance(x, (range, list, tuple)) else x)
     if array.dtype.kind not in "fiub":
-        refuse("an array in a claim holds real numbers")
+        refuse("real-array")
     return array.astype(float) if dtype is not None else array
 
 
@@ -174,6 +200,14 @@ def _eye(n: Any, m: Any = None) -> Any:
 
 def _softmax(x: Any, axis: Any = -1) -> Any:
     return ops.softmax(np.asarray(x, dtype=float), axis=axis)
+
+
+def _log_softmax(x: Any, axis: Any = -1) -> Any:
+    return ops.log_softmax(np.asarray(x, dtype=float), axis=axis)
+
+
+def _clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
+    return np.clip(x, a_min, a_max)
 
 
 def _row_sum(x: Any) -> Any:
@@ -226,13 +260,13 @@ FUNCTIONS: dict[str, _Function] = {
             "mean", "prod", "max", "min", "amax", "amin", "any", "all",
         )
     },
-    "var": _Function(np.var, 2, _AXES), "std": _Function(np.std, 2, _AXES),
+    "var": _Function(np.var, 2, _AXES + " ddof"), "std": _Function(np.std, 2, _AXES + " ddof"),
     "cumsum": _Function(np.cumsum, 2, "axis"),
-    "argmax": _Function(np.argmax, 2, "axis"), "argmin": _Function(np.argmin, 2, "axis"),
+    "argmax": _Function(np.argmax, 2, _AXES), "argmin": _Function(np.argmin, 2, _AXES),
     "sum": _Function(np.sum, 2, _AXES),
     "abs": _Function(np.abs, 1), "fabs": _Function(np.abs, 1),
     "where": _Function(np.where, 3, "", _product),
-    "clip": _Function(np.clip, 3, "", _product),
+    "clip": _Function(_clip, 3, "a_min a_max", _product),
     "tensordot": _Function(np.tensordot, 3, "axes", lambda a, b, *_, **__: _product(a, b)),
     "einsum": _Function(_einsum, 9, "optimize", _einsum_work),
     "trace": _Function(np.trace, 1),
@@ -254,12 +288,12 @@ FUNCTIONS: dict[str, _Function] = {
     "full_like": _Function(lambda x, v: np.full(np.shape(x), float(v)), 2),
     "eye": _Function(_eye, 2, "", _square_of), "identity": _Function(_eye, 1, "", _square_of),
     "arange": _Function(np.arange, 3, "", _span_of),
-    "transpose": _Function(_transpose, 2),
+    "transpose": _Function(_transpose, 2, "axes"),
     "matrix_transpose": _Function(np.matrix_transpose, 1),
     "swapaxes": _Function(np.swapaxes, 3), "moveaxis": _Function(np.moveaxis, 3),
-    "reshape": _Function(np.reshape, 2), "squeeze": _Function(np.squeeze, 2, "axis"),
+    "reshape": _Function(np.reshape, 2, "shape"), "squeeze": _Function(np.squeeze, 2, "axis"),
     "expand_dims": _Function(np.expand_dims, 2, "axis"),
-    "broadcast_to": _Function(np.broadcast_to, 2, "", lambda x, shape: _entries(shape)),
+    "broadcast_to": _Function(np.broadcast_to, 2, "shape", lambda x, shape: _entries(shape)),
     "tile": _Function(np.tile, 2, "", _times),
     "repeat": _Function(np.repeat, 3, "axis", _times),
     "float64": _Function(_as_float, 1), "float": _Function(_as_float, 1),
@@ -270,8 +304,16 @@ FUNCTIONS: dict[str, _Function] = {
     "relu": _Function(lambda x: np.maximum(x, 0), 1),
     "softplus": _Function(lambda x: ops.softplus(np.asarray(x, dtype=float)), 1),
     "softmax": _Function(_softmax, 2, "axis"),
+    "log_softmax": _Function(_log_softmax, 2, "axis"),
+    "logsumexp": _Function(ops.logsumexp, 2, _AXES),
+    "getitem": _Function(ops.getitem, 2, "index", lambda x, index: np.size(x) * total(index)),
+    "scatter": _Function(ops.scatter, 3, "index shape", lambda x, index, shape: _entries(shape)),
+    "sum_to": _Function(engine.sum_to, 2, "shape"),
+    "mse_loss": _Function(losses.mse_loss, 2, "reduction"),
+    "cross_entropy": _Function(losses.cross_entropy, 2, "reduction"),
     "rowsum": _Function(_row_sum, 1), "colsum": _Function(_column_sum, 1),
-    "1ᵀ": _Function(_column_sum, 1),
+    "1ᵀ": _Function(_column_sum, 1), "Σ": _Function(np.sum, 1, _AXES),
+    "col": _Function(lambda x: np.asarray(x)[..., None], 1),
 }  # fmt: skip
 PYTHON_SUM = _Function(_sum, 2)
 METHODS: dict[str, _Function] = {

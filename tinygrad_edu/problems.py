@@ -11,11 +11,12 @@ equal), to tell what holds only there.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, combinations, count
 from types import FrameType
 from typing import Any
 
@@ -23,16 +24,18 @@ import numpy as np
 
 from . import engine
 from .engine import Array, Box
-from .expressions import Evaluator
+from .evaluation import Evaluator
+from .functions import own_function
 from .tensor import Tensor
+from .wording import Told
 
-__all__ = ["CannotCheck", "Problem", "Spec", "make_problem", "read_specs", "solve"]
+__all__ = ["CannotCheck", "Problem", "Spec", "make_problem", "read_specs", "separate", "solve"]
 
 TARGETS = {"Y", "y", "T", "t", "target", "targets", "Target", "Targets"}
 KINDS = ("real", "positive", "probability", "binary", "onehot", "labels")
 
 
-class CannotCheck(ValueError):
+class CannotCheck(Told):
     """There is nothing that claims could be held against, with the reason.
 
     Example:
@@ -74,11 +77,12 @@ class Problem:
     gradients: dict[str, Array]
     order: list[str]  # of the gradients, from the loss inwards
     loss: float
-    operations: set[str] = field(default_factory=set)  # that the loss was computed by
+    operations: dict[str, Any] = field(default_factory=dict)  # that the loss was computed by
     evaluator: Evaluator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.evaluator = Evaluator(self.names)
+        own = {name: own_function(f) for name, f in self.operations.items()}
+        self.evaluator = Evaluator(self.names, own)
 
 
 def read_specs(inputs: Mapping[str, Any]) -> dict[str, Spec]:
@@ -119,11 +123,9 @@ def _read_spec(name: str, text: str) -> Spec:
         )
         or any(isinstance(axis, int) and not 1 <= axis <= 1000 for axis in axes)
     ):
-        raise CannotCheck(
-            f"{name}={text!r}: expected letters for sizes and at most one of {', '.join(KINDS)}"
-        )
+        raise CannotCheck("bad-sizes", name=name, text=text, kinds=", ".join(KINDS))
     if kinds == ["labels"] and not axes:
-        raise CannotCheck(f"{name}={text!r}: labels need the number of classes, as in 'm k labels'")
+        raise CannotCheck("labels-classes", name=name, text=text)
     return Spec(tuple(axes), kinds[0] if kinds else None)
 
 
@@ -131,13 +133,94 @@ def _letters(examples: Mapping[str, Any]) -> dict[int, str]:
     """A letter for each length: m for the rows of the first matrix, then n, h, k, …"""
     shapes = [np.shape(x.value if isinstance(x, Box) else x) for x in examples.values()]
     sizes = list(dict.fromkeys(n for shape in shapes for n in shape if n != 1))
-    names = [c for c in "mnhkpqrstuvw" if c not in examples] + [f"s{i}" for i in range(len(sizes))]
-    return dict(zip(sizes, names, strict=False))
+    return dict(zip(sizes, (c for c in _letter_names() if c not in examples), strict=False))
+
+
+def _letter_names() -> Iterator[str]:
+    return chain("mnhkpqrstuvw", (f"s{i}" for i in count()))
+
+
+def separate(
+    forward: Callable[..., Any], specs: Mapping[str, Spec]
+) -> tuple[dict[str, Spec], set[str]]:
+    """Letters of their own for axes of example arrays that only happen to be equally long, and the
+    letters of which that could not be found out.
+
+    A 5 × 5 example says nothing about which of its axes belong together; `forward` does: an axis is
+    made longer, and with it, one after the other, those with which `forward` gets further, until it
+    runs to its end.
+
+    Example:
+        >>> specs = read_specs({"X": np.ones((3, 3)), "w": np.ones(3)})
+        >>> found, unclear = separate(lambda X, w: (X @ w).sum(), specs)
+        >>> {name: s.axes for name, s in found.items()}, unclear
+        ({'X': ('m', 'n'), 'w': ('n',)}, set())
+    """
+    found, unclear = dict(specs), set()
+    for letter in size_letters(specs):
+        places = [(name, i) for name, s in specs.items() if isinstance(s.example, np.ndarray)
+                  for i, axis in enumerate(s.axes) if axis == letter]  # fmt: skip
+        while len(places) > 1:
+            taken = {*size_letters(found), *specs}
+            new = next(c for c in _letter_names() if c not in taken)
+            tried = (_belong(forward, found, places, start, new) for start in reversed(places))
+            together = next(filter(None, tried), None)
+            if together is None:
+                unclear.add(letter)
+                break
+            places = [place for place in places if place not in together]
+            found = _renamed(found, together, new) if places else found
+    return found, unclear
+
+
+def _belong(
+    forward: Callable[..., Any],
+    specs: Mapping[str, Spec],
+    places: Sequence[tuple[str, int]],
+    start: tuple[str, int],
+    letter: str,
+) -> list[tuple[str, int]] | None:
+    """The axes that have to be as long as the one at the start; None if it is not clear."""
+    together = [start]
+    while len(together) < len(places):
+        progress = _progress(forward, _renamed(specs, together, letter))
+        if progress == math.inf:
+            return together
+        best, place = max(
+            (_progress(forward, _renamed(specs, [*together, place], letter)), place)
+            for place in places
+            if place not in together
+        )
+        if best <= progress:
+            return None
+        together.append(place)
+    return together
+
+
+def _renamed(
+    specs: Mapping[str, Spec], places: Sequence[tuple[str, int]], letter: str
+) -> dict[str, Spec]:
+    return {
+        name: replace(s, axes=tuple(letter if (name, i) in places else axis
+                                    for i, axis in enumerate(s.axes)))
+        for name, s in specs.items()
+    }  # fmt: skip
+
+
+def _progress(forward: Callable[..., Any], specs: Mapping[str, Spec]) -> float:
+    """How many operations `forward` gets through; infinity if it comes to its end."""
+    _, sizes = choose_sizes(size_letters(specs), 1)[0]
+    before = engine.variable_record()[0]  # the age of what is recorded now
+    try:
+        make_problem(forward, specs, sizes, {}, np.random.default_rng(0))
+    except CannotCheck:
+        return engine.variable_record()[0] - before
+    return math.inf
 
 
 def _kind_of(array: Array) -> str | None:
     if array.size == 0:
-        raise CannotCheck("an example input has no entries")
+        raise CannotCheck("no-entries")
     if array.dtype.kind in "iu" and array.ndim == 1 and array.min() >= 0 and array.max() > 1:
         return "labels"
     if np.isin(array, (0, 1)).all():
@@ -172,13 +255,13 @@ def draw(name: str, spec: Spec, sizes: Mapping[str, int], kind: str, rng: Any, w
         return rng.integers(0, 2, shape).astype(float)
     if whole:
         x = rng.integers(1, 3, shape) if kind == "positive" else rng.integers(-2, 3, shape)
-        return x.astype(float) / (4.0 if kind == "probability" else 1.0)
+        return np.asarray(x / (4.0 if kind == "probability" else 1.0))
     if kind == "positive":
         return rng.uniform(0.3, 2.0, shape)
     if kind == "probability":
         return rng.uniform(0.1, 0.9, shape)
     if not shape:
-        return float(rng.uniform(0.5, 2.0))
+        return np.array(rng.uniform(0.5, 2.0))
     return rng.normal(size=shape)
 
 
@@ -261,16 +344,8 @@ def solve(
         for name, x in inputs.items()
     }
     loss, found = _run(forward, tensors)
-    if not isinstance(loss, Box):
-        raise CannotCheck(
-            f"forward must return the loss, one number computed from its inputs; it returned "
-            f"{_kind_name(loss)}"
-        )
-    if loss.value.size != 1 or loss.record is None:
-        raise CannotCheck(
-            "forward must return the loss, one number computed from its inputs; it returned "
-            + (f"shape {loss.value.shape}" if loss.value.size != 1 else "a constant")
-        )
+    if not isinstance(loss, Box) or loss.value.size != 1 or loss.record is None:
+        raise CannotCheck("not-a-loss", what=_what(loss))
     found = {**found, **tensors}
     names: dict[str, Any] = {}
     nodes: dict[str, Box] = {}
@@ -299,7 +374,7 @@ def solve(
         dict(zip(nodes, gradients, strict=True)),
         _from_the_loss(nodes, history),
         float(loss.value.item()),
-        {node.record[1].name for node in history},
+        {node.record[1].name: node.record[1].forward for node in history},
     )
 
 
@@ -315,8 +390,13 @@ def _from_the_loss(nodes: Mapping[str, Box], history: list[Box]) -> list[str]:
     )
 
 
-def _kind_name(x: Any) -> str:
-    return "nothing" if x is None else f"a {type(x).__name__}"
+def _what(x: Any) -> Told:
+    """What is no loss, in a word."""
+    if x is None:
+        return Told("nothing")
+    if not isinstance(x, Box):
+        return Told("a-kind", kind=type(x).__name__)
+    return Told("a-constant") if x.value.size == 1 else Told("shape-of", shape=x.value.shape)
 
 
 def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -324,7 +404,7 @@ def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
     try:
         parameters = inspect.signature(forward).parameters
     except (TypeError, ValueError) as error:
-        raise CannotCheck(f"forward must be a function of your own: {error}") from None
+        raise CannotCheck("not-a-function", error=error) from None
     lacking = [
         name
         for name, p in parameters.items()
@@ -332,10 +412,8 @@ def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
         and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
     ]  # fmt: skip
     if lacking:
-        raise CannotCheck(
-            f"forward takes {', '.join(parameters)}; nothing is said of the shape of "
-            f"{', '.join(lacking)}"
-        )
+        known = {"names": ", ".join(parameters), "lacking": ", ".join(lacking)}
+        raise CannotCheck("forward-takes", **known)
     by_place = [arguments[n] for n, p in parameters.items() if p.kind is p.POSITIONAL_ONLY]
     by_name = {
         n: arguments[n]
@@ -360,7 +438,7 @@ def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
             sys.setprofile(note)
             loss = forward(*by_place, **by_name)
     except Exception as error:
-        raise CannotCheck(f"forward fails: {type(error).__name__}: {error}") from error
+        raise CannotCheck("forward-fails", error=f"{type(error).__name__}: {error}") from error
     finally:
         sys.setprofile(before)
     return loss, {**inner, **outer}

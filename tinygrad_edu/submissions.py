@@ -11,15 +11,23 @@ A file is plain Python, as the chapter writes it:
     claims = {"W": "X.T @ (A - Y) / m", "b": "np.sum(A - Y, axis=0) / m"}
 
 `np` and `tg` are there without an import. In the place of `claims`, or beside it, may stand a
-function `backprop`; `wrt` names the values that it returns, `given` defines further names, see
-`verify`. In a class, `forward` and `shapes` come from the teacher's file (the task), and a
-submission holds the rest.
+function `backprop`, or a class that has it as a method; `wrt` names the values that it returns,
+`given` defines further names, see `verify`. For a class of students, `forward` and `shapes` come
+from the teacher's file (the task), and a submission holds the rest.
 
 A submission is somebody's program, and checking it runs it. It is run in a process of its own with
 bounds on time and memory, so that one that hangs, eats memory, prints without end or ends the
-process costs only its own row. That is no protection against malice: it can read what you can
-read, and write a result of its own. A submission that is nothing but strings in a dictionary, with
-a task, is only read and never run.
+process costs only its own row. It protects from accidents, not from malice. In particular a
+submission can
+
+- read and change whatever you can: files, the network, the teacher's file, other submissions;
+- write a result of its own, since it runs in the very process that reports on it;
+- leave a process behind that has left the group (setsid), which the time limit then does not end;
+- start processes, each of which has the bound on memory for itself;
+- fill the disk with many files (each is bounded to 1 MB) or the machine's shared memory.
+
+For people whom you do not trust run the whole command in a container or a virtual machine. A
+submission that is nothing but strings in a dictionary, with a task, is only read and never run.
 """
 
 from __future__ import annotations
@@ -44,12 +52,14 @@ from typing import Any
 import numpy as np
 
 from .problems import CannotCheck
-from .verification import Report, verify
+from .report import Report
+from .verification import verify
+from .wording import Told, say
 
 __all__ = ["Outcome", "check_file", "check_folder", "load", "report_on", "to_csv", "to_json"]
 
 RIGHT, WRONG, CANNOT = 0, 1, 2
-RESULTS = ("right", "wrong", "cannot be checked")
+RESULTS = ("right", "wrong", "cannot be checked")  # in the English wording
 MOST_OUTPUT = 4_000_000  # bytes of a result
 NAMES = ("forward", "shapes", "inputs", "claims", "backprop", "given", "wrt")
 
@@ -69,21 +79,22 @@ class Outcome:
     text: str = ""
     report: dict[str, Any] = field(default_factory=dict)
 
-    def row(self) -> dict[str, Any]:
+    def row(self, lang: str = "en") -> dict[str, Any]:
         """The line of a class list."""
         claims = self.report.get("claims", [])
         wrong = [claim for claim in claims if claim["status"] != "right"]
         first = wrong[0] if wrong else {}
         change = f"{first['before']} → {first['after']}" if first.get("after") else ""
-        return {
+        cells = {
             "file": self.file,
-            "result": RESULTS[self.code],
-            "right": len(claims) - len(wrong),
+            "result": say(RESULTS[self.code], lang) if lang != "en" else RESULTS[self.code],
+            "right-claims": len(claims) - len(wrong),
             "claims": len(claims),
             "first mistake": first.get("name", ""),
             "diagnosis": first.get("reason", "") or self.reason,
-            "change": change,
+            "fix": change,
         }
+        return {say(column, lang): cell for column, cell in cells.items()}
 
 
 def load(path: Path, run: bool = True) -> dict[str, Any]:
@@ -99,20 +110,20 @@ def load(path: Path, run: bool = True) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > 1_000_000:
-            raise CannotCheck("the file is larger than 1 MB")
+            raise CannotCheck("large-file")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise CannotCheck(f"the file cannot be read: {error.strerror}") from None
+        raise CannotCheck("no-reading", error=error.strerror) from None
     except UnicodeDecodeError:
-        raise CannotCheck("the file is not text in UTF-8") from None
+        raise CannotCheck("not-utf8") from None
     if not text.strip():
-        raise CannotCheck("the file is empty")
+        raise CannotCheck("empty-file")
     try:
         tree = ast.parse(text, str(path))
     except SyntaxError as error:
-        raise CannotCheck(f"line {error.lineno}: the Python is wrong: {error.msg}") from None
+        raise CannotCheck("bad-python", line=error.lineno, error=error.msg) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise CannotCheck(f"the file cannot be read: {error}") from None
+        raise CannotCheck("no-reading", error=error) from None
     if (found := _literals(tree)) is not None:
         return found
     if not run:
@@ -122,11 +133,14 @@ def load(path: Path, run: bool = True) -> dict[str, Any]:
     try:
         exec(compile(tree, str(path), "exec"), names)
     except SystemExit:
-        raise CannotCheck("it ends the process itself (sys.exit)") from None
+        raise CannotCheck("exits") from None
     except MemoryError:
-        raise CannotCheck("it takes too much memory") from None
+        raise CannotCheck("memory") from None
     except Exception as error:
-        raise CannotCheck(f"running the file fails: {type(error).__name__}: {error}") from None
+        raise CannotCheck("file-fails", error=f"{type(error).__name__}: {error}") from None
+    for x in list(names.values()):  # as the chapter has it: a method of a class
+        if isinstance(x, type) and x.__module__ == "submission" and "backprop" in vars(x):
+            names.setdefault("backprop", vars(x)["backprop"])
     return {name: names[name] for name in NAMES if name in names}
 
 
@@ -164,14 +178,15 @@ def report_on(path: Path, task: Path | None = None, lang: str = "en") -> Report:
         names = {**names, **{k: teachers[k] for k in ("forward", "shapes", "inputs", "given")
                              if k in teachers}}  # fmt: skip
     inputs = names.get("shapes", names.get("inputs"))
-    for name, what in (("forward", "a function `forward`"), ("shapes", "a dictionary `shapes`")):
-        if (name == "shapes" and inputs is None) or (name == "forward" and name not in names):
-            raise CannotCheck(f"the file has no {what.split(' ', 1)[1]}")
+    if "forward" not in names:
+        raise CannotCheck("no-forward")
+    if inputs is None:
+        raise CannotCheck("no-shapes")
     if not isinstance(inputs, Mapping) or not callable(names["forward"]):
-        raise CannotCheck("`forward` must be a function and `shapes` a dictionary")
+        raise CannotCheck("wrong-kinds")
     asked = [names[name] for name in ("claims", "backprop") if name in names]
     if not asked:
-        raise CannotCheck("the file has neither `claims` nor `backprop`")
+        raise CannotCheck("no-claims")
     settings = {key: names[key] for key in ("given", "wrt") if key in names}
     try:
         reports = [
@@ -181,7 +196,7 @@ def report_on(path: Path, task: Path | None = None, lang: str = "en") -> Report:
     except (TypeError, ValueError) as error:
         if isinstance(error, CannotCheck):
             raise
-        raise CannotCheck(f"{type(error).__name__}: {error}") from error
+        raise CannotCheck("check-fails", error=f"{type(error).__name__}: {error}") from error
     verdicts = [verdict for report in reports for verdict in report.verdicts]
     return Report(verdicts, reports[-1].notes, lang)
 
@@ -193,21 +208,23 @@ def outcome_of(path: Path, task: Path | None, lang: str, colour: bool) -> dict[s
         >>> outcome_of(Path("nowhere.py"), None, "en", False)["code"]
         2
     """
+    refusal: Told
     try:
         report = report_on(path, task, lang)
     except CannotCheck as error:
-        return {"code": CANNOT, "reason": str(error)[:2000]}
+        refusal = error
     except SystemExit:
-        return {"code": CANNOT, "reason": "it ends the process itself (sys.exit)"}
+        refusal = Told("exits")
     except MemoryError:
-        return {"code": CANNOT, "reason": "it takes too much memory"}
+        refusal = Told("memory")
     except RecursionError:
-        return {"code": CANNOT, "reason": "it calls itself without end"}
+        refusal = Told("recursion")
     except Exception as error:
-        reason = f"checking it fails: {type(error).__name__}: {error}"
-        return {"code": CANNOT, "reason": reason[:2000]}
-    code = RIGHT if report.right else WRONG
-    return {"code": code, "text": report.text(colour), "report": report.to_dict()}
+        refusal = Told("check-fails", error=f"{type(error).__name__}: {error}")
+    else:
+        code = RIGHT if report.right else WRONG
+        return {"code": code, "text": report.text(colour), "report": report.to_dict()}
+    return {"code": CANNOT, "reason": refusal.said(lang)[:2000]}
 
 
 def check_file(
@@ -260,11 +277,11 @@ def check_file(
     except (ValueError, KeyError, TypeError, UnicodeDecodeError):
         pass
     if not in_time or code == -signal.SIGXCPU:
-        reason = f"it takes more than {seconds:g} seconds"
+        reason = say("slow", lang, seconds=seconds)
     elif code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT):
-        reason = "the process was ended by the system (memory?)"
+        reason = say("killed", lang)
     else:
-        reason = f"the process ended without a result (exit code {code})"
+        reason = say("no-result", lang, code=code)
     return Outcome(path.name, CANNOT, reason)
 
 
@@ -299,7 +316,7 @@ def check_folder(
         return list(pool.map(lambda path: check_file(path, task, **settings), files))
 
 
-def to_csv(outcomes: Sequence[Outcome]) -> str:
+def to_csv(outcomes: Sequence[Outcome], lang: str = "en") -> str:
     """A class list as CSV, one row a submission.
 
     Example:
@@ -308,12 +325,12 @@ def to_csv(outcomes: Sequence[Outcome]) -> str:
         ada.py,cannot be checked,0,0,,the file is empty,
     """
     text = io.StringIO()
-    fields = list(Outcome("", 0).row())
+    fields = list(Outcome("", 0).row(lang))
     writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     for outcome in outcomes:
         # A cell that begins like a formula would be run by a spreadsheet.
-        row = outcome.row()
+        row = outcome.row(lang)
         writer.writerow(
             {
                 k: f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t" and v else v
@@ -324,7 +341,7 @@ def to_csv(outcomes: Sequence[Outcome]) -> str:
 
 
 def to_json(outcomes: Sequence[Outcome]) -> str:
-    """A class list as JSON, with the reports in full.
+    """A class list as JSON, with the reports in full. Its keys are English in every language.
 
     Example:
         >>> json.loads(to_json([Outcome("ada.py", 2, "the file is empty")]))[0]["file"]

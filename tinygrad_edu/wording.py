@@ -1,193 +1,516 @@
-"""What the verifier says, in English and in Korean: one sentence for each kind of mistake.
+"""What the verifier says, in English and in Korean: every sentence, in one place.
 
-A sentence may name `{old}` and `{new}`, the student's text before and after, and whatever else an
-edit knows of itself (`{factor}`, `{axis}` …).
+A sentence names what it is about in braces: `{old}` and `{new}`, the student's text before and
+after, `{factor}`, `{axis}` … The Korean puts a noun after each of them (`{factor} 인수가`), so that
+no particle depends on how a formula is read aloud.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .expressions import render
-from .repair import Edit
-
-__all__ = ["LANGUAGES", "describe_edit", "say"]
+__all__ = ["EDITS", "LANGUAGES", "SENTENCES", "Told", "say"]
 
 LANGUAGES = ("en", "ko")
 
-KINDS: dict[str, tuple[str, str]] = {
-    "axis-missing": (
-        "the sum runs over every axis; {over}",
-        "합이 모든 축에 대해 계산됩니다; {over}",
-    ),
-    "axis-wrong": ("the sum runs along the wrong axis; {over}", "합의 축이 틀렸습니다; {over}"),
-    "axis-extra": ("the sum must run over every axis", "합은 모든 축에 대해 계산해야 합니다"),
+# What is wrong with a claim: one sentence for each kind of edit.
+EDITS: dict[str, tuple[str, str]] = {
+    "axis-missing": ("the sum runs over every axis; {over}", "모든 축에 대해 합했습니다. {over}"),
+    "axis-wrong": ("the sum runs along the wrong axis; {over}", "합의 축이 틀렸습니다. {over}"),
+    "axis-extra": ("the sum must run over every axis", "모든 축에 대해 합해야 합니다"),
     "brackets": ("the brackets stand in the wrong place", "괄호의 위치가 틀렸습니다"),
     "comparison": ("the comparison is the wrong way round", "비교의 방향이 틀렸습니다"),
-    "complement-extra": ("{old} should be {new}", "{old}가 아니라 {new}입니다"),
-    "complement-missing": ("{old} should be {new}", "{old}가 아니라 {new}입니다"),
+    "complement-extra": ("{old} should be {new}", "{old} 자리에는 {new} 식이 와야 합니다"),
+    "complement-missing": ("{old} should be {new}", "{old} 자리에는 {new} 식이 와야 합니다"),
     "condition": (
         "{old} should be the mask {new} (1 where it holds, else 0)",
-        "{old} 대신 마스크 {new}(참이면 1, 아니면 0)를 써야 합니다",
+        "{old} 자리에는 마스크 {new} 식이 와야 합니다(참이면 1, 거짓이면 0)",
     ),
     "difference-swapped": (
         "the difference is taken the wrong way round: {new}, not {old}",
-        "뺄셈의 순서가 바뀌었습니다: {old}가 아니라 {new}입니다",
+        "뺄셈의 순서가 바뀌었습니다. {old} 자리에는 {new} 식이 와야 합니다",
     ),
-    "divisor-extra": ("the division by {factor} is too much", "{factor}(으)로 나누면 안 됩니다"),
-    "divisor-missing": ("a division by {factor} is missing", "{factor}(으)로 나누어야 합니다"),
+    "divisor-extra": (
+        "the division by {factor} is too much",
+        "{factor} 값으로 나누는 부분은 없어야 합니다",
+    ),
+    "divisor-missing": (
+        "a division by {factor} is missing",
+        "{factor} 값으로 나누는 부분이 빠졌습니다",
+    ),
     "error-missing": (
         "the error that comes back from the next layer, {factor}, is missing",
-        "다음 층에서 되돌아오는 오차 {factor}이(가) 빠졌습니다",
+        "다음 층에서 되돌아오는 오차 {factor} 부분이 빠졌습니다",
     ),
-    "factor-extra": ("the factor {factor} is too much", "인수 {factor}은(는) 필요 없습니다"),
-    "factor-missing": ("the factor {factor} is missing", "인수 {factor}이(가) 빠졌습니다"),
-    "function-extra": ("the function is too much: {new}", "함수가 필요 없습니다: {new}"),
-    "function-missing": ("{old} should be {new}", "{old}가 아니라 {new}입니다"),
-    "function-wrong": ("the wrong function: {new}, not {old}", "함수가 틀렸습니다: {new}"),
-    "index": ("the wrong index or axis: {new}, not {old}", "인덱스 또는 축이 틀렸습니다: {new}"),
-    "keepdims": ("the sum has the wrong number of axes", "합의 차원 수가 틀렸습니다"),
+    "factor-extra": ("the factor {factor} is too much", "{factor} 인수는 없어야 합니다"),
+    "factor-missing": ("the factor {factor} is missing", "{factor} 인수가 빠졌습니다"),
+    "function-extra": (
+        "the function is too much: {new}",
+        "함수가 하나 더 쓰였습니다. {old} 자리에는 {new} 식이 와야 합니다",
+    ),
+    "function-missing": ("{old} should be {new}", "{old} 자리에는 {new} 식이 와야 합니다"),
+    "function-wrong": (
+        "the wrong function: {new}, not {old}",
+        "함수가 틀렸습니다. {old} 자리에는 {new} 식이 와야 합니다",
+    ),
+    "index": (
+        "the wrong index or axis: {new}, not {old}",
+        "인덱스나 축이 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
+    ),
+    "keepdims": ("the sum has the wrong number of axes", "합한 결과의 차원 수가 틀렸습니다"),
     "mask-missing": (
         "the mask {factor} (1 where it holds, else 0) is missing",
-        "마스크 {factor}(참이면 1, 아니면 0)가 빠졌습니다",
+        "마스크 {factor} 부분이 빠졌습니다(참이면 1, 거짓이면 0)",
     ),
-    "name-wrong": ("{new} belongs here, not {old}", "{old}가 아니라 {new}을(를) 써야 합니다"),
-    "number": ("the number should be {new}, not {old}", "숫자는 {old}가 아니라 {new}입니다"),
-    "number-missing": ("the factor {factor} is missing", "인수 {factor}이(가) 빠졌습니다"),
+    "name-wrong": (
+        "{new} belongs here, not {old}",
+        "이름이 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
+    ),
+    "number": (
+        "the number should be {new}, not {old}",
+        "숫자가 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
+    ),
+    "number-missing": ("the factor {factor} is missing", "{factor} 인수가 빠졌습니다"),
     "operands-swapped": (
         "the two operands are in the wrong order: {new}",
-        "두 피연산자의 순서가 바뀌었습니다: {new}",
+        "두 피연산자의 순서가 바뀌었습니다. 올바른 순서: {new}",
     ),
-    "operator": ("the wrong operation: {new}", "연산이 틀렸습니다: {new}"),
-    "plus-minus": ("plus and minus are mixed up: {new}", "덧셈과 뺄셈이 바뀌었습니다: {new}"),
-    "power": ("the wrong power: {new}", "거듭제곱이 틀렸습니다: {new}"),
-    "power-missing": ("{old} should be squared", "{old}을(를) 제곱해야 합니다"),
+    "operator": ("the wrong operation: {new}", "연산이 틀렸습니다. 올바른 연산: {new}"),
+    "plus-minus": (
+        "plus and minus are mixed up: {new}",
+        "덧셈과 뺄셈이 바뀌었습니다. 올바른 식: {new}",
+    ),
+    "power": ("the wrong power: {new}", "거듭제곱의 지수가 틀렸습니다. 올바른 값: {new}"),
+    "power-missing": ("{old} should be squared", "{old} 부분을 제곱해야 합니다"),
     "product-extra": (
         "one factor of the matrix product is too much",
-        "행렬곱의 인수가 하나 남습니다",
+        "행렬곱의 인수 하나는 없어야 합니다",
     ),
     "product-missing": (
         "the matrix product with {factor} is missing",
-        "{factor}과(와)의 행렬곱이 빠졌습니다",
+        "{factor} 행렬과의 곱이 빠졌습니다",
     ),
-    "scalar-missing": ("the factor {factor} is missing", "인수 {factor}이(가) 빠졌습니다"),
+    "scalar-missing": ("the factor {factor} is missing", "{factor} 인수가 빠졌습니다"),
     "sign": ("the sign is wrong", "부호가 틀렸습니다"),
     "slope-missing": (
         "the derivative of the activation, {factor}, is missing",
-        "활성화 함수의 도함수 {factor}이(가) 빠졌습니다",
+        "활성화 함수의 도함수 {factor} 부분이 빠졌습니다",
     ),
-    "sum-extra": ("there is a sum too much", "합이 필요 없습니다"),
-    "sum-mean": ("{function} belongs here, not the other", "{function}을 써야 합니다"),
-    "sum-missing": ("a sum is missing; {over}", "합이 빠졌습니다; {over}"),
-    "term-extra": ("one term of the sum is too much", "항이 하나 남습니다"),
-    "term-missing": ("the term {term} is missing", "항 {term}이(가) 빠졌습니다"),
-    "transpose-extra": ("{new} must not be transposed", "{new}을(를) 전치하면 안 됩니다"),
-    "transpose-missing": ("{old} must be transposed", "{old}을(를) 전치해야 합니다"),
+    "slope-wrong": (
+        "the derivative of the activation is {new}, not {old}",
+        "활성화 함수의 도함수가 틀렸습니다. {old} 자리에는 {new} 식이 와야 합니다",
+    ),
+    "sum-extra": ("there is a sum too much", "합을 한 번 더 했습니다"),
+    "sum-mean": (
+        "{function} belongs here, not the other",
+        "합과 평균이 바뀌었습니다. 여기에는 {function} 함수를 써야 합니다",
+    ),
+    "sum-missing": ("a sum is missing; {over}", "합이 빠졌습니다. {over}"),
+    "term-extra": ("one term of the sum is too much", "항 하나는 없어야 합니다"),
+    "term-missing": ("the term {term} is missing", "{term} 항이 빠졌습니다"),
+    "transpose-extra": ("{new} must not be transposed", "{new} 부분은 전치하면 안 됩니다"),
+    "transpose-missing": ("{old} must be transposed", "{old} 부분을 전치해야 합니다"),
 }
 
+# Everything else that is said: in a report, …
 SENTENCES: dict[str, tuple[str, str]] = {
     "over-0": (
         "it must add up the rows only, each column by itself (axis=0, the slides' 1ᵀE)",
-        "행끼리만, 열마다 따로 더해야 합니다(axis=0, 슬라이드의 1ᵀE)",
+        "열마다 따로, 행 방향으로만 더해야 합니다(axis=0, 슬라이드의 1ᵀE)",
     ),
-    "over-1": ("it must add up each row by itself (axis=1)", "행마다 따로 더해야 합니다(axis=1)"),
+    "over-1": (
+        "it must add up each row by itself (axis=1)",
+        "행마다 따로 더해야 합니다(axis=1)",
+    ),
     "also-classes": (
         "as it stands it adds up the {columns} columns (the classes) too",
-        "지금은 {columns}개의 열(클래스)까지 함께 더합니다",
+        "지금 식은 {columns}개의 열(클래스)까지 함께 더합니다",
     ),
     "right": ("right", "맞음"),
     "wrong": ("WRONG", "틀림"),
     "special": ("WRONG in general", "일반적으로 틀림"),
     "error": ("WRONG", "틀림"),
-    "only-for": ("it is right only where {conditions}", "{conditions}일 때만 맞습니다"),
+    "cannot be checked": ("cannot be checked", "확인할 수 없음"),
+    "only-for": ("it is right only where {conditions}", "{conditions}인 경우에만 맞습니다"),
     "one-output": (
         "for one output ({condition}) the claim is right",
-        "출력이 하나일 때({condition})는 맞습니다",
+        "출력이 하나인 경우({condition})에는 맞습니다",
     ),
-    "except": ("it is right, but not where {conditions}", "맞지만 {conditions}일 때는 틀립니다"),
-    "and": (" and ", " 그리고 "),
+    "except": (
+        "it is right, but not where {conditions}",
+        "다른 경우에는 맞지만 {conditions}인 경우에는 틀립니다",
+    ),
+    "and": (" and ", ". 그리고 "),
     "or": (" or ", " 또는 "),
     "change": ("change", "수정 전"),
     "to": ("to", "수정 후"),
     "line": ("in line {line}", "{line}행"),
-    "same": ("the same mistake as in ∂L/∂{other}", "∂L/∂{other}와(과) 같은 실수입니다"),
+    "same": ("the same mistake as in ∂L/∂{other}", "∂L/∂{other} 식과 같은 실수입니다"),
     "first": (
         "seen from the loss inwards, the first mistake is in ∂L/∂{name}",
-        "손실에서 안쪽으로 볼 때 첫 번째 실수는 ∂L/∂{name}에 있습니다",
+        "손실에서부터 안쪽으로 볼 때 첫 번째 실수는 ∂L/∂{name} 식에 있습니다",
     ),
-    "all-right": ("all {n} claims are right", "{n}개의 주장이 모두 맞습니다"),
-    "some-wrong": ("{wrong} of {n} claims are wrong", "{n}개 중 {wrong}개의 주장이 틀렸습니다"),
+    "all-right": ("all {n} claims are right", "식 {n}개가 모두 맞습니다"),
+    "some-wrong": ("{wrong} of {n} claims are wrong", "식 {n}개 중 {wrong}개가 틀렸습니다"),
     "checked": (
         "checked on {problems} random problems, sizes such as {sizes}",
-        "무작위 문제 {problems}개로 확인(크기 예: {sizes})",
+        "무작위 문제 {problems}개로 확인했습니다(크기의 예: {sizes})",
     ),
-    "given": (
-        "given that {fact}",
-        "가정: {fact}",
+    "given": ("given that {fact}", "가정: {fact}"),
+    "onehot": ("the rows of {name} are one-hot (each adds up to 1)", "{name}의 각 행은 원-핫 벡터"),
+    "binary": ("the entries of {name} are 0 or 1", "{name}의 각 원소는 0 또는 1"),
+    "read-off": (
+        "the example arrays were taken to have the sizes {sizes}; say inputs={{…}} if that is not "
+        "meant",
+        "예시 배열의 크기를 {sizes} 모양으로 보았습니다. 다르다면 inputs={{…}} 형식으로 알려 "
+        "주십시오",
     ),
-    "onehot": (
-        "the rows of {name} are one-hot (each adds up to 1)",
-        "{name}의 각 행은 원-핫입니다",
+    "ambiguous": (
+        "the axes {letter} of the example arrays are equally long and were taken for one size; say "
+        "which are meant, as in inputs={{'X': 'm n', …}}",
+        "예시 배열에서 길이가 같은 {letter} 축들을 한 크기로 보았습니다. "
+        "inputs={{'X': 'm n', …}}처럼 각 크기를 알려 주십시오",
     ),
-    "binary": ("the entries of {name} are 0 or 1", "{name}의 원소는 0 또는 1입니다"),
     "counterexample": ("smallest counterexample", "가장 작은 반례"),
-    "claimed": ("claimed", "주장한 값"),
+    "claimed": ("claimed", "제출한 값"),
     "true": ("true", "올바른 값"),
     "shape": (
         "the claim has shape {got}, the gradient {expected}",
-        "주장의 모양은 {got}, 그레이디언트의 모양은 {expected}입니다",
+        "제출한 식의 모양은 {got}, 그레이디언트의 모양은 {expected}입니다",
     ),
-    "factor": ("the claim is {c} times the gradient", "주장은 그레이디언트의 {c}배입니다"),
-    "factor-m": ("the claim is {c} times the gradient", "주장은 그레이디언트의 {c}배입니다"),
-    "negative": ("the claim has the opposite sign", "주장의 부호가 반대입니다"),
-    "transposed": ("the claim is the transpose", "주장은 전치된 행렬입니다"),
+    "factor": ("the claim is {c} times the gradient", "제출한 식은 그레이디언트의 {c}배입니다"),
+    "negative": ("the claim has the opposite sign", "제출한 식의 부호가 반대입니다"),
+    "transposed": ("the claim is the transpose", "제출한 식은 그레이디언트의 전치 행렬입니다"),
     "entry": (
         "the first entry that differs is {place}: claimed {got}, true {expected}",
-        "처음으로 다른 원소는 {place}: 주장 {got}, 실제 {expected}",
+        "처음으로 다른 원소는 {place}입니다. 제출한 값 {got}, 올바른 값 {expected}",
+    ),
+    "begins": (
+        "the function's {name} is not what forward has under that name, {difference}",
+        "함수 안의 {name} 값부터 forward의 값과 다릅니다. {difference}",
+    ),
+    "cannot": ("it cannot be worked out: {reason}", "계산할 수 없습니다. {reason}"),
+    "missing": ("{function} returns nothing for it", "{function} 함수가 이 값을 반환하지 않습니다"),
+    "column-claim": ("claim", "식"),
+    "column-verdict": ("verdict", "판정"),
+    "column-text": ("text", "내용"),
+    "file": ("file", "파일"),
+    "result": ("result", "결과"),
+    "right-claims": ("right", "맞은 수"),
+    "claims": ("claims", "전체 수"),
+    "first mistake": ("first mistake", "첫 번째 실수"),
+    "diagnosis": ("diagnosis", "진단"),
+    "fix": ("change", "수정"),
+    # … of a claim that cannot be read
+    "empty": ("the claim is empty", "식이 비어 있습니다"),
+    "long": (
+        "the claim has {letters} letters, at most {most} are read",
+        "식이 {letters}자입니다. {most}자까지만 읽습니다",
+    ),
+    "nested": (
+        "the claim is nested more than {most} levels deep",
+        "식이 {most}단계보다 깊게 중첩되어 있습니다",
+    ),
+    "too-deep": ("the claim is nested too deep", "식이 너무 깊게 중첩되어 있습니다"),
+    "several": (
+        "the claim is several expressions with commas between; give one for each name",
+        "쉼표로 나뉜 식이 여러 개입니다. 이름마다 식을 하나씩 쓰십시오",
+    ),
+    "unreadable": (
+        "the claim cannot be read at {rest}",
+        "식의 이 부분을 읽을 수 없습니다: {rest}",
+    ),
+    "missing-sign": (
+        "the claim cannot be read: {sign!r} is missing before {rest}",
+        "식을 읽을 수 없습니다. {rest} 앞에 {sign!r} 기호가 빠졌습니다",
+    ),
+    "not-allowed": ("{what} is not allowed in a claim", "식에는 {what} 표현을 쓸 수 없습니다"),
+    "unpacking": (
+        "f(*arguments) is not allowed in a claim",
+        "식에는 f(*arguments) 표현을 쓸 수 없습니다",
+    ),
+    "forbidden-name": (
+        "{name} is not a name that a claim may use",
+        "식에는 {name} 이름을 쓸 수 없습니다",
+    ),
+    "no-constant": (
+        "{name} is not a value that a claim may use",
+        "식에는 {name} 값을 쓸 수 없습니다",
+    ),
+    "no-function": (
+        "{name} is not a function of this language",
+        "{name} 함수는 식에 쓸 수 있는 함수가 아닙니다",
+    ),
+    "no-method": (
+        "{name} is not a method of this language",
+        "{name} 메서드는 식에 쓸 수 있는 메서드가 아닙니다",
+    ),
+    "no-attribute": (
+        ".{name} is not allowed in a claim; of an array there are {known} and methods such as "
+        ".sum(axis=0)",
+        "식에는 .{name} 속성을 쓸 수 없습니다. 배열에는 {known} 속성과 .sum(axis=0) 같은 메서드가 "
+        "있습니다",
+    ),
+    "many-arguments": (
+        "{name} takes at most {most} arguments by place in a claim",
+        "식에서 {name} 함수의 위치 인수는 {most}개까지입니다",
+    ),
+    "no-setting": (
+        "{name}(…, {setting}=…) is not allowed in a claim",
+        "식에는 {name}(…, {setting}=…) 표현을 쓸 수 없습니다",
+    ),
+    "long-text": (
+        "a text in a claim can only be the subscripts of np.einsum",
+        "식 안의 문자열은 np.einsum의 첨자로만 쓸 수 있습니다",
+    ),
+    "large-number": ("the number {number} is too large", "{number} 값은 너무 큽니다"),
+    "loop-names": (
+        "a comprehension runs over names, such as `for i in range(m)`",
+        "컴프리헨션의 변수는 `for i in range(m)`처럼 이름이어야 합니다",
+    ),
+    "letters": (
+        "a formula has at most {most} indices",
+        "한 식의 인덱스는 {most}개까지입니다",
+    ),
+    "sum-over-nothing": (
+        "Σ_{letter}: nothing after it has the index {letter}",
+        "Σ_{letter} 뒤에 인덱스 {letter} 표현이 없습니다",
+    ),
+    # … or worked out
+    "unknown-name": (
+        "the name {name!r} is not known; known are {known}",
+        "{name!r} 이름을 알 수 없습니다. 쓸 수 있는 이름: {known}",
+    ),
+    "no-entry": (
+        "in index notation {name} needs its indices, as in {name}[i,j]",
+        "인덱스 표기에서는 {name}[i,j]처럼 인덱스를 써야 합니다",
+    ),
+    "entry-axes": (
+        "{text}: the array has {axes} axes",
+        "{text}: 배열의 축은 {axes}개입니다",
+    ),
+    "entry-one": (
+        "{text}: the index 1 stands for an axis of length 1, this one has {length}",
+        "{text}: 인덱스 1은 길이가 1인 축에 씁니다. 이 축의 길이는 {length}입니다",
+    ),
+    "free-letter": (
+        "{text}: an index is neither summed over nor in front",
+        "{text}: 합하지 않은 인덱스가 맨 앞의 목록에 없습니다",
+    ),
+    "fails": (
+        "{text}: {reason}",
+        "{text}: 이 부분을 계산할 수 없습니다(모양이나 값을 확인하십시오)",
+    ),
+    "not-for": (
+        "{text}: {sign} is for numbers and arrays, not {what}",
+        "{text}: {sign} 연산은 숫자와 배열에만 쓸 수 있습니다",
+    ),
+    "not-comparable": (
+        "{text}: only numbers and arrays can be compared",
+        "{text}: 숫자와 배열만 비교할 수 있습니다",
+    ),
+    "not-of-arrays": (
+        "{text}: only an array has {name}",
+        "{text}: {name} 표현은 배열에만 쓸 수 있습니다",
+    ),
+    "not-real": (
+        "{text} is not an array of real numbers",
+        "{text} 값은 실수 배열이 아닙니다",
+    ),
+    "real-array": (
+        "an array in a claim holds real numbers",
+        "식 안의 배열에는 실수만 넣을 수 있습니다",
+    ),
+    "not-array": ("it is a {kind}, not an array", "배열이 아니라 {kind} 값입니다"),
+    "steps": (
+        "the claim takes more than {most} steps",
+        "식을 계산하는 데 {most}단계가 넘게 걸립니다",
+    ),
+    "work": (
+        "the claim computes more than {most} entries",
+        "식이 계산하는 원소가 {most}개를 넘습니다",
+    ),
+    "axes": (
+        "an array in a claim has at most {most} axes",
+        "식 안의 배열의 축은 {most}개까지입니다",
+    ),
+    "large-result": ("{text} is too large a number", "{text} 값이 너무 큽니다"),
+    "large-array": (
+        "{text} would have {size} entries or more; at most {most} are computed",
+        "{text} 배열의 원소가 {size}개 이상이 됩니다. {most}개까지만 계산합니다",
+    ),
+    "large-list": (
+        "{text} holds more than {most} entries",
+        "{text} 목록의 원소가 {most}개를 넘습니다",
+    ),
+    "list-index": (
+        "{text}: the index of a list is a whole number",
+        "{text}: 리스트의 인덱스는 정수여야 합니다",
+    ),
+    "loop-over": (
+        "{text}: a loop runs over range, zip, enumerate or an array",
+        "{text}: 반복은 range, zip, enumerate 또는 배열에 대해서만 할 수 있습니다",
+    ),
+    "loop-values": (
+        "{values} values do not fit the names ({names})",
+        "값 {values}개가 이름 ({names})의 수와 맞지 않습니다",
+    ),
+    "einsum-text": (
+        "np.einsum: the subscripts come first, as text such as 'mn,nk->mk'",
+        "np.einsum의 첫 인수는 'mn,nk->mk' 같은 문자열이어야 합니다",
+    ),
+    # … of a function that is claimed
+    "function-fails": (
+        "{function} fails: {error}",
+        "{function} 함수를 실행하다가 오류가 났습니다: {error}",
+    ),
+    "function-takes": (
+        "{function} takes {names}, which forward knows nothing of; compute it in forward, or say "
+        "what it is with given={{'err': 'A2 - Y'}}",
+        "{function} 함수의 인수 {names} 값은 forward에 없습니다. forward에서 계산하거나 "
+        "given={{'err': 'A2 - Y'}}처럼 알려 주십시오",
+    ),
+    "function-order": (
+        "{function} returns {n} values whose names are not known; return a dictionary, or say "
+        "wrt=['W1', 'b1', …]",
+        "{function} 함수가 반환하는 값 {n}개의 이름을 알 수 없습니다. 딕셔너리를 반환하거나 "
+        "wrt=['W1', 'b1', …]처럼 알려 주십시오",
+    ),
+    "function-names": (
+        "{function} returns {names}, which are no names of forward; there are {known}; say "
+        "wrt=['W1', 'b1', …]",
+        "{function} 함수가 반환하는 {names} 이름은 forward에 없습니다. 있는 이름: {known}. "
+        "wrt=['W1', 'b1', …]처럼 알려 주십시오",
+    ),
+    # … of what cannot be checked at all
+    "no-claim": ("there is no claim to check", "확인할 식이 없습니다"),
+    "about-nothing": (
+        "there is a claim about {name!r}, which the loss does not depend on or forward does not "
+        "have; there are {known}",
+        "{name!r} 이름은 forward에 없거나 손실이 그 값에 의존하지 않습니다. 있는 이름: {known}",
+    ),
+    "no-line": (
+        "a line of claims is `name = formula`, received {line!r}",
+        "식은 한 줄에 `이름 = 식` 꼴로 써야 합니다: {line!r}",
+    ),
+    "not-forward": (
+        "the line {name} = … is not what forward computes; a gradient is written ∂L/∂{name} = …",
+        "{name} = … 줄은 forward의 값과 다릅니다. 그레이디언트는 ∂L/∂{name} = … 꼴로 쓰십시오",
+    ),
+    "goes-round": (
+        "the claims about {names} refer to one another",
+        "{names} 식들이 서로를 참조합니다",
+    ),
+    "bad-sizes": (
+        "{name}={text!r}: expected letters for sizes and at most one of {kinds}",
+        "{name}={text!r}: 크기를 나타내는 글자와 {kinds} 중 하나까지만 쓸 수 있습니다",
+    ),
+    "labels-classes": (
+        "{name}={text!r}: labels need the number of classes, as in 'm k labels'",
+        "{name}={text!r}: labels에는 'm k labels'처럼 클래스의 수가 필요합니다",
+    ),
+    "no-entries": ("an example input has no entries", "예시 입력에 원소가 없습니다"),
+    "not-a-loss": (
+        "forward must return the loss, one number computed from its inputs; it returned {what}",
+        "forward는 입력으로 계산한 손실(숫자 하나)을 반환해야 합니다. 반환한 것: {what}",
+    ),
+    "nothing": ("nothing", "없음"),
+    "a-constant": ("a constant", "상수"),
+    "shape-of": ("shape {shape}", "모양 {shape}"),
+    "a-kind": ("a {kind}", "{kind}"),
+    "not-a-function": (
+        "forward must be a function of your own: {error}",
+        "forward는 직접 정의한 함수여야 합니다: {error}",
+    ),
+    "forward-takes": (
+        "forward takes {names}; nothing is said of the shape of {lacking}",
+        "forward의 인수는 {names}입니다. 다음 인수의 모양을 알 수 없습니다: {lacking}",
+    ),
+    "forward-fails": (
+        "forward fails: {error}",
+        "forward를 실행하다가 오류가 났습니다: {error}",
     ),
     "not-finite": (
-        "the claim is not a finite number at {place}",
-        "{place}의 값이 유한하지 않습니다",
+        "the loss or its gradients are not finite on random inputs",
+        "무작위 입력에서 손실이나 그레이디언트가 유한하지 않습니다",
     ),
-    "cannot": ("it cannot be worked out: {reason}", "계산할 수 없습니다: {reason}"),
-    "missing": ("backprop returns nothing for it", "backprop이 이 값을 반환하지 않습니다"),
+    "array-needs-example": (
+        "an array can only be held against example inputs: give arrays for all inputs",
+        "배열로 제출한 식은 예시 입력이 모두 배열일 때만 확인할 수 있습니다",
+    ),
+    # … of files
+    "large-file": ("the file is larger than 1 MB", "파일이 1 MB보다 큽니다"),
+    "no-reading": ("the file cannot be read: {error}", "파일을 읽을 수 없습니다: {error}"),
+    "not-utf8": ("the file is not text in UTF-8", "파일이 UTF-8 텍스트가 아닙니다"),
+    "empty-file": ("the file is empty", "파일이 비어 있습니다"),
+    "bad-python": (
+        "line {line}: the Python is wrong: {error}",
+        "{line}행: 파이썬 문법이 틀렸습니다: {error}",
+    ),
+    "exits": (
+        "it ends the process itself (sys.exit)",
+        "프로그램이 스스로 종료합니다(sys.exit)",
+    ),
+    "memory": ("it takes too much memory", "메모리를 너무 많이 씁니다"),
+    "recursion": ("it calls itself without end", "자기 자신을 끝없이 호출합니다"),
+    "file-fails": (
+        "running the file fails: {error}",
+        "파일을 실행하다가 오류가 났습니다: {error}",
+    ),
+    "check-fails": ("checking it fails: {error}", "확인하다가 오류가 났습니다: {error}"),
+    "no-forward": ("the file has no function `forward`", "파일에 함수 `forward`가 없습니다"),
+    "no-shapes": ("the file has no dictionary `shapes`", "파일에 딕셔너리 `shapes`가 없습니다"),
+    "wrong-kinds": (
+        "`forward` must be a function and `shapes` a dictionary",
+        "`forward`는 함수, `shapes`는 딕셔너리여야 합니다",
+    ),
+    "no-claims": (
+        "the file has neither `claims` nor `backprop`",
+        "파일에 `claims`도 `backprop`도 없습니다",
+    ),
+    "slow": ("it takes more than {seconds:g} seconds", "{seconds:g}초가 넘게 걸립니다"),
+    "killed": (
+        "the process was ended by the system (memory?)",
+        "시스템이 프로세스를 종료했습니다(메모리 부족일 수 있습니다)",
+    ),
+    "no-result": (
+        "the process ended without a result (exit code {code})",
+        "프로세스가 결과 없이 끝났습니다(종료 코드 {code})",
+    ),
+    "no-files": ("there are no .py files in the folder", "폴더에 .py 파일이 없습니다"),
+    "no-path": ("there is no such file or folder", "그런 파일이나 폴더가 없습니다"),
 }
 
 
-def say(what: str, lang: str = "en", **about: Any) -> str:
+def say(what: str, lang: str = "en", /, **about: Any) -> str:
     """A sentence in one of the languages.
 
     Example:
         >>> say("all-right", "en", n=4)
         'all 4 claims are right'
         >>> say("all-right", "ko", n=4)
-        '4개의 주장이 모두 맞습니다'
+        '식 4개가 모두 맞습니다'
     """
-    return SENTENCES[what][LANGUAGES.index(lang)].format(**about)
+    sentences = SENTENCES.get(what) or EDITS[what]
+    own = {k: x.said(lang) if isinstance(x, Told) else x for k, x in about.items()}
+    return sentences[LANGUAGES.index(lang)].format(**own)
 
 
-def describe_edit(edit: Edit, lang: str = "en", slides: bool = False) -> str:
-    """What was wrong, in a sentence.
+class Told(ValueError):
+    """An error that can be said in each of the languages; `str` says it in that of `lang`.
 
     Example:
-        >>> from tinygrad_edu.expressions import Node
-        >>> w = Node("name", "W")
-        >>> edit = Edit("transpose-missing", (), w, Node("attribute", "T", (w,)), 1.0)
-        >>> describe_edit(edit)
-        'W must be transposed'
+        >>> Told("empty").said("ko")
+        '식이 비어 있습니다'
     """
-    about: dict[str, Any] = {"old": _text(edit.old, slides), "new": _text(edit.new, slides)}
-    for key, x in edit.about.items():
-        about[key] = _text(x, slides) if hasattr(x, "kind") else x
-    if "axis" in about:
-        about["over"] = say(f"over-{about['axis']}", lang)
-    return KINDS[edit.kind][LANGUAGES.index(lang)].format_map(_Blank(about))
 
+    def __init__(self, what: str, /, **about: Any):
+        self.what, self.about, self.lang = what, about, "en"
+        super().__init__(what)
 
-class _Blank(dict[str, Any]):
-    def __missing__(self, key: str) -> str:
-        return "…"
+    def __str__(self) -> str:
+        return self.said(self.lang)
 
-
-def _text(node: Any, slides: bool) -> str:
-    return " ".join(render(node, slides).split())
+    def said(self, lang: str) -> str:
+        """The message in a language."""
+        return say(self.what, lang, **self.about)
