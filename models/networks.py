@@ -6,14 +6,14 @@
     MinibatchNetwork    an update for each batch of a shuffled epoch        S4
     MultiClassNetwork   softmax and cross-entropy for several classes       S5
 
-They share one training loop; each class says only in what it differs from the one before. No
-gradient is written down here: `loss.backward()` finds them. `models.reference` has the same
-networks with the slides' formulas by hand, and the tests hold the two side by side.
+They share one `fit`, on the loop under `tg.fit`; each class says only in what it differs from the
+one before. No gradient is written down here: `loss.backward()` finds them. `models.reference` has
+the same networks with the slides' formulas by hand, and the tests hold the two side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -21,7 +21,9 @@ import numpy as np
 
 import tinygrad_edu as tg
 from tinygrad_edu import init, nn, optim
+from tinygrad_edu.callbacks import LambdaCallback
 from tinygrad_edu.data import minibatches, one_hot
+from tinygrad_edu.training import train
 
 __all__ = [
     "DualLayer",
@@ -37,11 +39,15 @@ TINY = 1e-10  # recorded losses keep probabilities in [TINY, 1 − TINY] before 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+def _column(key: str, what: str) -> Any:
+    return property(lambda network: network.history.history.get(key, []), doc=what)
+
+
 class SingleLayer(nn.Module):
     """A = σ(XW + b): logistic regression by gradient descent on all samples at once.
 
     Shapes:  X (m, n), Y (m,) or (m, 1) of 0 and 1, w (n, 1), b (1,)
-    Keeps:   losses, val_losses, accuracies, val_accuracies: one entry for each epoch;
+    Keeps:   history, a `tg.History`; losses, val_losses, accuracies, val_accuracies: its columns;
              w_history: a copy of w before training and after each epoch
     Source:  the chapter, "batch gradient descent"
     Example:
@@ -58,11 +64,13 @@ class SingleLayer(nn.Module):
         _check(learning_rate=learning_rate, l1=l1, l2=l2)
         self.learning_rate, self.l1, self.l2 = learning_rate, l1, l2
         self.layers: list[nn.Linear] = []
-        self.losses: list[float] = []
-        self.val_losses: list[float] = []
-        self.accuracies: list[float] = []
-        self.val_accuracies: list[float] = []
+        self.history = tg.History()
         self.w_history: list[Array] = []
+
+    losses = _column("loss", "The loss of each epoch.")
+    accuracies = _column("accuracy", "The share of samples that each epoch predicted right.")
+    val_losses = _column("val_loss", "The loss on the validation samples after each epoch.")
+    val_accuracies = _column("val_accuracy", "… and the share of them predicted right.")
 
     # --- what the other networks replace ----------------------------------------------------------
 
@@ -134,26 +142,33 @@ class SingleLayer(nn.Module):
                 )
         if epochs < 0:
             raise ValueError(f"epochs must be at least 0, received {epochs}")
-        for history in self._histories():
-            history.clear()
+        self.history = tg.History()
+        self.w_history.clear()
         rng = np.random.RandomState(SEED)  # the numbers that follow np.random.seed(42)
         self.init_weights(x.shape[1], y.shape[1], rng)
         optimizer = optim.SGD(self.parameters(), lr=self.learning_rate)
         batches = self.batches(rng)
         self._note_weights()
-        for _ in range(epochs):
-            total, right = 0.0, 0
-            for x_batch, y_batch in batches(x, y):
-                z = self.step(x_batch, y_batch, optimizer)
-                total += self.data_loss(self.activation(z), y_batch)
-                right += self._right(z, y_batch)
-            self.losses.append((total + self.reg_loss()) / len(x))
-            self.accuracies.append(right / len(x))
+
+        def step(x: Array, y: Array) -> tuple[float, int]:
+            z = self.step(x, y, optimizer)
+            return self.data_loss(self.activation(z), y), self._right(z, y)
+
+        def logs(sums: Sequence[float]) -> dict[str, float]:
+            total, right = sums
+            return {"loss": (total + self.reg_loss()) / len(x), "accuracy": right / len(x)}
+
+        def after_epoch(epoch: int, logs: dict[str, float]) -> None:
             self._note_weights()
             if x_val is not None:
                 self.update_val_loss(x_val, y_val)
             if on_epoch is not None:
                 on_epoch(self)
+
+        train(
+            self, partial(batches, x, y), step, logs=logs, epochs=epochs, history=self.history,
+            callbacks=[LambdaCallback(on_epoch_end=after_epoch)],
+        )  # fmt: skip
         return self
 
     def step(self, x: Array, y: Array, optimizer: optim.SGD) -> Array:
@@ -185,8 +200,9 @@ class SingleLayer(nn.Module):
         """Note loss and accuracy on the validation samples."""
         z = self._output(x_val)
         loss = self.data_loss(self.activation(z), y_val)
-        self.val_losses.append((loss + self.reg_loss()) / len(x_val))
-        self.val_accuracies.append(self._right(z, y_val) / len(x_val))
+        loss = (loss + self.reg_loss()) / len(x_val)
+        right = self._right(z, y_val) / len(x_val)
+        self.history.add({"val_loss": loss, "val_accuracy": right})
 
     def predict(self, x: Any) -> Array:
         """The predicted target of each sample.
@@ -232,11 +248,6 @@ class SingleLayer(nn.Module):
 
     def _note_weights(self) -> None:
         self.w_history.append(self.w.copy())
-
-    def _histories(self) -> list[list[Any]]:
-        return [
-            self.losses, self.val_losses, self.accuracies, self.val_accuracies, self.w_history,
-        ]  # fmt: skip
 
     # --- the chapter's names for weights and biases -----------------------------------------------
 

@@ -125,6 +125,7 @@ NO_EXAMPLE = {
     "tinygrad_edu.engine.sweep": INSIDE,
     "tinygrad_edu.engine.variable_record": INSIDE,
     "tinygrad_edu.engine.as_recorded": INSIDE,
+    "tinygrad_edu.engine.Watch": INSIDE,
     "tinygrad_edu.nn.ReLU": "tinygrad_edu.relu has one",
     "tinygrad_edu.nn.Sigmoid": "tinygrad_edu.sigmoid has one",
     "tinygrad_edu.nn.Softmax": "tinygrad_edu.softmax has one",

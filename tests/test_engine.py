@@ -758,6 +758,18 @@ def test_a_number_is_no_gradient_of_an_array() -> None:
         with_rule(lambda g, y, x: 2.0)(x).sum().backward()
 
 
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_one_rule_with_the_errors_of_two_arrays_is_refused(kind: Any, create_graph: bool) -> None:
+    """As an array (2, 3) they could be summed to (3,)."""
+    x = variable([1.0, 2.0, 3.0])
+    with pytest.raises(TypeError) as failed:
+        y = with_rule(lambda g, y, x: kind((2 * g, g)))(x)
+        tg.grad(y, x, gradient=np.ones(3), create_graph=create_graph)
+    assert f"one error, at (3,) float64, received a {kind.__name__} of 2" in str(failed.value)
+    assert "in the rule of double for (3,) float64" in notes(failed)
+
+
 def test_a_complex_error_is_refused() -> None:
     x = variable([1.0, 2.0])
     with pytest.raises(TypeError, match="must be real, received complex128") as failed:

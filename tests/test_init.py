@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+import tinygrad_edu
 from tinygrad_edu import init, nn
 
 
@@ -38,6 +41,51 @@ def test_a_seed_makes_a_generator(seed: Any) -> None:
 def test_no_seed_gives_other_numbers_each_time() -> None:
     first, second = init.as_random(None), init.as_random(None)
     assert not np.array_equal(first.random(5), second.random(5))
+
+
+def test_what_is_drawn_without_a_source_is_the_same_after_the_same_seed() -> None:
+    def drawn() -> list[Any]:
+        layer = nn.Linear(3, 2)
+        return [layer.weight.numpy(), nn.Linear(2, 2).weight.numpy(), init.normal((4,), None)]
+
+    assert tinygrad_edu.manual_seed(7) is init.as_random(None)
+    first = drawn()
+    second = drawn()
+    init.manual_seed(7)
+    for a, b, c in zip(first, second, drawn(), strict=True):
+        assert_array_equal(a, c)
+        assert not np.array_equal(a, b)
+
+
+def test_who_holds_the_common_source_starts_anew_with_it() -> None:
+    held = init.as_random(None)
+    init.manual_seed(3)
+    first = held.random(4)
+    init.manual_seed(3)
+    assert_array_equal(held.random(4), first)
+    assert_array_equal(first, np.random.default_rng(3).random(4))
+
+
+def test_a_source_of_ones_own_is_not_disturbed_by_the_common_one() -> None:
+    own = np.random.default_rng(5)
+    nn.Linear(3, 2, rng=own)
+    init.manual_seed(1)
+    nn.Linear(3, 2)
+    want = np.random.default_rng(5)
+    nn.Linear(3, 2, rng=want)
+    assert own.random() == want.random()
+
+
+@pytest.mark.parametrize("seed", [None, 1.5, "7", -1])
+def test_no_seed_at_all_is_refused(seed: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        init.manual_seed(seed)
+
+
+def test_unseeded_runs_differ() -> None:
+    code = "from tinygrad_edu import nn; print(nn.Linear(2, 2).weight.tolist())"
+    runs = {subprocess.check_output([sys.executable, "-c", code], text=True) for _ in range(2)}
+    assert len(runs) == 2
 
 
 @pytest.mark.parametrize("rng", ["42", 1.0, [1], np.random, np.random.default_rng])

@@ -22,6 +22,10 @@ explanation, tracing, naming, reading, algebra, matrices, notation
            `explain`: the derivation of a gradient, printed and checked
 verification, problems, expressions, functions, repair, wording, submissions
            `verify`: gradients derived by hand: are they right, and what is wrong with them
+
+and what is at hand beside them, imported when it is asked for too:
+
+saving     states in files that are whole, or refused
 """
 
 from importlib import import_module
@@ -29,15 +33,18 @@ from typing import TYPE_CHECKING, Any
 
 from . import data, init, losses, nn, ops, optim
 from .engine import grad, no_grad, primitive
+from .init import manual_seed
 from .losses import *
 from .ops import *
 from .tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
     from . import callbacks, metrics
+    from .anomaly import detect_anomaly, first_nonfinite
     from .explanation import Explanation, explain
     from .history import History
     from .problems import CannotCheck
+    from .saving import load, load_checkpoint, save, save_checkpoint
     from .training import NonFiniteLoss, evaluate, fit, predict
     from .verification import Report, assert_right, verify
 
@@ -45,13 +52,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CannotCheck", "Explanation", "History", "NonFiniteLoss", "Parameter", "Report", "Tensor",
-    "assert_right", "callbacks", "data", "evaluate", "explain", "fit", "grad", "init", "metrics",
-    "nn", "no_grad", "optim", "predict", "primitive", "verify",
+    "assert_right", "callbacks", "data", "detect_anomaly", "evaluate", "explain", "first_nonfinite",
+    "fit", "grad", "init", "load", "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad",
+    "optim", "predict", "primitive", "save", "save_checkpoint", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
 
 _LATER = {
+    "detect_anomaly": "anomaly",
+    "first_nonfinite": "anomaly",
     "Explanation": "explanation",
     "explain": "explanation",
     "History": "history",
@@ -63,6 +73,10 @@ _LATER = {
     "Report": "verification",
     "assert_right": "verification",
     "verify": "verification",
+    "load": "saving",
+    "load_checkpoint": "saving",
+    "save": "saving",
+    "save_checkpoint": "saving",
 }
 _LATER_MODULES = {"callbacks", "metrics"}
 

@@ -46,6 +46,22 @@ _outer: ContextVar[tuple[int, ...]] = ContextVar("outer", default=())  # … and
 _tick = count(1).__next__
 
 
+class Watch(Protocol):
+    """Who looks on at what is computed, in any thread or task; see `anomaly`."""
+
+    def called(self, op: Op, args: Any, raw: Any, settings: Any, result: Box) -> None:
+        """An operation was called with a tensor."""
+
+    def ruled(self, record: Record, y: Array, g: Any, arg: Box, error: Any) -> None:
+        """A rule of a recorded operation turned the error g at its output into one at `arg`."""
+
+
+watches: list[Watch] = []  # nobody, unless asked to
+
+# What `Tensor.register_hook` was given, by the id of the tensor: functions of the error there.
+hooks: dict[int, dict[object, Callable[[Any], Any]]] = {}
+
+
 class Op:
     """What happened: the NumPy function and the rules of one primitive."""
 
@@ -248,6 +264,9 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
             result.value = value
             result.record = (_tick(), op, args, raw, settings) if recorded else None
             result.grad = result.name = None
+            if watches:
+                for watch in watches[:]:
+                    watch.called(op, args, raw, settings, result)
             return result
 
         if isinstance(forward, np.ufunc):
@@ -431,6 +450,10 @@ def sweep(
         g = errors.get(node) if wanted and node in wanted else errors.pop(node, None)
         if g is None:
             continue
+        if hooks and id(node) in hooks:
+            g = _hooked(node, g)
+            if wanted and node in wanted:
+                errors[node] = g
         age, op, args, raw, settings = node.record
         if release:
             node.record = _RELEASED
@@ -451,7 +474,7 @@ def sweep(
             try:
                 new = rule(g, y, *inputs, **settings) if settings else rule(g, y, *inputs)
                 if recorded and not isinstance(new, Box):  # a constant: no slope of its own
-                    new = _box(np.asarray(new))
+                    new = _box(fit(new, x))
                 if type(new) is not ndarray or new.shape != x.shape or new.dtype != x.dtype:
                     new = fit(new, x)
             except Exception as failure:
@@ -459,6 +482,9 @@ def sweep(
                     f"in the rule of {op} for {describe(arg)}, with {describe(g)} at its output"
                 )
                 raise
+            if watches:
+                for watch in watches[:]:
+                    watch.ruled((age, op, args, raw, settings), node.value, g, arg, new)
             if arg in errors:
                 new = errors[arg] + new
             elif not recorded and (record[1] is VARIABLE or (wanted and arg in wanted)):
@@ -470,7 +496,35 @@ def sweep(
                     else new
                 )
             errors[arg] = new
+    if hooks:  # at a variable the errors of all ways have been added only now
+        for box, g in errors.items():
+            if id(box) in hooks and box.record[1] is VARIABLE:
+                errors[box] = _hooked(box, g)
     return errors  # the others have been taken out
+
+
+def _hooked(box: Box, g: Any) -> Any:
+    """The error at a tensor as its hooks leave it: each may look at it, or give another."""
+    for hook in list(hooks[id(box)].values()):
+        seen = g
+        if not isinstance(g, Box):
+            seen = np.array(g)
+            seen.flags.writeable = False
+        try:
+            new = hook(seen)
+            if new is None or new is seen:
+                continue
+            new = new if isinstance(new, Box) else _box(as_array(new))
+            if new.value.shape != box.value.shape:
+                raise ValueError(
+                    f"a hook gives nothing or an error of shape {box.value.shape}, received "
+                    f"{describe(new)}"
+                )
+        except Exception as failure:
+            failure.add_note(f"in a hook of {describe(box)}")
+            raise
+        g = fit(new, box.value) if isinstance(g, Box) else np.array(new.value, box.value.dtype)
+    return g
 
 
 def fit(g: Any, x: Array) -> Any:
@@ -487,6 +541,11 @@ def fit(g: Any, x: Array) -> Any:
         )
     if not boxed:
         if array.shape != x.shape:
+            if isinstance(g, (tuple, list)):  # the sum of its parts would be wrong, silently
+                raise TypeError(
+                    f"a rule gives one error, at {describe(x)}, received a {type(g).__name__} of "
+                    f"{len(g)}; write one rule for each array"
+                )
             array = sum_to.op.forward(array, x.shape)
         return array.astype(x.dtype, copy=False)
     if array.shape != x.shape:

@@ -6,6 +6,7 @@ An initialiser is any function `(shape, rng) -> array`; one with other settings 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ Shape = tuple[int, ...]
 
 def as_random(rng: Seed) -> Random:
     """The source of random numbers that is meant: a Generator or RandomState as it is, one with
-    the given seed, or (None) one that differs each time. Never NumPy's global one.
+    the given seed, or (None) the library's own, which `manual_seed` sets. Never NumPy's global one.
 
     Raises:  TypeError for anything else
     Example:
@@ -29,11 +30,48 @@ def as_random(rng: Seed) -> Random:
     """
     if isinstance(rng, (np.random.Generator, np.random.RandomState)):
         return rng
-    if rng is None or isinstance(rng, (int, np.integer)):
+    if rng is None:
+        return default_random()
+    if isinstance(rng, (int, np.integer)):
         return np.random.default_rng(rng)
     raise TypeError(
         f"rng must be a numpy.random.Generator, a RandomState, a seed or None, received {rng!r}"
     )
+
+
+@cache
+def default_random() -> np.random.Generator:
+    """The source that is used where none was given: one for the program, different in each run
+    until `manual_seed` is called.
+
+    Example:
+        >>> default_random() is as_random(None)
+        True
+    """
+    return np.random.default_rng()
+
+
+def manual_seed(seed: int) -> np.random.Generator:
+    """Make all that is drawn without an `rng` of its own the same in every run; gives that source.
+
+    For those who want one place. Who gives a generator to each layer needs no seed, and is not
+    disturbed by what others draw in between. NumPy's global source is neither read nor set.
+
+    Raises:  TypeError or ValueError for a seed that is no whole number ≥ 0
+    Source:  torch.manual_seed
+    Example:
+        >>> from tinygrad_edu import nn
+        >>> rng = manual_seed(0)
+        >>> first = nn.Linear(2, 1).weight.numpy()
+        >>> rng = manual_seed(0)
+        >>> bool((nn.Linear(2, 1).weight.numpy() == first).all())
+        True
+    """
+    if not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"manual_seed takes a whole number, received {seed!r}")
+    # In place: whoever holds the source already, a layer of dropout say, starts anew with it.
+    default_random().bit_generator.state = np.random.default_rng(seed).bit_generator.state
+    return default_random()
 
 
 def glorot_uniform(shape: Shape, rng: Seed) -> Array:

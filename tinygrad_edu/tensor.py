@@ -12,6 +12,7 @@ import numpy as np
 
 from . import dispatch, engine, ops
 from .engine import Array, Box
+from .hooks import Hook
 
 __all__ = ["Parameter", "Tensor"]
 
@@ -194,6 +195,26 @@ class Tensor(Box, results=True):
             array([2., 4.])
         """
         engine.backward(self, gradient, retain_graph)
+
+    def register_hook(self, function: Callable[[Any], Any]) -> Hook:
+        """Call `function(g)` with the gradient g at this tensor whenever one has been computed.
+
+        What it returns takes the place of g, for all that follows; None leaves g as it is. g is an
+        array that can be read, not written, or with `create_graph=True` a Tensor. `.remove()` of
+        what is given back takes the function off again.
+
+        Raises:  RuntimeError if no gradient can come here; in the sweep ValueError for a gradient
+                 of another shape
+        Source:  torch.Tensor.register_hook
+
+        Example:
+            >>> x = Tensor([1.0, 2.0], requires_grad=True)
+            >>> y = x**2
+            >>> hook = y.register_hook(print)
+            >>> (3 * y).sum().backward()
+            [3. 3.]
+        """
+        return Hook(self, function)
 
     def detach(self) -> Tensor:
         """The same data as a constant, without the record.

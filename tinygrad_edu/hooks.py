@@ -1,0 +1,48 @@
+"""Hooks: functions that look at the gradient of one tensor on its way back, or give another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import finalize
+
+from .engine import RELEASED, Box, describe, hooks
+
+
+class Hook:
+    """A function registered with a tensor, to be taken off again with `remove()` or by leaving a
+    `with` block.
+
+    Source:  torch.utils.hooks.RemovableHandle
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> x = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> with x.register_hook(lambda g: g.clip(-1, 1)):
+        ...     print(tg.grad((x * [0.5, 9.0]).sum(), x))
+        [0.5 1. ]
+        >>> print(tg.grad((x * [0.5, 9.0]).sum(), x))
+        [0.5 9. ]
+    """
+
+    def __init__(self, box: Box, function: Callable[[Any], Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"register_hook takes a function of the gradient, received {function}")
+        if box.record is None or box.record[1] is RELEASED:
+            raise RuntimeError(
+                f"no gradient comes to {describe(box)}: it does not require one, or its graph was "
+                "released"
+            )
+        if id(box) not in hooks:
+            finalize(box, hooks.pop, id(box), None).atexit = False
+        self._functions = hooks.setdefault(id(box), {})
+        self._functions[self] = function
+
+    def remove(self) -> None:
+        """Call the function no more."""
+        self._functions.pop(self, None)
+
+    def __enter__(self) -> Hook:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.remove()
