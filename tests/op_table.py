@@ -15,6 +15,7 @@ operation of the library stands between the one that is checked and the verdict.
 from __future__ import annotations
 
 import cmath
+import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ import numpy as np
 
 import tinygrad_edu as tg
 from tinygrad_edu.engine import Array, Box, as_recorded
+from tinygrad_edu.ops import _add_rows
 
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
@@ -131,6 +133,15 @@ def smaller(a: complex, b: complex) -> complex:
 
 def sigma(z: complex) -> complex:
     return 1 / (1 + cmath.exp(-z))
+
+
+def error_function(z: complex) -> complex:
+    """2/√π e^(−z²) Σ 2ⁿ z²ⁿ⁺¹/(2n + 1)!!, all terms of one sign."""
+    term = terms = z
+    for n in range(1, 120):
+        term *= 2 * z * z / (2 * n + 1)
+        terms += term
+    return 2 / math.sqrt(math.pi) * cmath.exp(-z * z) * terms
 
 
 def held(low: float | None, high: float | None) -> Callable[[complex], complex]:
@@ -350,7 +361,15 @@ ENTRYWISE = [
     unary("sigmoid", sigma),
     unary("relu", lambda x: larger(x, 0), nonzero),
     unary("softplus", lambda x: cmath.log(1 + cmath.exp(x))),
-]
+    unary("leaky_relu", lambda x: x if x.real > 0 else 0.01 * x, nonzero),
+    unary("leaky_relu", lambda x: x if x.real > 0 else -0.3 * x, nonzero, ONE,
+          lambda x: tg.leaky_relu(x, -0.3), "negative_slope=-0.3"),
+    unary("silu", lambda x: x * sigma(x)),
+    unary("erf", lambda x: error_function(x)),
+    unary("gelu", lambda x: x * (1 + error_function(x / math.sqrt(2))) / 2),
+    unary("gelu", lambda x: x * sigma(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3)), wide, ONE,
+          lambda x: tg.gelu(x, approximate="tanh"), "tanh"),
+]  # fmt: skip
 BETWEEN_TWO = [
     binary("add", lambda a, b: a + b),
     binary("subtract", lambda a, b: a - b),
@@ -670,6 +689,18 @@ def others() -> list[Row]:
     def entry_rows(f: Callable[[complex], list[float]], n: int) -> Define:
         return lambda y: np.array([f(complex(v)) for v in y.flat], complex).reshape(*y.shape, n)
 
+    def rows_added(x: Array, rows: Array, n: int) -> Array:
+        out = np.zeros((n, *x.shape[rows.ndim :]), complex)
+        for place in np.ndindex(rows.shape):
+            out[int(rows[place].real)] += x[place]
+        return out
+
+    def rows_taken(rows: Array, table: Array) -> Array:
+        out = np.empty((*rows.shape, *table.shape[1:]), complex)
+        for place in np.ndindex(rows.shape):
+            out[place] = table[int(rows[place].real)]
+        return out
+
     same: Define = lambda x: x + 0  # noqa: E731
     return [
         Row("astype", lambda x: tg.astype(x, np.float32), same, (wide,), ONE, "float32",
@@ -677,6 +708,11 @@ def others() -> list[Row]:
         Row("astype", lambda x: tg.astype(x, dtype=np.float64), same, (wide,), ONE, "float64",
             result=np.float64),
         Row("as_recorded", as_recorded, same, (wide,), ONE),
+        Row("embedding", tg.embedding, rows_taken, (labels, wide), (((5,), (4, 2)), ((), (4, 3)),
+            ((2, 3), (5, 2)), ((0,), (4, 2)), ((3,), (4,)), ((4,), (4, 2, 2))), fixed=(0,)),
+        Row("add_rows", lambda x, rows: _add_rows(x, rows, 5), lambda x, i: rows_added(x, i, 5),
+            (wide, labels), (((6, 2), (6,)), ((3,), ()), ((2, 3, 2), (2, 3)), ((0, 2), (0,)),
+            ((4,), (4,))), fixed=(1,)),
         Row("one_hot", lambda y: tg.one_hot(y, 4), one_row_each(4), (labels,), ONE, fixed=(0,),
             result=np.float64),
         Row("one_hot", lambda y: tg.one_hot(y, n_classes=5, dtype=np.float32), one_row_each(5),

@@ -27,8 +27,10 @@ IMPORTS: dict[str, set[str]] = {
     "hooks": {"engine"},
     "tensor": {"dispatch", "engine", "hooks", "ops"},
     "init": {"engine"},
-    "nn": {"engine", "init", "ops", "tensor"},
-    "optim": {"engine", "tensor"},
+    "module": {"engine", "tensor"},
+    "nn": {"engine", "init", "losses", "module", "ops", "tensor"},
+    "lr_scheduler": set(),
+    "optim": {"engine", "lr_scheduler", "ops", "tensor"},
     "data": {"engine", "init", "ops"},
     "anomaly": {"engine", "nn"},
     "algebra": set(),
@@ -73,17 +75,32 @@ IMPORTS: dict[str, set[str]] = {
         "progress",
         "tensor",
     },
+    "keras_files": {"engine"},
+    "keras_layers": {"engine", "nn", "tensor"},
+    "keras_settings": {"engine", "losses", "metrics", "nn", "ops", "optim", "tensor"},
+    "bridges": {"engine", "keras_files", "keras_layers", "keras_settings", "nn", "tensor"},
     "__main__": {"submissions", "wording"},
     "__init__": (
         {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor"}
-        | {"anomaly", "callbacks", "explanation", "history", "metrics", "problems", "saving"}
+        | {
+            "anomaly",
+            "bridges",
+            "callbacks",
+            "explanation",
+            "history",
+            "metrics",
+            "problems",
+            "saving",
+        }
         | {"training", "verification"}
     ),
 }
 OUTSIDE = {"numpy"} | sys.stdlib_module_names
 # Packages of extras: who uses which, imported inside the function that needs it.
 OPTIONAL: dict[str, set[str]] = {
+    "bridges": {"keras"},
     "history": {"matplotlib"},
+    "keras_files": {"h5py"},
     "progress": {"rich"},
     "saving": {"safetensors"},
 }

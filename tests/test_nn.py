@@ -1,4 +1,4 @@
-"""Modules: how parameters are found, saved, loaded and printed; layers against hand gradients."""
+"""Layers: against hand gradients, against definitions, in training and in eval, and refusals."""
 
 from __future__ import annotations
 
@@ -16,375 +16,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinygrad_edu as tg
 from tinygrad_edu import init, nn, optim
 from tinygrad_edu.engine import Array
-from tinygrad_edu.nn import Linear, Module, Parameter, Sequential
+from tinygrad_edu.nn import Linear, Module, Sequential
 
 
 def grad_of(x: tg.Tensor) -> Array:
     assert x.grad is not None
     return x.grad
-
-
-def notes(error: pytest.ExceptionInfo[BaseException]) -> list[str]:
-    return list(getattr(error.value, "__notes__", []))
-
-
-class Affine(Module):
-    """A layer of one's own, as the README has it."""
-
-    def __init__(self, n: int) -> None:
-        self.shift = Parameter(np.zeros(n))
-        self.factor = Parameter(np.ones(n))
-
-    def forward(self, x: Any) -> Any:
-        return x * self.factor + self.shift
-
-
-class Net(Module):
-    """Parameters and modules in every place where they are found."""
-
-    def __init__(self) -> None:
-        self.zeta = Parameter([1.0])
-        self.layers = [Linear(2, 3, rng=0), nn.ReLU(), Affine(3)]
-        self.pair = (Affine(1), Parameter([2.0]))
-        self.heads = {"b": Linear(3, 1, bias=False, rng=1), "a": [Parameter(3.0), {"x": Affine(2)}]}
-        self.alpha = Parameter([4.0])
-        self.nothing = None
-        self.number = 3
-        self.constant = tg.Tensor([5.0])
-        self.variable = tg.Tensor([5.0], requires_grad=True)
-        self.text = "weight"
-
-    def forward(self, x: Any) -> Any:
-        for layer in self.layers:
-            x = layer(x)
-        return self.heads["b"](x)  # type: ignore[operator]
-
-
-NAMES = [
-    "zeta",
-    "layers.0.weight",
-    "layers.0.bias",
-    "layers.2.shift",
-    "layers.2.factor",
-    "pair.0.shift",
-    "pair.0.factor",
-    "pair.1",
-    "heads.b.weight",
-    "heads.a.0",
-    "heads.a.1.x.shift",
-    "heads.a.1.x.factor",
-    "alpha",
-]
-
-# --- finding parameters ---------------------------------------------------------------------------
-
-
-def test_parameters_are_found_everywhere_in_the_order_written() -> None:
-    net = Net()
-    assert [name for name, _ in net.named_parameters()] == NAMES
-    assert list(net.state_dict()) == NAMES
-    assert [id(p) for p in net.parameters()] == [id(p) for _, p in net.named_parameters()]
-    assert all(type(p) is Parameter for p in net.parameters())
-
-
-def test_modules_are_found_with_their_paths() -> None:
-    net = Net()
-    named = dict(net.named_modules())
-    assert list(named) == [
-        "",
-        "layers.0",
-        "layers.1",
-        "layers.2",
-        "pair.0",
-        "heads.b",
-        "heads.a.1.x",
-    ]
-    assert named[""] is net
-    assert named["layers.1"] is net.layers[1]
-    assert list(net.modules()) == list(named.values())
-
-
-def test_a_shared_parameter_or_module_is_found_once_under_its_first_name() -> None:
-    net: Any = Module()
-    net.first = Affine(2)
-    net.again = [net.first, {"more": net.first.factor}]
-    net.other = Affine(2)
-    net.other.shift = net.first.shift
-    assert [name for name, _ in net.named_parameters()] == [
-        "first.shift",
-        "first.factor",
-        "other.factor",
-    ]
-    assert [name for name, _ in net.named_modules()] == ["", "first", "other"]
-
-
-def test_a_shared_parameter_gets_both_errors_and_one_step() -> None:
-    net = Sequential(Linear(1, 1, rng=0), Linear(1, 1, rng=1))
-    first, second = net[0], net[1]
-    assert isinstance(first, Linear) and isinstance(second, Linear)
-    second.weight = first.weight
-    first.weight.data = np.array([[3.0]])
-    net(np.array([[1.0]])).sum().backward()
-    assert_array_equal(first.weight.grad, [[6.0]])  # w · w · x
-    optim.SGD(net.parameters(), lr=0.5).step()
-    assert_array_equal(first.weight.data, [[0.0]])
-
-
-def test_a_module_that_knows_its_parent() -> None:
-    net: Any = Module()
-    net.child = Affine(2)
-    net.child.parent = net
-    assert [name for name, _ in net.named_parameters()] == ["child.shift", "child.factor"]
-    assert [name for name, _ in net.named_modules()] == ["", "child"]
-    assert "(child): Affine(" in repr(net)
-
-
-def test_a_module_without_parameters() -> None:
-    assert list(nn.ReLU().parameters()) == []
-    assert nn.ReLU().state_dict() == {}
-    nn.ReLU().load_state_dict({})
-
-
-def test_a_parameter_may_come_and_go() -> None:
-    layer = Linear(2, 1, rng=0)
-    layer.bias = None
-    assert [name for name, _ in layer.named_parameters()] == ["weight"]
-    layer.bias = Parameter([1.0])
-    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
-    assert layer(np.zeros((1, 2))).item() == 1.0
-
-
-@pytest.mark.parametrize(
-    "value", [np.zeros((2, 1)), [[1.0], [1.0]], tg.Tensor(np.zeros((2, 1))), 1.0], ids=repr
-)
-def test_only_a_parameter_takes_the_place_of_a_parameter(value: Any) -> None:
-    layer = Linear(2, 1, rng=0)
-    weight = layer.weight
-    with pytest.raises(TypeError, match=r"Linear\.weight is a Parameter, .*weight\.data = array"):
-        layer.weight = value
-    with pytest.raises(TypeError, match="received Tensor"):
-        layer.weight -= 0.1 * weight.data
-    assert layer.weight is weight
-    layer.weight = Parameter(np.ones((2, 1)))
-    assert next(iter(layer.parameters())) is layer.weight
-
-
-# --- what is done to all of it --------------------------------------------------------------------
-
-
-def test_train_and_eval_reach_every_module() -> None:
-    net, other = Net(), Net()
-    assert all(module.training for module in net.modules())
-    assert net.eval() is net
-    assert not any(module.training for module in net.modules())
-    assert all(module.training for module in other.modules())  # this network, not its class
-    assert net.train() is net
-    assert all(module.training for module in net.modules())
-    net.train(False)
-    assert not any(module.training for module in net.modules())
-
-
-def test_zero_grad() -> None:
-    net = Net()
-    net(np.ones((4, 2))).sum().backward()
-    assert any(p.grad is not None for p in net.parameters())
-    net.zero_grad()
-    assert all(p.grad is None for p in net.parameters())
-
-
-def test_state_dict_is_a_copy() -> None:
-    layer = Linear(2, 1, rng=0)
-    before = layer.weight.data.copy()
-    state = layer.state_dict()
-    state["weight"][:] = 7.0
-    assert_array_equal(layer.weight.data, before)
-    layer.load_state_dict(state)
-    state["weight"][:] = 8.0
-    assert_array_equal(layer.weight.data, [[7.0], [7.0]])
-    assert layer.weight.grad is None
-
-
-def test_load_state_dict_restores() -> None:
-    net, other = Net(), Net()
-    for p in net.parameters():
-        p.data = np.full(p.shape, 0.5)
-    tensors = list(other.parameters())
-    other.load_state_dict(net.state_dict())
-    assert all((p.data == 0.5).all() for p in other.parameters())
-    assert all(a is b for a, b in zip(tensors, other.parameters(), strict=True))
-    x = np.ones((1, 2))
-    assert_array_equal(net(x).data, other(x).data)
-
-
-def test_load_state_dict_keeps_the_dtype_and_takes_lists_and_tensors() -> None:
-    layer = Linear(2, 1, rng=0, dtype=np.float32)
-    layer.load_state_dict({"bias": tg.Tensor([2.0], requires_grad=True), "weight": [[1], [2]]})
-    assert layer.weight.dtype == layer.bias.dtype == np.float32  # type: ignore[union-attr]
-    assert layer.weight.data.tolist() == [[1.0], [2.0]]
-    assert isinstance(layer.weight, Parameter)
-
-
-GOOD = {"shift": np.full(2, 9.0), "factor": np.full(2, 9.0)}
-
-
-@pytest.mark.parametrize(
-    "state, error, messages",
-    [
-        ({"shift": np.ones(2)}, KeyError, ["Affine", "missing ['factor']", "unknown []"]),
-        ({}, KeyError, ["missing ['shift', 'factor']"]),
-        ({**GOOD, "more": 1.0}, KeyError, ["missing []", "unknown ['more']"]),
-        ({"shift": GOOD["shift"], "fact": 1}, KeyError, ["missing ['factor']", "unknown ['fact']"]),
-        (
-            {**GOOD, "factor": np.ones(3)},
-            ValueError,
-            ["Affine", "factor: expected data of shape (2,), received (3,)"],
-        ),
-        (
-            {"shift": 1.0, "factor": np.ones((2, 1))},
-            ValueError,
-            [
-                "shift: expected data of shape (2,), received ()",
-                "factor: expected data of shape (2,), received (2, 1)",
-            ],
-        ),
-        ({**GOOD, "factor": ["a", "b"]}, TypeError, ["factor", "expected real numbers"]),
-        ({**GOOD, "factor": [1j, 1.0]}, TypeError, ["factor", "expected real numbers"]),
-        ({**GOOD, "factor": None}, TypeError, ["factor", "expected real numbers"]),
-        ({**GOOD, "factor": [[1.0], [1.0, 2.0]]}, ValueError, ["factor", "rows of equal length"]),
-        (
-            {**GOOD, "factor": np.ma.masked_array([1.0, 2.0], [True, False])},
-            TypeError,
-            ["factor", "masked array"],
-        ),
-    ],
-)
-def test_load_state_dict_loads_all_or_nothing(
-    state: Any, error: type[Exception], messages: list[str]
-) -> None:
-    layer = Affine(2)
-    before = layer.state_dict()
-    with pytest.raises(error) as refused:
-        layer.load_state_dict(state)
-    told = "\n".join([str(refused.value), *notes(refused)])
-    for message in messages:
-        assert message in told
-    for name, array in layer.state_dict().items():
-        assert_array_equal(array, before[name])
-
-
-def test_load_state_dict_loads_nothing_if_a_cast_fails() -> None:
-    net = Sequential(Linear(1, 1, rng=0, dtype=np.float32), Linear(1, 1, rng=0, dtype=np.float32))
-    before = net.state_dict()
-    state: dict[str, Any] = {name: np.ones(array.shape) for name, array in before.items()}
-    state["1.weight"] = np.array([[1e300]])  # too much for float32
-    with pytest.raises(RuntimeWarning, match="overflow"):
-        net.load_state_dict(state)
-    for name, array in net.state_dict().items():
-        assert_array_equal(array, before[name])
-
-
-def test_every_parameter_has_a_name_of_its_own_in_the_state() -> None:
-    net: Any = Module()
-    net.heads = {1: Affine(1), "1": Affine(1)}  # both would be "heads.1"
-    names = [name for name, _ in net.named_parameters()]
-    try:
-        state = net.state_dict()
-    except (KeyError, TypeError, ValueError):
-        return  # refused: as good
-    assert len(state) == len(names) == 4
-
-
-# --- in print -------------------------------------------------------------------------------------
-
-
-def test_repr() -> None:
-    assert repr(Linear(3, 2, rng=0)) == "Linear(3, 2)"
-    assert repr(Linear(3, 2, bias=False, rng=0)) == "Linear(3, 2, bias=False)"
-    assert repr(nn.Sigmoid()) == "Sigmoid()"
-    assert repr(nn.Softmax(axis=0)) == "Softmax(axis=0)"
-    assert repr(Affine(2)) == "Affine()"
-    assert repr(Module()) == "Module()"
-    assert repr(Sequential()) == "Sequential()"
-
-
-def test_repr_of_modules_in_modules() -> None:
-    assert repr(Net()) == "\n".join(
-        [
-            "Net(",
-            "  (layers.0): Linear(2, 3)",
-            "  (layers.1): ReLU()",
-            "  (layers.2): Affine()",
-            "  (pair.0): Affine()",
-            "  (heads.b): Linear(3, 1, bias=False)",
-            "  (heads.a.1.x): Affine()",
-            ")",
-        ]
-    )
-    inner = Sequential(nn.Tanh(), Sequential(nn.ReLU()))
-    assert repr(inner) == (
-        "Sequential(\n  (0): Tanh()\n  (1): Sequential(\n    (0): ReLU()\n  )\n)"
-    )
-
-
-# --- errors ---------------------------------------------------------------------------------------
-
-
-def test_an_error_names_the_module_by_its_path_and_what_it_received() -> None:
-    class Outer(Module):
-        def __init__(self) -> None:
-            self.net = Sequential(nn.Tanh(), Linear(3, 2, rng=0), Linear(4, 1, rng=0))
-
-        def forward(self, x: Any) -> Any:
-            return self.net(x)
-
-    with pytest.raises(ValueError, match=r"Linear\(4, 1\) expects X with 4 columns") as failed:
-        Outer()(np.ones((5, 3)))
-    assert "received (5, 2) float64" in str(failed.value)
-    assert notes(failed) == [
-        "in Linear(4, 1), which received (5, 2) float64",
-        "that is module '2' of Sequential",
-        "that is module 'net.2' of Outer",
-    ]
-
-
-def test_an_error_of_the_outer_module_itself_is_its_own() -> None:
-    class Outer(Module):
-        def __init__(self) -> None:
-            self.inner = Affine(2)
-
-        def forward(self, x: Any, *, scale: float) -> Any:
-            return self.inner(x) / {}
-
-    with pytest.raises(TypeError) as failed:
-        Outer()(np.ones((5, 2)), scale=3.0)
-    (note,) = notes(failed)
-    assert note == "in Outer(), which received (5, 2) float64, 3.0"
-
-
-def test_an_error_that_was_dealt_with_leaves_no_trace() -> None:
-    class Forgiving(Module):
-        def __init__(self) -> None:
-            self.layer = Linear(3, 1, rng=0)
-
-        def forward(self, x: Any) -> Any:
-            try:
-                return self.layer(x)
-            except ValueError:
-                return self.layer(np.ones((1, 3)))
-
-    net = Forgiving()
-    assert net(np.ones((1, 9))).shape == (1, 1)
-    with pytest.raises(TypeError) as failed:
-        net(None)
-    assert notes(failed)[-1] == "that is module 'layer' of Forgiving"
-
-
-def test_a_module_without_forward_says_so() -> None:
-    class Empty(Module):
-        pass
-
-    with pytest.raises(NotImplementedError, match=r"Empty has no forward\(\)"):
-        Empty()(1.0)
 
 
 # --- Linear ---------------------------------------------------------------------------------------
@@ -555,3 +192,193 @@ def test_a_model_learns() -> None:
     assert_array_equal(net(X).argmax(axis=1).data, Y)
     frozen = copy.deepcopy(net)
     assert_array_equal(frozen(X).data, net(X).data)
+
+
+@pytest.mark.parametrize(
+    "module, function",
+    [
+        (nn.SiLU(), tg.silu),
+        (nn.GELU(), tg.gelu),
+        (nn.GELU("tanh"), partial(tg.gelu, approximate="tanh")),
+        (nn.LeakyReLU(), tg.leaky_relu),
+        (nn.LeakyReLU(0.3), partial(tg.leaky_relu, negative_slope=0.3)),
+        (nn.Softplus(), tg.softplus),
+        (nn.Softplus(beta=2), lambda x: tg.softplus(x * 2) / 2),
+    ],
+    ids=repr,
+)
+def test_more_activations(module: Module, function: Callable[[Any], Any]) -> None:
+    data = np.random.default_rng(0).normal(size=(3, 4))
+    x = tg.Tensor(data, requires_grad=True)
+    assert_array_equal(module(x).data, function(data))
+    assert_array_equal(tg.grad(module(x), x, data), tg.grad(function(x), x, data))
+    assert module(np.ones(2, np.float32)).dtype == np.float32
+
+
+def test_softplus_with_beta_keeps_what_pytorchs_threshold_cuts_off() -> None:
+    assert nn.Softplus()(np.array([25.0]))[0] > 25.0
+
+
+# --- Flatten --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "start, end, shape, expected",
+    [
+        (1, -1, (2, 3, 4), (2, 12)),
+        (1, -1, (0, 3, 4), (0, 12)),
+        (0, -1, (2, 3), (6,)),
+        (1, 2, (2, 3, 4, 5), (2, 12, 5)),
+        (-2, -1, (2, 3, 4), (2, 12)),
+        (1, -1, (2, 3), (2, 3)),
+    ],
+)
+def test_flatten(start: int, end: int, shape: Any, expected: Any) -> None:
+    x = np.arange(float(np.prod(shape))).reshape(shape)
+    t = tg.Tensor(x, requires_grad=True)
+    y = nn.Flatten(start, end)(t)
+    assert y.shape == expected
+    assert_array_equal(y.data.ravel(), x.ravel())
+    assert_array_equal(tg.grad(y, t, y.data), x)
+
+
+@pytest.mark.parametrize("shape", [(3,), ()])
+def test_flatten_without_such_axes_is_refused(shape: Any) -> None:
+    with pytest.raises(ValueError, match="finds no such axes"):
+        nn.Flatten()(np.ones(shape))
+
+
+# --- Dropout --------------------------------------------------------------------------------------
+
+
+def test_dropout_drops_a_share_and_scales_the_rest() -> None:
+    layer = nn.Dropout(0.2, rng=0)
+    x = tg.Tensor(np.full((100, 100), 3.0), requires_grad=True)
+    y = layer(x)
+    stays = np.random.default_rng(0).random((100, 100)) >= 0.2
+    assert_array_equal(y.data, np.where(stays, 3.0 / 0.8, 0.0))
+    assert 0.78 < stays.mean() < 0.82
+    y.sum().backward()
+    assert_allclose(grad_of(x), stays / 0.8, rtol=1e-15)
+
+
+def test_dropout_draws_anew_and_repeats_from_its_seed() -> None:
+    layer, again = nn.Dropout(0.5, rng=3), nn.Dropout(0.5, rng=3)
+    x = np.ones((4, 5))
+    first, second = layer(x), layer(x)
+    assert not np.array_equal(first, second)
+    assert_array_equal(first, again(x))
+    assert_array_equal(second, again(x))
+    shared = np.random.default_rng(3)
+    assert_array_equal(nn.Dropout(0.5, rng=shared)(x), first)
+    assert_array_equal(nn.Dropout(0.5, rng=shared)(x), second)
+
+
+def test_dropout_in_eval_is_nothing_at_all() -> None:
+    layer = nn.Dropout(0.5, rng=0).eval()
+    x = tg.Tensor([1.0], requires_grad=True)
+    assert layer(x) is x
+    assert nn.Dropout(0.0)(x) is x
+    assert_array_equal(nn.Dropout(1.0)(np.ones(3)), np.zeros(3))
+    assert nn.Dropout(0.5, rng=0)(np.ones((0, 3))).shape == (0, 3)
+    assert isinstance(layer.rng, np.random.Generator)
+    state = layer.rng.bit_generator.state
+    layer(x)
+    assert layer.rng.bit_generator.state == state
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_dropout_keeps_the_dtype(dtype: Any) -> None:
+    assert nn.Dropout(0.5, rng=0)(np.ones(3, dtype)).dtype == dtype
+    assert nn.Dropout(0.5, rng=0)(tg.Tensor(np.ones(3, dtype))).dtype == dtype
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.5, float("nan")])
+def test_dropout_refuses_what_is_no_probability(p: float) -> None:
+    with pytest.raises(ValueError, match=r"probability p in \[0, 1\]"):
+        nn.Dropout(p)
+
+
+def test_a_derivation_shows_the_mask_as_an_array() -> None:
+    X, y = np.random.default_rng(0).normal(size=(8, 4)), np.arange(8) % 3
+    model = Sequential(Linear(4, 5, rng=0), nn.Dropout(0.5, rng=0), Linear(5, 3, rng=1))
+    shown = tg.explain(model, tg.cross_entropy, X, y)
+    assert shown.formulas["W1"] == "Xᵀ((A2 − Y)W2ᵀ ⊙ C1)/m"
+
+
+# --- BatchNorm ------------------------------------------------------------------------------------
+
+
+def test_batch_norm_gives_each_feature_mean_0_and_variance_1() -> None:
+    x = np.random.default_rng(0).normal(2.0, 3.0, size=(50, 4))
+    y = nn.BatchNorm1d(4, eps=0.0)(x).data
+    assert_allclose(y.mean(axis=0), 0, atol=1e-14)
+    assert_allclose(y.std(axis=0), 1, rtol=1e-14)
+
+
+def test_batch_norm_keeps_running_statistics_and_uses_them_in_eval() -> None:
+    layer = nn.BatchNorm1d(3, momentum=0.25)
+    rng = np.random.default_rng(1)
+    mean, var = np.zeros(3), np.ones(3)
+    for _ in range(3):
+        x = rng.normal(size=(6, 3))
+        layer(x)
+        mean = 0.75 * mean + 0.25 * x.mean(axis=0)
+        var = 0.75 * var + 0.25 * x.var(axis=0, ddof=1)
+    state = layer.state_dict()
+    assert list(state) == ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
+    assert_allclose(state["running_mean"], mean, rtol=1e-14)
+    assert_allclose(state["running_var"], var, rtol=1e-14)
+    assert state["num_batches_tracked"] == 3
+    layer.eval()
+    x = rng.normal(size=(1, 3))
+    assert_allclose(layer(x).data, (x - mean) / np.sqrt(var + 1e-5), rtol=1e-13)
+    assert layer(np.ones((0, 3))).shape == (0, 3)
+    for name, array in layer.state_dict().items():
+        assert_array_equal(array, state[name])
+    other = nn.BatchNorm1d(3)
+    other.load_state_dict(state)
+    assert_array_equal(other.eval()(x).data, layer(x).data)
+
+
+def test_batch_norm_without_momentum_averages_all_batches() -> None:
+    layer = nn.BatchNorm1d(2, momentum=None)
+    batches = np.random.default_rng(2).normal(size=(5, 4, 2))
+    for x in batches:
+        layer(x)
+    assert layer.running_mean is not None and layer.running_var is not None
+    assert_allclose(layer.running_mean.data, batches.mean(axis=(0, 1)), rtol=1e-13)
+    assert_allclose(layer.running_var.data, batches.var(axis=1, ddof=1).mean(axis=0), rtol=1e-13)
+
+
+def test_batch_norm_without_running_statistics_takes_the_batchs_in_eval_too() -> None:
+    layer = nn.BatchNorm1d(2, affine=False, track_running_stats=False)
+    assert layer.state_dict() == {}
+    x = np.random.default_rng(3).normal(size=(4, 2))
+    assert_array_equal(layer(x), layer.eval()(x))
+
+
+def test_batch_norm_without_gradient_tracks_too_and_stays_float32() -> None:
+    layer = nn.BatchNorm1d(2, dtype=np.float32)
+    x = np.random.default_rng(4).normal(size=(4, 2)).astype(np.float32)
+    with tg.no_grad():
+        assert layer(x).dtype == np.float32
+    layer(x).sum().backward()
+    assert layer.num_batches_tracked is not None and layer.num_batches_tracked.item() == 2
+    assert {array.dtype.name for array in layer.state_dict().values()} == {"float32", "int64"}
+    assert {grad_of(p).dtype.name for p in layer.parameters()} == {"float32"}
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4,), (4, 3, 2), (4, 2, 2, 2), ()])
+def test_batch_norm_names_the_shapes_it_expects(shape: Any) -> None:
+    with pytest.raises(ValueError) as refused:
+        nn.BatchNorm1d(2)(np.ones(shape))
+    assert "expects X (m, 2) or (m, 2, length), received " + str(shape) in str(refused.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (0, 2), (1, 2, 1)])
+def test_batch_norm_refuses_to_train_on_one_sample(shape: Any) -> None:
+    layer = nn.BatchNorm1d(2)
+    with pytest.raises(ValueError, match="at least two samples to train on, received"):
+        layer(np.ones(shape))
+    assert layer.state_dict()["num_batches_tracked"] == 0

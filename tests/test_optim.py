@@ -1,7 +1,8 @@
-"""SGD: PyTorch's arithmetic, its own arrays, and what it refuses."""
+"""Optimizers: PyTorch's arithmetic, their own arrays, states saved and loaded, refusals."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinygrad_edu as tg
 from tinygrad_edu import nn
 from tinygrad_edu.engine import Array
-from tinygrad_edu.optim import SGD
+from tinygrad_edu.optim import SGD, Adam, AdamW, Optimizer
 from tinygrad_edu.tensor import Parameter, Tensor
 
 
@@ -352,3 +353,220 @@ def test_repr() -> None:
     text = repr(optimizer)
     for part in ("SGD(", "2 parameters", "lr=0.1", "momentum=0.9", "nesterov=False"):
         assert part in text
+
+
+# --- an optimizer of one's own --------------------------------------------------------------------
+
+
+class Rprop(Optimizer):
+    """Keeps a step for each entry; wrong things on request."""
+
+    def __init__(self, parameters: Any, lr: float, up: float = 1.2, spoil: str = "") -> None:
+        super().__init__(parameters, lr)
+        self.up, self.spoil = up, spoil
+
+    def first_state(self, w: Array) -> dict[str, Any]:
+        return {"size": np.ones_like(w), "n": 0}
+
+    def update(self, w: Any, g: Any, state: dict[str, Any], lr: Any) -> Any:
+        if self.spoil == "shape" and w.ndim == 1:
+            return np.ones((7, 7)), state
+        if self.spoil == "error" and w.ndim == 1:
+            raise ZeroDivisionError("no such luck")
+        if self.spoil == "in place":
+            w -= lr * g
+        if self.spoil == "gradient":
+            g += w
+        size = state["size"] * self.up
+        return w - lr * size * np.sign(g), {"size": size, "n": state["n"] + 1}
+
+
+def moved(optimizer: Optimizer, steps: range) -> list[Array]:
+    for step in steps:
+        for i, p in enumerate(optimizer.parameters):
+            p.grad = gradient(step, i, p.data)
+        optimizer.step()
+    return [p.data.copy() for p in optimizer.parameters]
+
+
+def test_an_optimizer_of_ones_own() -> None:
+    p = variable([1.0, 2.0])
+    optimizer = Rprop([p], lr=0.1)
+    for _ in range(2):
+        p.grad = np.array([3.0, -4.0])
+        optimizer.step()
+    assert_allclose(p.data, [1 - 0.12 - 0.144, 2 + 0.12 + 0.144], rtol=1e-14)
+    assert "Rprop(1 parameters, lr=0.1, up=1.2" in repr(optimizer)
+
+
+def test_an_optimizer_without_update_says_so() -> None:
+    p = variable(1.0)
+    p.grad = np.ones(())
+    with pytest.raises(NotImplementedError, match=r"Optimizer has no update\(\)"):
+        Optimizer([p], lr=0.1).step()
+
+
+@pytest.mark.parametrize(
+    "spoil, error, message",
+    [
+        (
+            "shape",
+            ValueError,
+            r"Rprop\.update gave parameter 1 the shape \(7, 7\), expected \(2,\)",
+        ),
+        ("error", ZeroDivisionError, "no such luck"),
+        ("in place", ValueError, "read-only"),
+        ("gradient", ValueError, "read-only"),
+    ],
+)
+def test_an_update_that_fails_has_changed_nothing(
+    spoil: str, error: type[Exception], message: str
+) -> None:
+    parameters = [variable(w) for w in first_values()]
+    optimizer = Rprop(parameters, lr=0.1, spoil=spoil)
+    for p in parameters:
+        p.grad = np.ones(p.shape)
+    before = [p.value for p in parameters]
+    with pytest.raises(error, match=message):
+        optimizer.step()
+    assert all(p.value is w for p, w in zip(parameters, before, strict=True))
+    assert optimizer.state == {}
+    for p, w in zip(parameters, first_values(), strict=True):
+        assert_array_equal(p.data, w)
+        assert_array_equal(p.grad, np.ones(p.shape))
+
+
+# --- saved and loaded -----------------------------------------------------------------------------
+
+OPTIMIZERS: dict[str, Any] = {
+    "SGD": lambda ps: SGD(ps, lr=0.1),
+    "momentum": lambda ps: SGD(ps, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "Adam": lambda ps: Adam(ps, lr=0.05, weight_decay=0.1),
+    "AdamW": lambda ps: AdamW(ps, lr=0.05, betas=(0.8, 0.9)),
+    "Rprop": lambda ps: Rprop(ps, lr=0.01),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_what_is_saved_and_loaded_goes_on_bit_for_bit(name: str, dtype: Any) -> None:
+    def optimizer(values: list[Array]) -> Optimizer:
+        made: Optimizer = OPTIMIZERS[name]([variable(w, dtype) for w in values])
+        return made
+
+    straight = moved(optimizer(first_values()), range(30))
+    first = optimizer(first_values())
+    values = moved(first, range(13))
+    state = first.state_dict()
+    second = optimizer(values)
+    second.lr = 77.0  # the settings are part of the state
+    second.load_state_dict(state)
+    moved(first, range(13, 15))  # what goes on does not touch what was saved
+    for i in state["state"]:
+        for array in state["state"][i].values():
+            assert type(array) is np.ndarray
+    for a, b in zip(straight, moved(second, range(13, 30)), strict=True):
+        assert a.dtype == dtype
+        assert a.tobytes() == b.tobytes()
+
+
+def test_a_state_that_went_through_json_is_taken_too() -> None:
+    first = Adam([variable([1.0, 2.0])], lr=0.1)
+    moved(first, range(5))
+    told = json.loads(json.dumps(first.state_dict(), default=lambda x: x.tolist()))
+    second = Adam([variable(first.parameters[0].data)], lr=0.3)
+    second.load_state_dict(told)
+    assert second.betas == (0.9, 0.999)
+    assert_array_equal(moved(first, range(5, 9))[0], moved(second, range(5, 9))[0])
+
+
+def change(state: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    return {**state, "settings": {**state["settings"], **settings}}
+
+
+@pytest.mark.parametrize(
+    "spoil, error, message",
+    [
+        (lambda s: {}, KeyError, r"missing \['settings', 'state'\]"),
+        (lambda s: change(s, up=2.0), KeyError, r"settings of Adam .*unknown \['up'\]"),
+        (lambda s: change(s, lr=-1.0), ValueError, "lr must be a number of at least 0"),
+        (lambda s: {**s, "state": {5: {}}}, KeyError, "parameters 0 … 1, not 5"),
+        (lambda s: {**s, "state": {0: {}}}, KeyError, "parameter 0 in Adam .*missing .'step'"),
+        (
+            lambda s: {**s, "state": {0: {**s["state"][0], "exp_avg": np.ones(3)}}},
+            ValueError,
+            r"exp_avg of parameter 0: expected shape \(2,\), received \(3,\)",
+        ),
+        (
+            lambda s: {**s, "state": {0: {**s["state"][0], "exp_avg": [True, "a"]}}},
+            TypeError,
+            "real numbers",
+        ),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(
+    spoil: Any, error: type[Exception], message: str
+) -> None:
+    optimizer = Adam([variable([1.0, 2.0]), variable(1.0)], lr=0.1)
+    moved(optimizer, range(3))
+    before = repr(optimizer.state_dict())
+    with pytest.raises(error, match=message):
+        optimizer.load_state_dict(spoil(change(optimizer.state_dict(), weight_decay=0.5)))
+    assert repr(optimizer.state_dict()) == before
+
+
+# --- Adam -----------------------------------------------------------------------------------------
+
+
+def test_the_first_step_of_adam_is_lr_whatever_the_size_of_the_gradient() -> None:
+    p = variable([0.0, 0.0, 0.0])
+    optimizer = Adam([p], lr=0.1, eps=0.0)
+    p.grad = np.array([1e-5, -3.0, 1e8])
+    optimizer.step()
+    assert_allclose(p.data, [-0.1, 0.1, -0.1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_adam_in_float32_is_close_to_float64(kind: Any) -> None:
+    paths = []
+    for dtype in (np.float32, np.float64):
+        optimizer = kind([variable(w, dtype) for w in first_values()], np.float64(0.05))
+        paths.append(moved(optimizer, range(20)))
+        assert all(a.dtype == dtype for s in optimizer.state.values() for a in
+                   (s["exp_avg"], s["exp_avg_sq"]))  # fmt: skip
+    for a, b in zip(*paths, strict=True):
+        assert a.dtype == np.float32
+        assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"lr": -1.0}, "lr must be"),
+        ({"betas": (1.0, 0.9)}, "betas must be below 1"),
+        ({"betas": (0.9, -0.1)}, r"betas\[1\] must be a number of at least 0"),
+        ({"eps": float("nan")}, "eps must be"),
+        ({"weight_decay": -0.1}, "weight_decay must be"),
+    ],
+)
+def test_adam_refuses_settings_that_make_no_sense(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Adam([variable(1.0)], **settings)
+
+
+def test_a_learning_rate_is_looked_at_whenever_it_is_set() -> None:
+    optimizer = SGD([variable(1.0)], lr=0.1)
+    for wrong in (-0.1, float("nan"), "0.1"):
+        with pytest.raises((TypeError, ValueError), match="lr must be a number"):
+            optimizer.lr = wrong  # type: ignore[assignment]
+    assert optimizer.lr == 0.1
+
+
+def test_momentum_may_be_given_to_an_optimizer_that_had_none() -> None:
+    p = variable([1.0])
+    optimizer = SGD([p], lr=0.1)
+    for momentum, expected in ((0.0, 0.9), (0.5, 0.8), (0.5, 0.65)):
+        optimizer.momentum = momentum
+        p.grad = np.ones(1)
+        optimizer.step()
+        assert_allclose(p.data, [expected], rtol=1e-14)

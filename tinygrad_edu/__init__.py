@@ -6,8 +6,9 @@ losses     cross-entropy and its kin, each with the short rule of the slides
 tensor     Tensor: operators and methods, all taken from ops
 dispatch   which NumPy function is which operation
 init       first values of weights
-nn         Module, Linear, Sequential, activations
-optim      SGD
+module     Module: a function with parameters and buffers
+nn         Linear, Sequential, activations, dropout, normalisation, embedding
+optim      SGD, Adam, AdamW; lr_scheduler: learning-rate schedules
 data       one-hot rows and mini-batches
 
 and what is imported when it is first asked for: training
@@ -26,6 +27,8 @@ verification, problems, expressions, functions, repair, wording, submissions
 and what is at hand beside them, imported when it is asked for too:
 
 saving     states in files that are whole, or refused
+bridges, keras_layers, keras_files, keras_settings
+           `from_keras`, `to_keras`: networks from Keras and to it
 """
 
 from importlib import import_module
@@ -36,11 +39,12 @@ from .engine import grad, no_grad, primitive
 from .init import manual_seed
 from .losses import *
 from .ops import *
-from .tensor import Parameter, Tensor
+from .tensor import Buffer, Parameter, Tensor
 
 if TYPE_CHECKING:
     from . import callbacks, metrics
     from .anomaly import detect_anomaly, first_nonfinite
+    from .bridges import from_keras, to_keras
     from .explanation import Explanation, explain
     from .history import History
     from .problems import CannotCheck
@@ -51,10 +55,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CannotCheck", "Explanation", "History", "NonFiniteLoss", "Parameter", "Report", "Tensor",
-    "assert_right", "callbacks", "data", "detect_anomaly", "evaluate", "explain", "first_nonfinite",
-    "fit", "grad", "init", "load", "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad",
-    "optim", "predict", "primitive", "save", "save_checkpoint", "verify",
+    "Buffer", "CannotCheck", "Explanation", "History", "NonFiniteLoss", "Parameter", "Report",
+    "Tensor", "assert_right", "callbacks", "data", "detect_anomaly", "evaluate", "explain",
+    "first_nonfinite", "fit", "from_keras", "grad", "init", "load", "load_checkpoint",
+    "manual_seed", "metrics", "nn", "no_grad", "optim", "predict", "primitive", "save",
+    "save_checkpoint", "to_keras", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
@@ -62,6 +67,8 @@ __all__ += ops.__all__
 _LATER = {
     "detect_anomaly": "anomaly",
     "first_nonfinite": "anomaly",
+    "from_keras": "bridges",
+    "to_keras": "bridges",
     "Explanation": "explanation",
     "explain": "explanation",
     "History": "history",

@@ -1,214 +1,46 @@
-"""Modules: functions with parameters, and how they are put together.
+"""Layers: the modules that networks are made of.
 
-A layer of your own is a class with a `forward`; its parameters and submodules are the attributes
-that are `Parameter`s and `Module`s, also in lists, tuples and dicts. Nothing is registered.
+Names and arguments are PyTorch's, weights are as they stand in formulas: Linear's is (n_in, n_out).
+A layer of your own is a class with a `forward`; `module.py` tells how its parts are found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from reprlib import recursive_repr
-from typing import Any
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any, ClassVar
 
 import numpy as np
 
 from . import init as initialisers
-from . import ops
-from .engine import Array, as_array, describe
-from .tensor import Parameter, Tensor
+from . import losses, ops
+from .engine import Array, Box, as_array, describe, primitive
+from .module import Module
+from .tensor import Buffer, Parameter
 
 __all__ = [
-    "Linear", "Module", "Parameter", "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh",
+    "GELU",
+    "BCEWithLogitsLoss",
+    "BatchNorm1d",
+    "Buffer",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "MSELoss",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
 ]  # fmt: skip
-
-
-class Module:
-    """A function with parameters. A layer or a whole network derives from it and has `forward`.
-
-    Source:  torch.nn.Module
-    Example:
-        >>> class Scale(Module):
-        ...     def __init__(self):
-        ...         self.factor = Parameter([2.0])
-        ...     def forward(self, x):
-        ...         return x * self.factor
-        >>> layer = Scale()
-        >>> layer(np.array([1.0, 3.0]))
-        Tensor([2., 6.], from multiply)
-        >>> dict(layer.named_parameters())
-        {'factor': Parameter([2.], requires_grad=True)}
-    """
-
-    training = True
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes; to be written by each class."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward()")
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """`forward`, with the module's name added to any error that comes out of it."""
-        try:
-            return self.forward(*args, **kwargs)
-        except Exception as error:
-            self._explain(error, [*args, *kwargs.values()])
-            raise
-
-    def _explain(self, error: Exception, received: list[Any]) -> None:
-        inner = getattr(error, "_from_module", None)
-        if inner is None:
-            what = ", ".join(map(describe, received))
-            error.add_note(f"in {self._title()}, which received {what}")
-            error._from_module = self  # type: ignore[attr-defined]
-        else:
-            path = next((name for name, module in self.named_modules() if module is inner), "")
-            if path:
-                error.add_note(f"that is module {path!r} of {type(self).__name__}")
-
-    # --- its parts --------------------------------------------------------------------------------
-
-    def _parts(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor | Module]]:
-        """Name and object of every tensor and module inside, in the order written, each once."""
-        for path, part in _inside(vars(self), prefix):
-            if id(part) not in seen:
-                seen.add(id(part))
-                yield path, part
-                if isinstance(part, Module):
-                    yield from part._parts(f"{path}.", seen)
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter with the path of attributes that leads to it; a shared one once."""
-        for name, part in self._parts("", {id(self)}):
-            if isinstance(part, Parameter):
-                yield name, part
-
-    def parameters(self) -> Iterator[Parameter]:
-        """Every parameter, in the order written; a shared one once.
-
-        Example:
-            >>> [p.shape for p in Linear(3, 2, rng=0).parameters()]
-            [(3, 2), (2,)]
-        """
-        return (parameter for _, parameter in self.named_parameters())
-
-    def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """This module (as "") and every module inside, with the path that leads to it."""
-        yield "", self
-        for name, part in self._parts("", {id(self)}):
-            if isinstance(part, Module):
-                yield name, part
-
-    def modules(self) -> Iterator[Module]:
-        """This module and every module inside."""
-        return (module for _, module in self.named_modules())
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to put anything but a Parameter (or None) in a Parameter's place: the network
-        would go on with weights that no optimizer knows."""
-        if isinstance(self.__dict__.get(name), Parameter) and not (
-            value is None or isinstance(value, Parameter)
-        ):
-            raise TypeError(
-                f"{type(self).__name__}.{name} is a Parameter, received {type(value).__name__}; "
-                f"assign {name}.data = array for new values, or nn.Parameter(array)"
-            )
-        super().__setattr__(name, value)
-
-    # --- what is done to all of it ----------------------------------------------------------------
-
-    def train(self, mode: bool = True) -> Module:
-        """Set `training` on this module and all inside: layers such as dropout behave by it."""
-        for module in self.modules():
-            module.training = mode
-        return self
-
-    def eval(self) -> Module:
-        """`train(False)`."""
-        return self.train(False)
-
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
-        for parameter in self.parameters():
-            parameter.grad = None
-
-    def state_dict(self) -> dict[str, Array]:
-        """A copy of all parameters, by name.
-
-        Example:
-            >>> state = Linear(2, 1, init=initialisers.ones).state_dict()
-            >>> {name: array.tolist() for name, array in state.items()}
-            {'weight': [[1.0], [1.0]], 'bias': [0.0]}
-        """
-        return {name: parameter.value.copy() for name, parameter in self._by_name().items()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give all parameters the values in `state`, in their own dtype; all of them or none.
-
-        Raises:  KeyError if names are missing or unknown, ValueError or TypeError for values of
-                 another shape or kind; the module is then unchanged
-        """
-        own = self._by_name()
-        missing = [name for name in own if name not in state]
-        unknown = [name for name in state if name not in own]
-        if missing or unknown:
-            raise KeyError(
-                f"the state does not fit {type(self).__name__}: missing {missing}, "
-                f"unknown {unknown}"
-            )
-        arrays, wrong = {}, []
-        for name, parameter in own.items():
-            value = state[name]
-            try:
-                arrays[name] = parameter._new_value(
-                    value.value if isinstance(value, Tensor) else value
-                )
-            except (TypeError, ValueError) as error:
-                wrong.append((type(error), f"{name}: {error}"))
-        if wrong:
-            told = "; ".join(message for _, message in wrong)
-            raise wrong[0][0](f"the state does not fit {type(self).__name__}: {told}")
-        for name, parameter in own.items():
-            parameter.value = arrays[name]
-
-    def _by_name(self) -> dict[str, Parameter]:
-        named = list(self.named_parameters())
-        own = dict(named)
-        if len(own) < len(named):
-            names = [name for name, _ in named]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            raise ValueError(f"{type(self).__name__} has several parameters called {twice}")
-        return own
-
-    # --- in print ---------------------------------------------------------------------------------
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets in print; to be written where there is something."""
-        return ""
-
-    def _title(self) -> str:
-        return f"{type(self).__name__}({self.extra_repr()})"
-
-    @recursive_repr("…")  # a module may know the one that it is in
-    def __repr__(self) -> str:
-        children = [
-            (path, part)
-            for path, part in _inside(vars(self), "")
-            if isinstance(part, Module) and part is not self
-        ]
-        if not children:
-            return self._title()
-        lines = [f"({path}): {part!r}".replace("\n", "\n  ") for path, part in children]
-        return f"{type(self).__name__}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
-
-
-def _inside(members: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor | Module]]:
-    """The tensors and modules among attributes, and in lists, tuples and dicts among them."""
-    for name, value in members.items():
-        if isinstance(value, (Tensor, Module)):
-            yield f"{prefix}{name}", value
-        elif isinstance(value, (list, tuple)):
-            yield from _inside(dict(enumerate(value)), f"{prefix}{name}.")
-        elif isinstance(value, Mapping):
-            yield from _inside(value, f"{prefix}{name}.")
 
 
 class Linear(Module):
@@ -239,11 +71,8 @@ class Linear(Module):
     ) -> None:
         if n_in < 1 or n_out < 1:
             raise ValueError(f"Linear needs sizes of at least 1, received {n_in} and {n_out}")
-        weight = as_array(init((n_in, n_out), initialisers.as_random(rng)))
-        if weight.shape != (n_in, n_out):
-            raise ValueError(f"init gave weights {weight.shape}, expected {(n_in, n_out)}")
         self.n_in, self.n_out = n_in, n_out
-        self.weight = Parameter(weight, dtype=dtype)
+        self.weight = Parameter(_drawn(init, (n_in, n_out), rng), dtype=dtype)
         self.bias = Parameter(np.zeros(n_out), dtype=dtype) if bias else None
 
     def forward(self, x: Any) -> Any:
@@ -337,3 +166,364 @@ class Softmax(Module):
 
     def extra_repr(self) -> str:
         return f"axis={self.axis}"
+
+
+class SiLU(Module):
+    """x σ(x), also called swish; see `tinygrad_edu.silu`.
+
+    Example:
+        >>> SiLU()(np.array([0.0, 2.0])).round(4)
+        array([0.    , 1.7616])
+    """
+
+    def forward(self, x: Any) -> Any:
+        return ops.silu(x)
+
+
+class GELU(Module):
+    """x Φ(x); see `tinygrad_edu.gelu`.
+
+    `approximate="tanh"` takes the formula with tanh that some networks were trained with.
+
+    Example:
+        >>> GELU()(np.array([0.0, 2.0])).round(4)
+        array([0.    , 1.9545])
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = approximate
+
+    def forward(self, x: Any) -> Any:
+        return ops.gelu(x, approximate=self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
+class LeakyReLU(Module):
+    """x where x > 0, else negative_slope · x; see `tinygrad_edu.leaky_relu`.
+
+    Example:
+        >>> LeakyReLU(0.1)(np.array([-1.0, 2.0]))
+        array([-0.1,  2. ])
+    """
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Any) -> Any:
+        return ops.leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}"
+
+
+class Softplus(Module):
+    """log(1 + e^(beta · x)) / beta; see `tinygrad_edu.softplus`. It needs no threshold.
+
+    Example:
+        >>> Softplus()(np.array([0.0, 100.0])).round(4)
+        array([  0.6931, 100.    ])
+    """
+
+    def __init__(self, beta: float = 1.0) -> None:
+        self.beta = beta
+
+    def forward(self, x: Any) -> Any:
+        return ops.softplus(x) if self.beta == 1 else ops.softplus(x * self.beta) / self.beta
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}"
+
+
+# --- shapes, dropout, normalisation ---------------------------------------------------------------
+
+
+class Flatten(Module):
+    """The axes from start_dim to end_dim as one: images as rows.
+
+    Shapes:  (m, c, h, w) → (m, c·h·w)
+    Source:  torch.nn.Flatten
+    Example:
+        >>> Flatten()(np.zeros((2, 1, 8, 8))).shape
+        (2, 64)
+    """
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Any) -> Any:
+        shape = np.shape(x)
+        stop = self.end_dim + 1 or None  # −1 is the last axis
+        axes = range(len(shape))[self.start_dim : stop]
+        if not axes:
+            raise ValueError(f"{self._title()} finds no such axes in {describe(x)}")
+        middle = prod(shape[axis] for axis in axes)  # −1 says nothing where there are no samples
+        return ops.reshape(x, (*shape[: axes[0]], middle, *shape[axes[-1] + 1 :]))
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+@primitive(None)
+def _kept(x: Any, /, p: float, rng: initialisers.Random) -> Any:
+    """1/(1 − p) where an entry stays, 0 where it is dropped. A primitive, so that a recorded step
+    draws anew each time it runs."""
+    stays = rng.random(np.shape(x)) >= p
+    return stays.astype(np.result_type(x, np.float16)) / (1 - p or 1.0)
+
+
+class Dropout(Module):
+    """In training each entry is 0 with probability p and else x/(1 − p); in `eval()` x itself.
+
+    Error:   what had stayed gets g/(1 − p), what was dropped 0
+    Raises:  ValueError unless p is in [0, 1]
+    Source:  torch.nn.Dropout
+
+    `rng` is where the masks are drawn from: a Generator, a RandomState or a seed.
+
+    Example:
+        >>> layer = Dropout(0.5, rng=0)
+        >>> layer(np.ones(4))
+        array([2., 0., 0., 0.])
+        >>> layer.eval()(np.ones(4))
+        array([1., 1., 1., 1.])
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: initialisers.Seed = None) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout needs a probability p in [0, 1], received {p!r}")
+        self.p, self.rng = p, initialisers.as_random(rng)
+
+    def forward(self, x: Any) -> Any:
+        if not self.training or self.p == 0:
+            return x
+        return ops.multiply(x, _kept(x, self.p, self.rng))
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+@primitive(None, None)
+def _moved(average: Any, new: Any, /, momentum: float) -> Any:
+    """An average, moved towards a new value. Without a derivative: it is not trained."""
+    return (1 - momentum) * average + momentum * new
+
+
+class BatchNorm1d(Module):
+    """(x − x̄)/√(var + eps) · weight + bias for each feature, over the samples of the batch.
+
+    In training mean and variance are the batch's, and running_mean and running_var move towards
+    them: running ← (1 − momentum) · running + momentum · batch's, its variance with m − 1 in the
+    denominator. `momentum=None` gives all batches the same weight. In `eval()` the running ones
+    are used, one sample by itself then.
+
+    Shapes:  (m, num_features) or (m, num_features, length), which gives as many samples m·length;
+             all parameters and buffers (num_features,)
+    Raises:  ValueError for another number of features, or fewer than two samples in training
+    Source:  S. Ioffe, C. Szegedy, "Batch normalization", 2015; torch.nn.BatchNorm1d
+    Example:
+        >>> layer = BatchNorm1d(1)
+        >>> layer(np.array([[1.0], [3.0]])).numpy().round(3).tolist()
+        [[-1.0], [1.0]]
+        >>> layer.running_mean, layer.running_var
+        (Buffer([0.2]), Buffer([1.1]))
+    """
+
+    _expects: ClassVar = {2: "(m, {0})", 3: "(m, {0}, length)"}
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        dtype: Any = np.float64,
+    ) -> None:
+        n = _size("num_features", num_features)
+        self.num_features, self.eps, self.momentum = n, eps, momentum
+        self.weight = Parameter(np.ones(n), dtype=dtype) if affine else None
+        self.bias = Parameter(np.zeros(n), dtype=dtype) if affine else None
+        tracked = track_running_stats
+        self.running_mean: Any = Buffer(np.zeros(n), dtype=dtype) if tracked else None
+        self.running_var: Any = Buffer(np.ones(n), dtype=dtype) if tracked else None
+        self.num_batches_tracked: Any = Buffer(0) if tracked else None
+
+    def forward(self, x: Any) -> Any:
+        x = x if isinstance(x, Box) else as_array(x)
+        if x.ndim not in self._expects or x.shape[1] != self.num_features:
+            shapes = " or ".join(self._expects.values()).format(self.num_features)
+            raise ValueError(f"{self._title()} expects X {shapes}, received {describe(x)}")
+        if self.training or self.running_mean is None:
+            mean, var = self._of_batch(x)
+        else:
+            mean, var = self.running_mean, self.running_var
+        z = (x - self._beside(x, mean)) / self._beside(x, ops.sqrt(var + self.eps))
+        if self.weight is None:
+            return z
+        return z * self._beside(x, self.weight) + self._beside(x, self.bias)
+
+    def _beside(self, x: Any, feature: Any) -> Any:
+        """One number for each feature, in the shape that broadcasts beside x."""
+        return feature if x.ndim == 2 else ops.reshape(feature, (-1,) + (1,) * (x.ndim - 2))
+
+    def _of_batch(self, x: Any) -> tuple[Any, Any]:
+        """Mean and variance of the batch, of which the running ones take note in training."""
+        if (n := x.size // self.num_features) < 2:
+            raise ValueError(
+                f"{self._title()} needs at least two samples to train on, received {describe(x)}"
+            )
+        axes = (0, *range(2, x.ndim))
+        mean, var = ops.mean(x, axes), ops.var(x, axes)
+        if self.training and self.running_mean is not None:
+            self.num_batches_tracked.data = self.num_batches_tracked + 1
+            moved = self.momentum
+            if moved is None:
+                moved = 1 / self.num_batches_tracked.item()
+            self.running_mean.data = _moved(self.running_mean, mean, moved)
+            self.running_var.data = _moved(self.running_var, var * (n / (n - 1)), moved)
+        return mean, var
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+class LayerNorm(Module):
+    """(x − x̄)/√(var + eps) · weight + bias, mean and variance over the last axes of each sample.
+
+    Shapes:  (…, *normalized_shape) → the same; weight and bias normalized_shape (an int: one axis)
+    Raises:  ValueError if the last axes of x are others
+    Source:  J. Ba, J. Kiros, G. Hinton, "Layer normalization", 2016; torch.nn.LayerNorm
+    Example:
+        >>> LayerNorm(2)(np.array([[1.0, 3.0]])).numpy().round(3)
+        array([[-1.,  1.]])
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | tuple[int, ...],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: Any = np.float64,
+    ) -> None:
+        shape = normalized_shape if isinstance(normalized_shape, tuple) else (normalized_shape,)
+        self.normalized_shape = tuple(_size("normalized_shape", n) for n in shape)
+        self.eps = eps
+        affine = elementwise_affine
+        self.weight = Parameter(np.ones(shape), dtype=dtype) if affine else None
+        self.bias = Parameter(np.zeros(shape), dtype=dtype) if affine and bias else None
+
+    def forward(self, x: Any) -> Any:
+        axes = tuple(range(-len(self.normalized_shape), 0))
+        if np.shape(x)[axes[0] :] != self.normalized_shape:
+            raise ValueError(
+                f"{self._title()} expects X with the last axes {self.normalized_shape}, received "
+                f"{describe(x)}"
+            )
+        mean, var = ops.mean(x, axes, keepdims=True), ops.var(x, axes, keepdims=True)
+        z = (x - mean) / ops.sqrt(var + self.eps)
+        z = z if self.weight is None else z * self.weight
+        return z if self.bias is None else z + self.bias
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}"
+
+
+class Embedding(Module):
+    """A row of the table `weight` for each index: words as vectors.
+
+    Shapes:  indices (…,) of integers, weight (num_embeddings, embedding_dim) →
+             (…, embedding_dim)
+    Error:   at each row of the table what arrived at its copies, added up
+    Raises:  TypeError if the indices are no integers, ValueError if one is not in the table
+    Source:  torch.nn.Embedding, from which the first values N(0, 1) are
+    Example:
+        >>> Embedding(10, 3, rng=0)(np.array([[1, 2, 1]])).shape
+        (1, 3, 3)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        *,
+        rng: initialisers.Seed = None,
+        init: Callable[..., Any] = initialisers.normal,
+        dtype: Any = np.float64,
+    ) -> None:
+        shape = _size("num_embeddings", num_embeddings), _size("embedding_dim", embedding_dim)
+        self.num_embeddings, self.embedding_dim = shape
+        self.weight = Parameter(_drawn(init, shape, rng), dtype=dtype)
+
+    def forward(self, x: Any) -> Any:
+        return ops.embedding(x, self.weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+def _size(name: str, n: Any) -> int:
+    if not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, received {n!r}")
+    return int(n)
+
+
+def _drawn(init: Callable[..., Any], shape: tuple[int, ...], rng: initialisers.Seed) -> Array:
+    """First weights, refused unless the initialiser gave them in that shape."""
+    weight = as_array(init(shape, initialisers.as_random(rng)))
+    if weight.shape != shape:
+        raise ValueError(f"init gave weights {weight.shape}, expected {shape}")
+    return weight
+
+
+# --- losses as modules ----------------------------------------------------------------------------
+
+
+class _Loss(Module):
+    _loss: Callable[..., Any]
+
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = reduction
+
+    def forward(self, prediction: Any, target: Any) -> Any:
+        return self._loss(prediction, target, reduction=self.reduction)
+
+    def extra_repr(self) -> str:
+        return f"reduction={self.reduction!r}"
+
+
+class MSELoss(_Loss):
+    """`tinygrad_edu.mse_loss` as a module.
+
+    Example:
+        >>> MSELoss()(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+        np.float64(2.0)
+    """
+
+    _loss = staticmethod(losses.mse_loss)
+
+
+class CrossEntropyLoss(_Loss):
+    """`tinygrad_edu.cross_entropy` as a module.
+
+    Example:
+        >>> CrossEntropyLoss()(np.zeros((2, 4)), np.array([3, 0]))
+        np.float64(1.3862943611198906)
+    """
+
+    _loss = staticmethod(losses.cross_entropy)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """`tinygrad_edu.binary_cross_entropy_with_logits` as a module.
+
+    Example:
+        >>> BCEWithLogitsLoss()(np.zeros(2), np.ones(2))
+        np.float64(0.6931471805599453)
+    """
+
+    _loss = staticmethod(losses.binary_cross_entropy_with_logits)

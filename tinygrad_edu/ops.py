@@ -11,6 +11,7 @@ Names and meanings are NumPy's. Where a function has a kink the derivative given
 from __future__ import annotations
 
 import builtins
+import math
 from math import prod
 from typing import Any
 
@@ -20,12 +21,13 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from .engine import Array, Primitive, astype, broadcast_to, primitive, sum_to
 
 __all__ = [
-    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide", "dot",
-    "einsum", "exp", "expand_dims", "expm1", "flatten", "getitem", "log", "log1p", "log_softmax",
-    "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply",
-    "negative", "one_hot", "outer", "power", "relu", "reshape", "scatter", "sigmoid", "sin",
-    "softmax", "softplus", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum",
-    "sum_to", "swapaxes", "tanh", "trace", "transpose", "var", "where",
+    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide", "dot", "einsum",
+    "embedding", "erf", "exp", "expand_dims", "expm1", "flatten", "gelu", "getitem", "leaky_relu",
+    "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min",
+    "minimum", "moveaxis", "multiply", "negative", "one_hot", "outer", "power", "relu", "reshape",
+    "scatter", "sigmoid", "silu", "sin", "softmax", "softplus", "sqrt", "square", "squeeze",
+    "stack", "std", "subtract", "sum", "sum_to", "swapaxes", "tanh", "trace", "transpose", "var",
+    "where",
 ]  # fmt: skip
 
 # --- arithmetic -----------------------------------------------------------------------------------
@@ -282,6 +284,87 @@ def softplus(x: Any, /) -> Any:
     """
     x = _floating(x)
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+@primitive(lambda g, y, x, negative_slope: np.where(x > 0, g, negative_slope * g))
+def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Any:
+    """x where x > 0, else negative_slope · x.
+
+    Error:   g where x > 0, else negative_slope · g, also at the kink
+    Source:  torch.nn.functional.leaky_relu
+    Example:
+        >>> leaky_relu(np.array([-1.0, 0.0, 2.0]), 0.1)
+        array([-0.1,  0. ,  2. ])
+    """
+    return np.where(np.greater(x, 0), x, negative_slope * x)
+
+
+def _silu_rule(g: Any, y: Any, x: Any) -> Any:
+    s = sigmoid(x)
+    return g * (s + y * (1 - s))
+
+
+@primitive(_silu_rule)
+def silu(x: Any, /) -> Any:
+    """x σ(x), also called swish.
+
+    Error:   g ⊙ (σ(x) + y ⊙ (1 − σ(x)))
+    Source:  torch.nn.functional.silu
+    Example:
+        >>> silu(np.array([-1.0, 0.0, 2.0])).round(4)
+        array([-0.2689,  0.    ,  1.7616])
+    """
+    return x * sigmoid(x)
+
+
+_2_BY_SQRT_PI = 2 / math.sqrt(math.pi)
+_GELU_SCALE = math.sqrt(2 / math.pi)
+
+
+@primitive(lambda g, y, x: g * (_2_BY_SQRT_PI * np.exp(-(x * x))))
+def erf(x: Any, /) -> Any:
+    """The error function, 2/√π ∫₀ˣ e^(−t²) dt.
+
+    Error:   g ⊙ 2/√π e^(−x²)
+    Source:  math.erf
+    Example:
+        >>> erf(np.array([0.0, 1.0])).round(4)
+        array([0.    , 0.8427])
+    """
+    x = _floating(x)
+    return np.fromiter(map(math.erf, x.flat), x.dtype, x.size).reshape(x.shape)
+
+
+def _gelu_rule(g: Any, y: Any, x: Any, approximate: str) -> Any:
+    if approximate == "none":
+        density = np.exp(x * x / -2 - math.log(2 * math.pi) / 2)
+        return g * ((1 + erf(x * math.sqrt(0.5))) / 2 + x * density)
+    t = np.tanh(_gelu_inside(x))
+    return g * ((1 + t) / 2 + x / 2 * (1 - t * t) * (_GELU_SCALE * (1 + 3 * 0.044715 * x * x)))
+
+
+@primitive(_gelu_rule)
+def gelu(x: Any, /, approximate: str = "none") -> Any:
+    """x Φ(x), with Φ the distribution function of N(0, 1); with `approximate="tanh"`
+    x(1 + tanh(√(2/π)(x + 0.044715 x³)))/2, which is close to it and faster.
+
+    Error:   g ⊙ (Φ(x) + x φ(x))
+    Raises:  ValueError for another approximation
+    Source:  D. Hendrycks, K. Gimpel, "Gaussian error linear units", 2016;
+             torch.nn.functional.gelu
+    Example:
+        >>> gelu(np.array([-1.0, 0.0, 2.0])).round(4)
+        array([-0.1587,  0.    ,  1.9545])
+    """
+    if approximate == "none":
+        return x * ((1 + erf(x * math.sqrt(0.5))) / 2)
+    if approximate == "tanh":
+        return x * ((1 + np.tanh(_gelu_inside(x))) / 2)
+    raise ValueError(f"approximate must be 'none' or 'tanh', received {approximate!r}")
+
+
+def _gelu_inside(x: Any) -> Any:
+    return _GELU_SCALE * (x + 0.044715 * x * x * x)
 
 
 @primitive(lambda g, y, x, a_min, a_max: g * (x == y))
@@ -804,6 +887,44 @@ def getitem(x: Any, /, index: Any) -> Any:
         array([1., 1., 3.])
     """
     return np.asarray(x)[index]
+
+
+def _taken(g: Any, y: Any, x: Any, rows: Any, n: int) -> Any:
+    return embedding(rows, g)
+
+
+@primitive(_taken, None)
+def _add_rows(x: Any, rows: Any, /, n: int) -> Any:
+    """A table of n rows, each the sum of the x that belong to it."""
+    x, rows = np.asarray(x), np.asarray(rows)
+    width = x.shape[rows.ndim :]
+    places = rows.reshape(-1, 1) * prod(width) + np.arange(prod(width))
+    total = np.bincount(places.ravel(), x.ravel(), n * prod(width))
+    return total.astype(x.dtype, copy=False).reshape(n, *width)
+
+
+@primitive(None, lambda g, y, indices, weight: _add_rows(g, indices, len(weight)))
+def embedding(indices: Any, weight: Any, /) -> Any:
+    """The rows of a table that the indices name: weight[indices], with indices that may vary.
+
+    Shapes:  indices (…,), weight (n, d) → (…, d)
+    Error:   at each row what arrived at its copies, added up
+    Raises:  TypeError if the indices are no integers, ValueError if one is not in [0, n)
+    Source:  torch.nn.functional.embedding
+    Example:
+        >>> embedding(np.array([1, 1, 0]), np.array([[1.0, 2.0], [3.0, 4.0]]))
+        array([[3., 4.],
+               [3., 4.],
+               [1., 2.]])
+    """
+    indices, weight = np.asarray(indices), np.asarray(weight)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers, received dtype {indices.dtype}")
+    if indices.size and not (indices.min() >= 0 and indices.max() < len(weight)):
+        raise ValueError(
+            f"indices must be in 0 … {len(weight) - 1}, received {indices.min()} … {indices.max()}"
+        )
+    return weight[indices]
 
 
 def _cut(i: int, g: Any, y: Any, *arrays: Any, axis: int) -> Any:

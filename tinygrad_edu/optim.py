@@ -1,29 +1,179 @@
-"""Optimizers: what to do with the gradients."""
+"""Optimizers: what to do with the gradients.
+
+An optimizer is one rule, `update`: from a parameter's value, its gradient and what was kept for it
+to the new value and what to keep. `Optimizer` does the rest: it looks at all gradients before one
+parameter is moved, keeps dtypes, and saves and loads what was kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from copy import copy
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from .engine import Array
+from . import lr_scheduler
+from .engine import Array, as_array
+from .ops import astype
 from .tensor import Parameter, Tensor
 
-__all__ = ["SGD"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
+
+State = dict[str, Any]  # arrays and numbers that are kept for one parameter
 
 
-class SGD:
+class Optimizer:
+    """What all optimizers share. One of your own has `update`, and settings as its attributes.
+
+    `update` is written in NumPy and changes nothing that it is given; all arrays in a state have
+    the parameter's shape or are single numbers. Settings are plain numbers (or tuples of them) and
+    may be given new values at any time.
+
+    Raises:  TypeError if the parameters are no variables (a frozen `Parameter` may be among them
+             and stays where it is), ValueError for a negative lr or for no parameters at all
+    Source:  torch.optim.Optimizer
+    Example:
+        >>> class SignSGD(Optimizer):
+        ...     def update(self, w, g, state, lr):
+        ...         return w - lr * np.sign(g), state
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> optimizer = SignSGD([w], lr=0.1)
+        >>> (w**2).sum().backward()
+        >>> optimizer.step()
+        >>> w.data
+        array([0.9, 1.9])
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
+        self.parameters = _variables(parameters)
+        self.state: dict[int, State] = {}
+        self.lr = lr
+
+    def update(self, w: Any, g: Any, state: State, lr: Any) -> tuple[Any, State]:
+        """The new value of a parameter w with the gradient g, and its new state; to be written by
+        each class. Nothing that is given may be changed."""
+        raise NotImplementedError(f"{type(self).__name__} has no update()")
+
+    def first_state(self, w: Array) -> State:
+        """The state of a parameter that was never moved: zeros, or nothing at all."""
+        return {}
+
+    def zero_grad(self) -> None:
+        """Forget all gradients, so that the next backward() starts from nothing."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self) -> None:
+        """Move every parameter that has a gradient; its array is replaced, never written to."""
+        gradients = []
+        for i, parameter in enumerate(self.parameters):
+            g = parameter.grad
+            if g is not None:
+                g = np.asarray(g, parameter.value.dtype)
+                if g.shape != parameter.value.shape:
+                    raise ValueError(
+                        f"parameter {i} has shape {parameter.value.shape}, its gradient {g.shape}"
+                    )
+                gradients.append((i, parameter, g))
+        moved = []
+        for i, parameter, g in gradients:
+            w = parameter.value
+            state = self.state.get(i)
+            if state is None:
+                state = self.first_state(w)
+            value, state = self.update(_read_only(w), _read_only(g), state, self.lr)
+            value = np.asarray(value, w.dtype)
+            if value.shape != w.shape:
+                raise ValueError(
+                    f"{type(self).__name__}.update gave parameter {i} the shape {value.shape}, "
+                    f"expected {w.shape}"
+                )
+            moved.append((i, parameter, value, state))
+        for i, parameter, value, state in moved:  # only now: what failed has moved nothing
+            parameter.value, self.state[i] = value, state
+
+    # --- settings and states ----------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Numbers are kept as Python's, beside which float32 stays float32."""
+        if name == "lr":
+            value = _setting("lr", value)
+        elif isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0:
+            value = value.item()
+        super().__setattr__(name, value)
+
+    def settings(self) -> dict[str, Any]:
+        """The plain attributes by name: lr and what else the optimizer was given.
+
+        Example:
+            >>> SGD([Tensor(1.0, requires_grad=True)], lr=0.1).settings()["lr"]
+            0.1
+        """
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, (bool, int, float, str, tuple)) and not name.startswith("_")
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of the settings and of what is kept for each parameter, by its number.
+
+        Example:
+            >>> w = Tensor([1.0], requires_grad=True)
+            >>> optimizer = SGD([w], lr=0.1, momentum=0.9)
+            >>> (3 * w).sum().backward()
+            >>> optimizer.step()
+            >>> optimizer.state_dict()["state"]
+            {0: {'momentum_buffer': array([3.])}}
+        """
+        return {
+            "settings": self.settings(),
+            "state": {
+                i: {name: np.array(value) for name, value in state.items()}
+                for i, state in self.state.items()
+            },
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take the settings and states of an optimizer of the same kind for the same parameters;
+        the next step is then bit for bit what its next step would have been.
+
+        Raises:  KeyError if names are missing or unknown, ValueError or TypeError for values of
+                 another shape or kind; the optimizer is then unchanged
+        """
+        own = type(self).__name__
+        _same_names(f"the state of {own}", state, ["settings", "state"])
+        _same_names(f"the settings of {own}", state["settings"], self.settings())
+        new = copy(self)
+        for name, value in state["settings"].items():
+            setattr(new, name, tuple(value) if isinstance(value, list) else value)
+        new.state = {}
+        for key, given in state["state"].items():
+            i = int(key)
+            if not 0 <= i < len(self.parameters):
+                raise KeyError(f"{own} has parameters 0 … {len(self.parameters) - 1}, not {i}")
+            first = new.first_state(self.parameters[i].value)
+            _same_names(f"the state of parameter {i} in {own}", given, first)
+            new.state[i] = {
+                name: _like(f"{name} of parameter {i}", given[name], first[name]) for name in first
+            }
+        vars(self).update(vars(new))
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value}" for name, value in self.settings().items())
+        return f"{type(self).__name__}({len(self.parameters)} parameters, {settings})"
+
+
+class SGD(Optimizer):
     """Gradient descent, W ← W − lr · ∂L/∂W, with PyTorch's momentum and weight decay.
 
         g ← ∂L/∂W + weight_decay · W
-        v ← momentum · v + g                     (the first time v ← g)
+        v ← momentum · v + g                     (v is 0 at first)
         W ← W − lr · v,  with nesterov  W ← W − lr · (g + momentum · v)
 
-    Raises:  TypeError if the parameters are no variables (a frozen `Parameter` may be among them
-             and stays where it is), ValueError for negative settings, for no parameters at
-             all, or for nesterov without momentum
+    Raises:  as `Optimizer`; ValueError for negative settings, or for nesterov without momentum
     Source:  torch.optim.SGD; the chapter, "gradient descent"
     Example:
         >>> w = Tensor([1.0, 2.0], requires_grad=True)
@@ -42,52 +192,107 @@ class SGD:
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        self.parameters = _variables(parameters)
-        self.lr = _setting("lr", lr)
+        super().__init__(parameters, lr)
         self.momentum = _setting("momentum", momentum)
         self.weight_decay = _setting("weight_decay", weight_decay)
         self.nesterov = nesterov
         if nesterov and momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
-        self._velocity: list[Array | None] = [None] * len(self.parameters)
 
-    def zero_grad(self) -> None:
-        """Forget all gradients, so that the next backward() starts from nothing."""
-        for parameter in self.parameters:
-            parameter.grad = None
+    def first_state(self, w: Array) -> State:
+        return {"momentum_buffer": np.zeros_like(w)} if self.momentum else {}
 
-    def step(self) -> None:
-        """Move every parameter that has a gradient; its array is replaced, never written to."""
-        gradients = []
-        for i, parameter in enumerate(self.parameters):  # all are looked at before one is moved
-            g = parameter.grad
-            if g is not None:
-                g = np.asarray(g, parameter.value.dtype)
-                if g.shape != parameter.value.shape:
-                    raise ValueError(
-                        f"parameter {i} has shape {parameter.value.shape}, its gradient {g.shape}"
-                    )
-            gradients.append(g)
-        # As Python's numbers, beside which float32 stays float32, whatever was assigned to them.
-        lr, momentum, decay = float(self.lr), float(self.momentum), float(self.weight_decay)
-        for i, (parameter, g) in enumerate(zip(self.parameters, gradients, strict=True)):
-            if g is None:
-                continue
-            value = parameter.value
-            if decay:
-                g = g + decay * value
-            if momentum:
-                before = self._velocity[i]
-                velocity = g.copy() if before is None else momentum * before + g
-                self._velocity[i] = velocity
-                g = g + momentum * velocity if self.nesterov else velocity
-            parameter.value = np.asarray(value - lr * g)
+    def update(self, w: Any, g: Any, state: State, lr: Any) -> tuple[Any, State]:
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        if self.momentum:  # which may have been 0 when the parameter was first moved
+            v = self.momentum * state.get("momentum_buffer", 0.0) + g
+            g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
+        return w - lr * g, state
 
-    def __repr__(self) -> str:
-        return (
-            f"SGD({len(self.parameters)} parameters, lr={self.lr}, momentum={self.momentum}, "
-            f"nesterov={self.nesterov}, weight_decay={self.weight_decay})"
-        )
+
+class Adam(Optimizer):
+    """Steps of about the size lr whatever the size of the gradient.
+
+        g ← ∂L/∂W + weight_decay · W
+        m ← β₁ m + (1 − β₁) g            v ← β₂ v + (1 − β₂) g ⊙ g
+        W ← W − lr · m̂ / (√v̂ + eps)      m̂ = m/(1 − β₁ᵗ), v̂ = v/(1 − β₂ᵗ) at its t-th step
+
+    Raises:  as `Optimizer`; ValueError for negative settings or a β that is not in [0, 1)
+    Source:  D. Kingma, J. Ba, "Adam: a method for stochastic optimization", 2015;
+             torch.optim.Adam
+    Example:
+        >>> w = Tensor([1.0, 2.0], requires_grad=True)
+        >>> optimizer = Adam([w], lr=0.1)
+        >>> (w**2).sum().backward()
+        >>> optimizer.step()
+        >>> w.data.round(6)
+        array([0.9, 1.9])
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.betas = (_setting("betas[0]", betas[0]), _setting("betas[1]", betas[1]))
+        if not max(self.betas) < 1:
+            raise ValueError(f"betas must be below 1, received {betas}")
+        self.eps = _setting("eps", eps)
+        self.weight_decay = _setting("weight_decay", weight_decay)
+
+    def first_state(self, w: Array) -> State:
+        return {"step": np.zeros(()), "exp_avg": np.zeros_like(w), "exp_avg_sq": np.zeros_like(w)}
+
+    def update(self, w: Any, g: Any, state: State, lr: Any) -> tuple[Any, State]:
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        return self._adapted(w, g, state, lr)
+
+    def _adapted(self, w: Any, g: Any, state: State, lr: Any) -> tuple[Any, State]:
+        beta1, beta2 = self.betas
+        t = state["step"] + 1
+        m = beta1 * state["exp_avg"] + (1 - beta1) * g
+        v = beta2 * state["exp_avg_sq"] + (1 - beta2) * (g * g)
+        # √v̂ = √v/√(1 − β₂ᵗ); both divisors are worked out in float64 and then beside float32 are it
+        below_m = astype(1 - np.power(beta1, t), w.dtype)
+        below_v = astype(np.sqrt(1 - np.power(beta2, t)), w.dtype)
+        w = w - lr / below_m * m / (np.sqrt(v) / below_v + self.eps)
+        return w, {"step": t, "exp_avg": m, "exp_avg_sq": v}
+
+
+class AdamW(Adam):
+    """Adam whose weight decay is a step of its own, W ← W − lr · weight_decay · W, that comes
+    before Adam's and does not pass through m and v.
+
+    Raises:  as `Adam`
+    Source:  I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019;
+             torch.optim.AdamW
+    Example:
+        >>> w = Tensor([1.0], requires_grad=True)
+        >>> optimizer = AdamW([w], lr=0.1, weight_decay=0.5)
+        >>> (w**2).sum().backward()
+        >>> optimizer.step()
+        >>> w.data.round(6)
+        array([0.85])
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def update(self, w: Any, g: Any, state: State, lr: Any) -> tuple[Any, State]:
+        return self._adapted(w * (1 - lr * self.weight_decay), g, state, lr)
 
 
 def _setting(name: str, value: Any) -> float:
@@ -120,3 +325,27 @@ def _variables(parameters: Iterable[Tensor]) -> list[Tensor]:
     if len({id(variable) for variable in variables}) < len(variables):
         raise ValueError("a parameter was given twice; it would be moved twice at each step")
     return variables
+
+
+def _read_only(array: Array) -> Array:
+    """A view that an update cannot write to: a record may need what the array holds."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _same_names(what: str, given: Mapping[str, Any], expected: Iterable[str]) -> None:
+    missing = [name for name in expected if name not in given]
+    unknown = [name for name in given if name not in expected]
+    if missing or unknown:
+        raise KeyError(f"{what} does not fit: missing {missing}, unknown {unknown}")
+
+
+def _like(what: str, given: Any, own: Any) -> Array:
+    """A copy of what was kept, refused unless it has the shape and kind of numbers that it had."""
+    array, own = as_array(given), np.asarray(own)
+    if array.shape != own.shape:
+        raise ValueError(f"{what}: expected shape {own.shape}, received {array.shape}")
+    if not np.can_cast(array.dtype, own.dtype, "same_kind"):
+        raise TypeError(f"{what}: expected dtype {own.dtype}, received {array.dtype}")
+    return array.astype(own.dtype)

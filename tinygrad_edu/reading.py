@@ -151,7 +151,7 @@ class Reader:
             name = self.names[x]
             self.values[name] = x.value if raw is None else raw
             return of(Symbol(name, index))
-        if x.record is None:
+        if x.record is None or _is_drawn(x):
             return self._constant(x.value, index)
         if x.record[1] is engine.VARIABLE:
             self.names[x] = self._new_name("V")
@@ -448,7 +448,13 @@ def _is_result(x: Any) -> bool:
     return (
         isinstance(x, Box) and x.record is not None
         and x.record[1] is not engine.VARIABLE
+        and not _is_drawn(x)
     )  # fmt: skip
+
+
+def _is_drawn(x: Box) -> bool:
+    """Whether x came out of a random generator, as a mask of dropout: drawn anew it is another."""
+    return x.record is not None and "rng" in x.record[4]
 
 
 def _is_number(x: Any) -> bool:

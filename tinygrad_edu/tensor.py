@@ -14,7 +14,7 @@ from . import dispatch, engine, ops
 from .engine import Array, Box
 from .hooks import Hook
 
-__all__ = ["Parameter", "Tensor"]
+__all__ = ["Buffer", "Parameter", "Tensor"]
 
 
 def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -443,6 +443,30 @@ class Parameter(Tensor):
             self.value = self.value.copy()
 
 
+class Buffer(Tensor):
+    """A constant that belongs to a `Module`: saved and loaded with it, but not trained.
+
+    Running means are buffers. New data are assigned as to a Parameter; where these are a tensor,
+    only its numbers are taken, without what they were computed from.
+
+    Source:  torch.nn.Buffer
+    Example:
+        >>> mean = Buffer([0.0, 0.0])
+        >>> mean.data = mean + 0.1 * Tensor([1.0, 2.0], requires_grad=True)
+        >>> mean
+        Buffer([0.1, 0.2])
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, *, dtype: Any = None, name: str | None = None) -> None:
+        super().__init__(data, dtype=dtype, name=name)
+        self.value = self.value.copy()
+
+    def _new_value(self, data: Any) -> Array:
+        return super()._new_value(data.value if isinstance(data, Box) else data)
+
+
 def _either(arguments: tuple[Any, ...]) -> Any:
     """Lengths or axes written one by one or as one tuple."""
     return arguments[0] if len(arguments) == 1 else arguments
@@ -461,6 +485,7 @@ def _plain_index(index: Any) -> Any:
 
 
 def _rebuild(kind: type[Tensor], data: Array, requires_grad: bool, name: Any, grad: Any) -> Tensor:
-    tensor = kind(data, requires_grad, name=name)
+    tensor = kind(data, name=name)
+    tensor.requires_grad = requires_grad
     tensor.grad = grad
     return tensor

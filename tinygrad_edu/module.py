@@ -1,0 +1,251 @@
+"""Module: a function with parameters, and how modules are put together.
+
+A layer of your own is a class with a `forward`; its parameters, buffers and submodules are the
+attributes that are `Parameter`s, `Buffer`s and `Module`s, also in lists, tuples and dicts. Nothing
+is registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from reprlib import recursive_repr
+from typing import Any, Self
+
+import numpy as np
+
+from .engine import Array, describe
+from .tensor import Buffer, Parameter, Tensor
+
+__all__ = ["Module"]
+
+
+class Module:
+    """A function with parameters. A layer or a whole network derives from it and has `forward`.
+
+    Source:  torch.nn.Module
+    Example:
+        >>> class Scale(Module):
+        ...     def __init__(self):
+        ...         self.factor = Parameter([2.0])
+        ...     def forward(self, x):
+        ...         return x * self.factor
+        >>> layer = Scale()
+        >>> layer(np.array([1.0, 3.0]))
+        Tensor([2., 6.], from multiply)
+        >>> dict(layer.named_parameters())
+        {'factor': Parameter([2.], requires_grad=True)}
+    """
+
+    training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes; to be written by each class."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """`forward`, with the module's name added to any error that comes out of it."""
+        try:
+            return self.forward(*args, **kwargs)
+        except Exception as error:
+            self._explain(error, [*args, *kwargs.values()])
+            raise
+
+    def _explain(self, error: Exception, received: list[Any]) -> None:
+        inner = getattr(error, "_from_module", None)
+        if inner is None:
+            what = ", ".join(map(describe, received))
+            error.add_note(f"in {self._title()}, which received {what}")
+            error._from_module = self  # type: ignore[attr-defined]
+        else:
+            path = next((name for name, module in self.named_modules() if module is inner), "")
+            if path:
+                error.add_note(f"that is module {path!r} of {type(self).__name__}")
+
+    # --- its parts --------------------------------------------------------------------------------
+
+    def _parts(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor | Module]]:
+        """Name and object of every tensor and module inside, in the order written, each once."""
+        for path, part in _inside(vars(self), prefix):
+            if id(part) not in seen:
+                seen.add(id(part))
+                yield path, part
+                if isinstance(part, Module):
+                    yield from part._parts(f"{path}.", seen)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter with the path of attributes that leads to it; a shared one once."""
+        for name, part in self._parts("", {id(self)}):
+            if isinstance(part, Parameter):
+                yield name, part
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Every parameter, in the order written; a shared one once.
+
+        Example:
+            >>> import tinygrad_edu as tg
+            >>> [p.shape for p in tg.nn.Linear(3, 2, rng=0).parameters()]
+            [(3, 2), (2,)]
+        """
+        return (parameter for _, parameter in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Every buffer, what is kept but not trained, with the path that leads to it."""
+        for name, part in self._parts("", {id(self)}):
+            if isinstance(part, Buffer):
+                yield name, part
+
+    def buffers(self) -> Iterator[Buffer]:
+        """Every buffer, in the order written; a shared one once."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """This module (as "") and every module inside, with the path that leads to it."""
+        yield "", self
+        for name, part in self._parts("", {id(self)}):
+            if isinstance(part, Module):
+                yield name, part
+
+    def modules(self) -> Iterator[Module]:
+        """This module and every module inside."""
+        return (module for _, module in self.named_modules())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse to put anything but its like (or None) in the place of a Parameter or Buffer: the
+        network would go on with weights that no optimizer knows."""
+        old = self.__dict__.get(name)
+        for kind in (Parameter, Buffer):
+            if isinstance(old, kind) and not (value is None or isinstance(value, kind)):
+                raise TypeError(
+                    f"{type(self).__name__}.{name} is a {kind.__name__}, received "
+                    f"{type(value).__name__}; assign {name}.data = array for new values, or "
+                    f"nn.{kind.__name__}(array)"
+                )
+        super().__setattr__(name, value)
+
+    # --- what is done to all of it ----------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training` on this module and all inside: layers such as dropout behave by it."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """`train(False)`."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, dtype: Any) -> Self:
+        """All floating parameters and buffers, and their gradients, in another floating dtype.
+
+        Raises:  TypeError for a dtype that is not floating
+        Example:
+            >>> import tinygrad_edu as tg
+            >>> [p.dtype.name for p in tg.nn.Linear(2, 1).to("float32").parameters()]
+            ['float32', 'float32']
+        """
+        dtype = np.dtype(dtype)
+        if dtype.kind != "f":
+            raise TypeError(f"a module's numbers are floating, received {dtype}")
+        for _, part in self._parts("", {id(self)}):
+            if isinstance(part, (Parameter, Buffer)) and part.value.dtype.kind == "f":
+                part.value = part.value.astype(dtype, copy=False)
+                part.grad = None if part.grad is None else part.grad.astype(dtype, copy=False)
+        return self
+
+    def float(self) -> Self:
+        """`to("float32")`."""
+        return self.to(np.float32)
+
+    def double(self) -> Self:
+        """`to("float64")`."""
+        return self.to(np.float64)
+
+    def state_dict(self) -> dict[str, Array]:
+        """A copy of all parameters and buffers, by name.
+
+        Example:
+            >>> import tinygrad_edu as tg
+            >>> state = tg.nn.Linear(2, 1, init=tg.init.ones).state_dict()
+            >>> {name: array.tolist() for name, array in state.items()}
+            {'weight': [[1.0], [1.0]], 'bias': [0.0]}
+        """
+        return {name: part.value.copy() for name, part in self._by_name().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Give all parameters and buffers the values in `state`, in their own dtype; all or none.
+
+        Raises:  KeyError if names are missing or unknown, ValueError or TypeError for values of
+                 another shape or kind; the module is then unchanged
+        """
+        own = self._by_name()
+        missing = [name for name in own if name not in state]
+        unknown = [name for name in state if name not in own]
+        if missing or unknown:
+            raise KeyError(
+                f"the state does not fit {type(self).__name__}: missing {missing}, "
+                f"unknown {unknown}"
+            )
+        arrays, wrong = {}, []
+        for name, part in own.items():
+            value = state[name]
+            try:
+                arrays[name] = part._new_value(value.value if isinstance(value, Tensor) else value)
+            except (TypeError, ValueError) as error:
+                wrong.append((type(error), f"{name}: {error}"))
+        if wrong:
+            told = "; ".join(message for _, message in wrong)
+            raise wrong[0][0](f"the state does not fit {type(self).__name__}: {told}")
+        for name, part in own.items():
+            part.value = arrays[name]
+
+    def _by_name(self) -> dict[str, Parameter | Buffer]:
+        named = [
+            (name, part)
+            for name, part in self._parts("", {id(self)})
+            if isinstance(part, (Parameter, Buffer))
+        ]
+        own = dict(named)
+        if len(own) < len(named):
+            names = [name for name, _ in named]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(
+                f"{type(self).__name__} has several parameters or buffers called {twice}"
+            )
+        return own
+
+    # --- in print ---------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What stands between the brackets in print; to be written where there is something."""
+        return ""
+
+    def _title(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    @recursive_repr("…")  # a module may know the one that it is in
+    def __repr__(self) -> str:
+        children = [
+            (path, part)
+            for path, part in _inside(vars(self), "")
+            if isinstance(part, Module) and part is not self
+        ]
+        if not children:
+            return self._title()
+        lines = [f"({path}): {part!r}".replace("\n", "\n  ") for path, part in children]
+        return f"{type(self).__name__}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
+
+
+def _inside(members: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor | Module]]:
+    """The tensors and modules among attributes, and in lists, tuples and dicts among them."""
+    for name, value in members.items():
+        if isinstance(value, (Tensor, Module)):
+            yield f"{prefix}{name}", value
+        elif isinstance(value, (list, tuple)):
+            yield from _inside(dict(enumerate(value)), f"{prefix}{name}.")
+        elif isinstance(value, Mapping):
+            yield from _inside(value, f"{prefix}{name}.")
