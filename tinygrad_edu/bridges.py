@@ -121,7 +121,9 @@ def _file(path: Path) -> Iterator[None]:
         raise
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    except (OSError, LookupError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except (
+        OSError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
         raise ValueError(f"{path} is damaged, or no file that Keras has saved: {error}") from error
 
 

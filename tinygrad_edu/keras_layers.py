@@ -88,7 +88,8 @@ class Layer:
                 regularizer = self.config.pop(REGULARIZERS.get((self.kind, attribute), ""), None)
                 if regularizer is not None:
                     l1, l2 = self._regularizer(regularizer)
-                    self.penalties.append((getattr(module, attribute), l1, l2))
+                    if l1 or l2:
+                        self.penalties.append((getattr(module, attribute), l1, l2))
             if self.frozen:
                 for parameter in module.parameters():
                     parameter.requires_grad = False

@@ -32,7 +32,7 @@ def fit_arguments(
     settings = {
         "loss": _loss(compiled["loss"]),
         "optimizer": _optimizer(compiled["optimizer"], model, state),
-        "metrics": [_metric(metric) for metric in compiled.get("metrics") or []],
+        "metrics": dict(_metric(metric) for metric in compiled.get("metrics") or []),
     }
     if penalties:
         settings["penalty"] = lambda model: sum(
@@ -48,26 +48,43 @@ LOSSES: dict[tuple[str, bool], Any] = {
     ("binarycrossentropy", True): losses.binary_cross_entropy_with_logits,
     **{(name.replace("_", ""), False): name for name in metrics.LOSSES},
 }
-AS_EVER = {"reduction": "sum_over_batch_size", "label_smoothing": 0.0, "axis": -1}
+FREE = ("name", "dtype", "fn")
+USUAL = {
+    "reduction": "sum_over_batch_size",
+    "label_smoothing": 0.0,
+    "axis": -1,
+    "threshold": 0.5,
+    "k": 5,
+}
 
 
 def _loss(loss: Any) -> Any:
     config = dict(loss.get("config", {})) if isinstance(loss, dict) else {}
     name = str(loss["class_name"] if isinstance(loss, dict) else loss)
     found = LOSSES.get((name.replace("_", "").lower(), bool(config.pop("from_logits", False))))
-    odd = {k: v for k, v in config.items() if k in AS_EVER and v != AS_EVER[k]}
-    if found is None or odd or config.get("ignore_class") is not None:
+    odd = {k: v for k, v in config.items() if k not in FREE and v != USUAL.get(k)}
+    if found is None or odd:
         raise ValueError(
             f"the loss {name}{odd or ''} has no counterpart here: give fit one yourself"
         )
     return found
 
 
-def _metric(metric: Any) -> Any:
-    name = metric["config"].get("name") if isinstance(metric, dict) else metric
-    if name not in metrics.METRICS and name not in ("accuracy", "acc"):
-        raise ValueError(f"the metric {name!r} has no counterpart here: give fit one yourself")
-    return name
+def _metric(metric: Any) -> tuple[str, str]:
+    """What a metric is called, and the name by which it is known here."""
+    if isinstance(metric, str):
+        name = known = metric
+    else:
+        config = dict(metric.get("config", {}))
+        name = config.pop("name", "")
+        odd = {k: v for k, v in config.items() if k not in FREE and v != USUAL.get(k)}
+        kind = str(metric["class_name"]).lower()
+        known = next((m for m in metrics.METRICS if m.replace("_", "") == kind and not odd), "")
+    if known not in metrics.METRICS and known not in ("accuracy", "acc"):
+        raise ValueError(
+            f"the metric {metric!r:.80} has no counterpart here: give fit one yourself"
+        )
+    return name, known
 
 
 def _optimizer(optimizer: Any, model: Module, state: Sequence[Array]) -> SGD:
