@@ -61,10 +61,9 @@ class Layer:
 
     def __init__(self, description: Mapping[str, Any], weights: list[Array]) -> None:
         self.kind = str(description["class_name"])
-        self.config: dict[str, Any] = dict(description["config"])
-        self.title = f"{self.kind} {str(self.config.get('name', ''))!r}"
-        self.weights = weights
-        self.penalties: list[tuple[Tensor, float, float]] = []
+        config = description["config"]
+        name = config.get("name", "") if isinstance(config, dict) else ""
+        self.title = f"{self.kind} {str(name)!r}"
         known = description.get("module") == "keras.layers" and not description.get(
             "registered_name"
         )
@@ -73,6 +72,9 @@ class Layer:
                 f"{self.title} has no counterpart here; there are {', '.join(MAKERS)}. Write a "
                 "Module of your own for it, or take it out of the Keras model"
             )
+        self.config: dict[str, Any] = dict(config)
+        self.weights = weights
+        self.penalties: list[tuple[Tensor, float, float]] = []
         self.input_shape = (description.get("build_config") or {}).get("input_shape")
         dtype = self.config.get("dtype", "float32")
         name = dtype["config"].get("name") if isinstance(dtype, dict) else dtype
