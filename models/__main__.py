@@ -280,6 +280,8 @@ def _fit(
         start = time.perf_counter()
         network.fit(data.x_train, data.y_train, epochs, data.x_val, data.y_val, on_epoch=show)
         seconds = time.perf_counter() - start
+    if network.history.interrupted:
+        raise KeyboardInterrupt
     return Result(run, network, data, epochs, seconds)
 
 

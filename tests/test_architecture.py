@@ -72,6 +72,7 @@ IMPORTS: dict[str, set[str]] = {
         "init",
         "metrics",
         "nn",
+        "ops",
         "progress",
         "tensor",
     },
@@ -150,7 +151,8 @@ def test_the_graph_of_imports_is_the_designs() -> None:
 def test_there_is_no_cycle() -> None:
     found = {name: inside_and_outside(PACKAGE / f"{name}.py")[0] for name in MODULES}
     order = list(graphlib.TopologicalSorter(found).static_order())  # raises CycleError
-    assert order[0] == "engine"
+    assert found["engine"] == set()
+    assert len(order) == len(MODULES)
     assert not any("__init__" in used for used in found.values())
     # Programs: they use the library, and the library does not know of them.
     assert not {"__main__", "worker"} & {name for used in found.values() for name in used}

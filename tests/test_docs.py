@@ -109,7 +109,18 @@ def test_examples_are_found_wherever_they_may_stand() -> None:
 
 # Public names without an example, and why.
 INSIDE = "works inside the engine; the examples of grad, backward and primitive show it at work"
+FITTING = "works inside fit and evaluate, whose examples show it at work"
 NO_EXAMPLE = {
+    "tinygrad_edu.callbacks.as_callbacks": FITTING,
+    "tinygrad_edu.callbacks.hooks": FITTING,
+    "tinygrad_edu.metrics.as_loss": FITTING,
+    "tinygrad_edu.metrics.as_metrics": FITTING,
+    "tinygrad_edu.metrics.beside": FITTING,
+    "tinygrad_edu.metrics.direction": FITTING,
+    "tinygrad_edu.metrics.name_of": FITTING,
+    "tinygrad_edu.metrics.takes_probabilities": FITTING,
+    "tinygrad_edu.metrics.total": FITTING,
+    "tinygrad_edu.metrics.unreduced": FITTING,
     "tinygrad_edu.dispatch.call_function": "called by NumPy; np.where(t, …) is its example",
     "tinygrad_edu.dispatch.call_ufunc": "called by NumPy; np.exp(t) is its example",
     "tinygrad_edu.engine.Box": INSIDE,

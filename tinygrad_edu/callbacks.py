@@ -15,8 +15,9 @@ from typing import Any
 
 from .engine import Array
 from .metrics import direction
+from .saving import FORMATS, save_checkpoint
 
-__all__ = ["CSVLogger", "Callback", "EarlyStopping", "LambdaCallback"]
+__all__ = ["CSVLogger", "Callback", "EarlyStopping", "LambdaCallback", "ModelCheckpoint"]
 
 HOOKS = (
     "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin",
@@ -265,3 +266,60 @@ class CSVLogger(Callback):
                     "give CSVLogger another file"
                 )
             writer.writerow([epoch, *logs.values()])
+
+
+class ModelCheckpoint(_Best):
+    """Save a checkpoint after each epoch, or after each that is better than all before.
+
+    filepath         a `.safetensors` or `.npz` file; `{epoch}` (the first is 1) and the columns of
+                     the logs may stand in its name: "net-{epoch:02d}-{val_loss:.2f}.npz"
+    monitor, mode    what is better: see `EarlyStopping`
+    save_best_only   only where it is better than before
+    extra            what else belongs to the checkpoint, by name, such as `rng=rng`
+
+    A checkpoint holds the parts model, optimizer, history and those given, with the number of the
+    next epoch. It is written as a whole or not at all; `tg.load_checkpoint` brings it back.
+
+    Keeps:   best, path of the last file
+    Raises:  ValueError for a name that cannot be one, and as `tinygrad_edu.save`
+    Source:  keras.callbacks.ModelCheckpoint
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "best.npz"
+        >>> model = tg.nn.Linear(1, 1, rng=0)
+        >>> sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+        >>> x, best = np.ones((4, 1)), ModelCheckpoint(path, monitor="loss", save_best_only=True)
+        >>> history = tg.fit(model, x, x, loss="mse", optimizer=sgd, epochs=2, callbacks=[best])
+        >>> tg.load_checkpoint(path, model=model, history=history)["epoch"]
+        2
+    """
+
+    def __init__(
+        self,
+        filepath: Any,
+        monitor: str = "val_loss",
+        save_best_only: bool = False,
+        *,
+        mode: str = "auto",
+        initial_value_threshold: float | None = None,
+        **extra: Any,
+    ) -> None:
+        if not save_best_only:
+            mode = "min"  # which is not asked for
+        super().__init__(monitor, mode, 0.0, initial_value_threshold)
+        self.filepath, self.save_best_only, self.extra = str(filepath), save_best_only, extra
+        self.path: Path | None = None
+        if Path(self.filepath).suffix not in FORMATS:
+            raise ValueError(f"{filepath} should end in {' or '.join(FORMATS)}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Save, where it is worth it."""
+        if self.save_best_only:
+            value = self.value(logs)
+            if not self.better(value, self.best):
+                return
+            self.best = value
+        self.path = Path(self.filepath.format(epoch=epoch + 1, **logs))
+        parts = {"optimizer": self.params["optimizer"], "history": self.params["history"]}
+        parts = {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
+        save_checkpoint(self.path, model=self.model, epoch=epoch + 1, **parts, **self.extra)

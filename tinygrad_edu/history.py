@@ -65,6 +65,56 @@ class History:
                 raise ValueError(f"{key!r} has {len(values)} entries for {len(epoch)} epochs")
         self.history, self.epoch, self.interrupted = columns, epoch, False
 
+    def plot(self, path: Any = None, *, title: str = "Training", keys: Iterable[str] = ()) -> Any:
+        """The picture: one panel for each quantity, training and validation in it, over the epochs.
+
+        path    a file to write, `.png` or whatever Matplotlib knows
+        keys    which quantities, without `val_`; all of them if not given
+
+        Returns: the figure (`matplotlib.figure.Figure`), which shows by itself in a notebook
+        Raises:  ImportError without Matplotlib (`pip install 'tinygrad_edu[training]'`), KeyError
+                 for a quantity that is not there, ValueError if there is no epoch
+        Example:
+            >>> history = History()
+            >>> history.append(0, {"loss": 0.5, "val_loss": 0.6})
+            >>> [axes.get_ylabel() for axes in history.plot().axes]
+            ['loss']
+        """
+        try:
+            from matplotlib.figure import Figure
+            from matplotlib.ticker import MaxNLocator
+        except ImportError as error:
+            raise ImportError(
+                "History.plot needs Matplotlib: pip install 'tinygrad_edu[training]'"
+            ) from error
+        if not self.epoch:
+            raise ValueError("there is no epoch to plot yet")
+        names = list(keys) or list(dict.fromkeys(key.removeprefix("val_") for key in self.history))
+        for name in names:
+            if name not in self.history and f"val_{name}" not in self.history:
+                raise KeyError(f"the History has no {name!r}; it has {', '.join(self.history)}")
+        figure = Figure(figsize=(5.2 * len(names), 3.8), layout="constrained")
+        figure.suptitle(title)
+        panels = figure.subplots(1, len(names), squeeze=False)[0]
+        for axes, name in zip(panels, names, strict=True):
+            # Told apart in grey too: by lightness, by the line and by the marks.
+            styles = {
+                name: ("training", "C0", "-", "o"),
+                f"val_{name}": ("validation", "C1", "--", "s"),
+            }
+            for key, (label, color, line, mark) in styles.items():
+                if values := self.history.get(key):
+                    few = mark if len(values) <= 20 else ""
+                    at = [epoch + 1 for epoch in self.epoch[-len(values) :]]
+                    axes.plot(at, values, line, color=color, marker=few, markersize=4, label=label)
+            axes.set(xlabel="epoch", ylabel=name)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.grid(alpha=0.3)
+            axes.legend()
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
     def __repr__(self) -> str:
         n = len(self.epoch)
         last = ", ".join(f"{key} {values[-1]:.4g}" for key, values in self.history.items())

@@ -162,6 +162,23 @@ def takes_probabilities(loss: Function) -> bool:
     return loss in (categorical_crossentropy, binary_crossentropy)
 
 
+def unreduced(loss: Function) -> Function:
+    """The loss as a function that takes reduction="none".
+
+    Raises:  ValueError if it has none
+    """
+    function = _plain(loss)
+    try:
+        known = "reduction" in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ValueError(
+            f"weights of samples need a loss that takes reduction='none'; {name_of(loss)} does not"
+        )
+    return function  # type: ignore[no-any-return]
+
+
 def beside(target: Array, prediction: Any) -> Array:
     """The target in the shape in which it stands beside the prediction: a column for a column,
     and class indices without the axis that they do not need."""
@@ -335,8 +352,9 @@ def _accuracy(loss: Function, prediction: Array, target: Array) -> Array:
     return categorical_accuracy(prediction, target)
 
 
-def _plain(loss: Function) -> Any:
-    return loss.func if isinstance(loss, partial) else loss
+def _plain(loss: Any) -> Any:
+    """The function in a partial one, or in a loss that is a module."""
+    return loss.func if isinstance(loss, partial) else getattr(loss, "_loss", loss)
 
 
 def total(metric: Function, prediction: Array, target: Array) -> float:

@@ -9,28 +9,29 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from math import floor, isfinite
+from math import floor, isfinite, nan
+from operator import add
 from types import FrameType
 from typing import Any
 
 import numpy as np
 
+from . import ops
+from .anomaly import first_nonfinite
 from .callbacks import HOOKS, Callback, as_callbacks, hooks
 from .data import minibatches
 from .engine import Array, Box, as_array, describe, no_grad
-from .engine import history as recorded
 from .history import History
 from .init import Random, as_random
-from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total
+from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total, unreduced
 from .nn import Module
 from .progress import progress_bar
-from .tensor import Tensor
 
 __all__ = ["History", "NonFiniteLoss", "evaluate", "fit", "predict", "train"]
 
-TrainStep = Callable[[Array, Array], tuple[float, Array]]
+TrainStep = Callable[..., tuple[float, Array]]
 Logs = dict[str, float]
 
 
@@ -40,6 +41,20 @@ class NonFiniteLoss(FloatingPointError):
     epoch, batch   where it happened, the first are 0
     cause          what the first number came from that is not finite
     history        the History so far
+
+    Example:
+        >>> model = tg.nn.Linear(1, 1, init=tg.init.ones)
+        >>> sgd = tg.optim.SGD(model.parameters(), lr=1e200)
+        >>> x, y = np.ones((4, 1)), np.zeros(4)
+        >>> try:
+        ...     with np.errstate(over="ignore"):
+        ...         tg.fit(model, x, y, loss="mse", optimizer=sgd, epochs=9)
+        ... except NonFiniteLoss as error:
+        ...     print(error)
+        the loss is inf in epoch 1, batch 0 (counted from 0); the weights are those of before
+        mse_loss gave inf
+          received (4, 1) float64
+          received (4, 1) float64
     """
 
     def __init__(self, loss: float, cause: str) -> None:
@@ -50,9 +65,8 @@ class NonFiniteLoss(FloatingPointError):
 
     def __str__(self) -> str:
         return (
-            f"the loss is {self.loss} in epoch {self.epoch}, batch {self.batch} (the first are 0): "
-            f"{self.cause}. The weights are those of before that step. A smaller learning rate "
-            "often helps"
+            f"the loss is {self.loss} in epoch {self.epoch}, batch {self.batch} (counted from 0); "
+            f"the weights are those of before\n{self.cause}"
         )
 
 
@@ -91,31 +105,35 @@ def train(
     history = History() if history is None else history
     history.interrupted = False
     on = {name: hooks(callbacks, name) for name in HOOKS}
+    batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
     weights = _Weights(model)
     ended: Logs = {}
+    batch = 0
 
     def run(epoch: int) -> Sequence[float] | None:
         """The sums of an epoch; None where it was broken off."""
+        nonlocal batch
         sums: Sequence[float] = ()
         for batch, arrays in enumerate(batches()):
             if ctrl_c.pressed:
-                print(f"training was interrupted in epoch {epoch}, before batch {batch}; the "
-                      "weights are those of the last whole step", file=sys.stderr)  # fmt: skip
+                print(
+                    f"training was interrupted in epoch {epoch}, before batch {batch} (counted "
+                    "from 0); the weights are those of the last whole step",
+                    file=sys.stderr,
+                )
                 return None
-            for hook in on["on_train_batch_begin"]:
+            for hook in batch_begin:
                 hook(batch, {})
             weights.note()
             try:
                 counted = step(*arrays)
-            except BaseException as error:
+            except BaseException:
                 weights.undo()
-                if isinstance(error, NonFiniteLoss):
-                    error.epoch, error.batch, error.history = epoch, batch, history
                 raise
-            sums = [a + b for a, b in zip(sums, counted, strict=True)] if sums else counted
-            if on["on_train_batch_end"]:
+            sums = [*map(add, sums, counted)] if sums else counted
+            if batch_end:
                 running = logs(sums)
-                for hook in on["on_train_batch_end"]:
+                for hook in batch_end:
                     hook(batch, running)
             if model.stop_training:
                 break
@@ -127,15 +145,22 @@ def train(
         for epoch in range(initial_epoch, epochs):
             for hook in on["on_epoch_begin"]:
                 hook(epoch, {})
-            if (sums := run(epoch)) is None:
-                break
-            ended = logs(sums)
-            ended |= {f"val_{key}": value for key, value in validate().items()}
-            columns = set(ended)
+            try:
+                if (sums := run(epoch)) is None:
+                    break
+                ended = logs(sums)
+                for key, value in validate().items():
+                    ended[f"val_{key}"] = value
+            except NonFiniteLoss as error:
+                weights.undo()
+                error.epoch, error.batch, error.history = epoch, batch, history
+                raise
             history.append(epoch, ended)
+            columns = len(ended)
             for hook in on["on_epoch_end"]:
                 hook(epoch, ended)
-            history.add({key: ended[key] for key in ended if key not in columns})
+            if len(ended) > columns:  # of a callback, and behind the others
+                history.add(dict(list(ended.items())[columns:]))
             if ctrl_c.pressed or model.stop_training:
                 break
         history.interrupted = ctrl_c.pressed
@@ -235,6 +260,8 @@ def fit(
     validation_batch_size: int | None = None,
     metrics: Any = (),
     penalty: Callable[[Module], Any] | None = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
     shuffle: bool = True,
     rng: Random | int | None = None,
     callbacks: Iterable[Any] = (),
@@ -249,11 +276,12 @@ def fit(
                        "binary_crossentropy" (these three take probabilities), "mse", "mae"
     optimizer          one that has the model's parameters, such as `tg.optim.SGD`
     epochs             the number of the last epoch: those before `initial_epoch` are not run again
-    validation_data    (x, y), measured after each epoch
+    validation_data    (x, y) or (x, y, sample_weight), measured after each epoch
     validation_split   or the share of the samples, taken from the end before they are shuffled
     metrics            names or functions of (prediction, target): "accuracy", "top_k_categorical_
                        accuracy" …; as a dict, with names of your own (see `tg.metrics`)
     penalty            a function of the model, added to the loss of each batch
+    sample_weight      a factor for the loss of each sample, or class_weight: {class: factor}
     shuffle, rng       take the samples in a new order each epoch, drawn from `rng`: a Generator, a
                        RandomState or a seed
     callbacks          see `tg.callbacks`
@@ -290,18 +318,24 @@ def fit(
         >>> history.history["val_accuracy"][-1] > 0.9
         True
     """
-    x, y = _paired(x, y, "")
+    data = _data((x, y, sample_weight), "")
     function, found = _measures(loss, metrics)
     _check_optimizer(optimizer, model)
     if not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise ValueError(f"epochs must be a whole number of at least 0, received {epochs!r}")
-    if validation_data is not None and validation_split:
-        raise ValueError("give validation_data or validation_split, not both")
-    held: Sequence[Array] = ()
+    val_size = batch_size if validation_batch_size is None else validation_batch_size
+    for size in (batch_size, val_size):
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"batch_size must be a positive integer, received {size!r}")
+    held: tuple[Array, ...] = ()
     if validation_data is not None:
-        held = _validation(validation_data)
+        if validation_split:
+            raise ValueError("give validation_data or validation_split, not both")
+        held = _data(validation_data, "validation ")
     elif validation_split:
-        x, y, *held = _split(x, y, validation_split)
+        data, held = _split(data, validation_split)
+    if class_weight is not None:
+        data = _with_class_weights(data, class_weight)
     if initial_epoch is None:
         initial_epoch = history.epoch[-1] + 1 if history is not None and history.epoch else 0
     if history is not None and history.epoch and initial_epoch <= history.epoch[-1]:
@@ -313,30 +347,32 @@ def fit(
     names = ["loss", *found]
 
     def batches() -> Iterable[tuple[Array, ...]]:
-        return minibatches(x, y, batch_size=batch_size, rng=random)
+        return minibatches(*data, batch_size=batch_size, rng=random)
 
     dtype = _dtype(model)
 
-    def step(x: Array, y: Array) -> list[float]:
+    def step(x: Array, *y: Array) -> list[float]:
         m = len(x)
-        number, prediction = take(_as_input(x, dtype), y)
-        return [m, number * m, *_totals(found, prediction, y)]
+        number, prediction = take(_as_input(x, dtype), *y)
+        return [m, number * m, *_totals(found, prediction, y[0])]
 
     def logs(sums: Sequence[float]) -> Logs:
         return {name: value / sums[0] for name, value in zip(names, sums[1:], strict=True)}
 
     def validate() -> Logs:
+        for name, parameter in model.named_parameters():
+            if not _finite(parameter.value):  # the loss of the next batch would not be either
+                raise NonFiniteLoss(nan, _brought_in(name))
         if not held:
             return {}
         for hook in hooks(given, "on_test_begin"):
             hook({})
-        size = validation_batch_size or batch_size
-        values = _measure(model, held[0], held[1], function, found, penalty, size)
+        values = _measure(model, held, function, found, penalty, val_size)
         for hook in hooks(given, "on_test_end"):
             hook(values)
         return values
 
-    steps = -(-len(x) // batch_size)
+    steps = -(-len(data[0]) // batch_size)
     given = as_callbacks(callbacks)
     history = History() if history is None else history
     with progress_bar(verbose) as bar:
@@ -356,7 +392,8 @@ def fit(
 def train_step(
     model: Module, loss: Function, optimizer: Any, penalty: Callable[[Module], Any] | None = None
 ) -> TrainStep:
-    """One step on one batch, as a function of (x, y): the loss and the prediction before it.
+    """One step on one batch, as a function of (x, y) or (x, y, weights of the samples): it returns
+    the loss and the prediction before the step.
 
     Where the loss is no finite number it raises NonFiniteLoss and moves no weight.
 
@@ -368,12 +405,17 @@ def train_step(
         (1.0, 0.36)
     """
 
-    def step(x: Array, y: Array) -> tuple[float, Array]:
+    def step(x: Array, y: Array, weights: Array | None = None) -> tuple[float, Array]:
         prediction = model(x)
-        value = loss(prediction, beside(y, prediction))
+        try:
+            value = _loss(loss, prediction, y, weights)
+        except ValueError as error:  # some losses refuse predictions that are NaN
+            if isinstance(prediction, Box) and not _finite(prediction.value):
+                raise NonFiniteLoss(nan, _cause(prediction, model)) from error
+            raise
         if penalty is not None:
             value = value + penalty(model)
-        number = float(value.value)
+        number = _number(value)
         if not isfinite(number):
             raise NonFiniteLoss(number, _cause(value, model))
         optimizer.zero_grad()
@@ -392,6 +434,7 @@ def evaluate(
     loss: Any,
     metrics: Any = (),
     penalty: Callable[[Module], Any] | None = None,
+    sample_weight: Any = None,
     batch_size: int = 256,
     return_dict: bool = False,
 ) -> Any:
@@ -410,7 +453,8 @@ def evaluate(
         [0.693147, 0.75]
     """
     function, found = _measures(loss, metrics)
-    values = _measure(model, *_paired(x, y, ""), function, found, penalty, batch_size)
+    data = _data((x, y, sample_weight), "")
+    values = _measure(model, data, function, found, penalty, batch_size)
     if return_dict:
         return values
     return list(values.values()) if found else values["loss"]
@@ -443,8 +487,7 @@ def predict(model: Module, x: Any, *, batch_size: int = 256) -> Array:
 
 def _measure(
     model: Module,
-    x: Array,
-    y: Array,
+    data: tuple[Array, ...],
     loss: Function,
     metrics: dict[str, Function],
     penalty: Callable[[Module], Any] | None,
@@ -456,16 +499,39 @@ def _measure(
     # A loss of probabilities looks for the logits in the record of the last operation.
     recording = nullcontext() if takes_probabilities(loss) else no_grad()
     with _mode(model, False):
-        for x_batch, y_batch in minibatches(x, y, batch_size=batch_size):
+        for x, y, *weights in minibatches(*data, batch_size=batch_size):
             with recording:
-                prediction = model(_as_input(x_batch, dtype))
+                prediction = model(_as_input(x, dtype))
             with no_grad():
-                value = loss(prediction, beside(y_batch, prediction))
-                if penalty is not None:
-                    value = value + penalty(model)
-            output = _output(prediction, len(x_batch))
-            sums += [float(value) * len(x_batch), *_totals(metrics, output, y_batch)]
-    return dict(zip(["loss", *metrics], (sums / len(x)).tolist(), strict=True))
+                number = _number(_loss(loss, prediction, y, *weights))
+            output = _output(prediction, len(x))
+            sums += [number * len(x), *_totals(metrics, output, y)]
+        means = sums / len(data[0])
+        if penalty is not None:
+            with no_grad():
+                means[0] += _number(penalty(model))
+    return dict(zip(["loss", *metrics], means.tolist(), strict=True))
+
+
+def _loss(loss: Function, prediction: Any, y: Array, weights: Array | None = None) -> Any:
+    """The loss of a batch; with weights Σ wᵢ lᵢ / m, as Keras has it."""
+    y = beside(y, prediction)
+    if weights is None:
+        return loss(prediction, y)
+    each = unreduced(loss)(prediction, y, reduction="none")
+    each = ops.mean(ops.reshape(each, (len(y), -1)), axis=1)
+    return ops.sum(each * weights.astype(each.dtype, copy=False)) / len(y)
+
+
+def _number(loss: Any) -> float:
+    """A loss as Python's number, refused if it is none."""
+    value = loss.value if isinstance(loss, Box) else loss
+    if np.size(value) != 1:
+        raise ValueError(
+            f"the loss of a batch must be one number, received {describe(loss)}; "
+            "take reduction='mean'"
+        )
+    return float(value)
 
 
 def _measures(loss: Any, metrics: Any) -> tuple[Function, dict[str, Function]]:
@@ -502,32 +568,52 @@ def _samples(data: Any, name: str) -> Array:
     return array
 
 
-def _paired(x: Any, y: Any, prefix: str) -> tuple[Array, Array]:
-    x, y = _samples(x, f"{prefix}x"), _samples(y, f"{prefix}y")
-    if len(x) != len(y):
+def _data(data: Any, prefix: str) -> tuple[Array, ...]:
+    """x and y, and the weights where there are any: arrays of one length."""
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise ValueError(
-            f"{prefix}x has {len(x)} samples and {prefix}y {len(y)}: {x.shape} and {y.shape}"
+            f"{prefix}data must be (x, y) or (x, y, sample_weight), received {type(data).__name__}"
         )
-    return x, y
+    names = [f"{prefix}{name}" for name in ("x", "y", "sample_weight")]
+    given = list(data) if len(data) == 2 or data[2] is not None else data[:2]
+    arrays = [_samples(part, name) for part, name in zip(given, names, strict=False)]
+    for array, name in zip(arrays[1:], names[1:], strict=False):
+        if len(array) != len(arrays[0]):
+            raise ValueError(
+                f"{names[0]} has {len(arrays[0])} samples and {name} {len(array)}: "
+                f"{arrays[0].shape} and {array.shape}"
+            )
+    if len(arrays) == 3 and arrays[2].ndim > 1:
+        raise ValueError(f"{names[2]} must be (m,), received {arrays[2].shape}")
+    return tuple(arrays)
 
 
-def _validation(data: Any) -> tuple[Array, Array]:
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise ValueError(f"validation_data must be (x, y), received {describe(data)}")
-    return _paired(data[0], data[1], "validation ")
-
-
-def _split(x: Array, y: Array, share: float) -> tuple[Array, Array, Array, Array]:
+def _split(data: tuple[Array, ...], share: float) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """What is trained on, and the last share of the samples, cut where Keras cuts."""
     if not 0 < share < 1:
         raise ValueError(f"validation_split must be between 0 and 1, received {share!r}")
-    at = floor(len(x) * (1.0 - share))
-    if at in (0, len(x)):
+    m = len(data[0])
+    at = floor(m * (1.0 - share))
+    if at in (0, m):
         raise ValueError(
-            f"validation_split={share!r} of {len(x)} samples leaves {at} to train on and "
-            f"{len(x) - at} to validate"
+            f"validation_split={share!r} of {m} samples leaves {at} to train on and {m - at} to "
+            "validate"
         )
-    return x[:at], y[:at], x[at:], y[at:]
+    return tuple(part[:at] for part in data), tuple(part[at:] for part in data)
+
+
+def _with_class_weights(data: tuple[Array, ...], weights: Mapping[int, float]) -> tuple[Array, ...]:
+    """The data with a weight for each sample by its class; 1 for a class that has none."""
+    if len(data) == 3:
+        raise ValueError("give sample_weight or class_weight, not both")
+    x, y = data
+    classes = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
+    if unknown := sorted(set(weights) - set(classes.tolist())):
+        raise ValueError(f"class_weight has weights for {unknown}, which are no classes of y")
+    factors = np.ones(len(x))
+    for kind, factor in weights.items():
+        factors[classes == kind] = factor
+    return x, y, factors
 
 
 def _dtype(model: Module) -> Any:
@@ -556,32 +642,19 @@ def _check_optimizer(optimizer: Any, model: Module) -> None:
         )
 
 
-def _cause(loss: Tensor, model: Module) -> str:
-    """The first operation that gave something not finite, or what was so before."""
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    for node in recorded(loss):
-        _, op, args, raw, _ = node.record
-        for arg, x in zip(args, raw, strict=True):
-            if np.asarray(x).dtype.kind == "f" and not _finite(x):
-                if id(arg) in names:
-                    return (
-                        f"parameter {names[id(arg)]} is not finite, because the gradient of the "
-                        "step before was not, or that step was too long; it has been undone too"
-                    )
-                return f"{op} received {_told(x)}, which was not computed from a parameter"
-        if not _finite(node.value):
-            received = ", ".join(_told(x) for x in raw)
-            return f"the first operation that gave {_kind(node.value)} is {op}, from {received}"
-    return "it was not computed by recorded operations"
+def _cause(loss: Any, model: Module) -> str:
+    """The first operation that gave a number that is not finite, or what was so before."""
+    if not isinstance(loss, Box) or loss.record is None:
+        return "it was not computed from a parameter"
+    found = first_nonfinite(loss)
+    if found is None:
+        return "all that was recorded is finite"
+    if not found.op:
+        for name, parameter in model.named_parameters():
+            if parameter.value is found.value:
+                return _brought_in(name)
+    return str(found)
 
 
-def _kind(x: Array) -> str:
-    return "NaN" if np.isnan(x).any() else "infinity"
-
-
-def _told(x: Any) -> str:
-    x = np.asarray(x)
-    if x.dtype.kind == "f" and not _finite(x):
-        row = int(np.argwhere(~np.isfinite(np.atleast_1d(x)))[0][0])
-        return f"{describe(x)} with {_kind(x)} in row {row}"
-    return f"{describe(x)} between {x.min():.4g} and {x.max():.4g}" if x.size > 1 else f"{x}"
+def _brought_in(name: str) -> str:
+    return f"parameter {name} is not finite since the last step, which has been undone"
