@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from . import machine
 
@@ -33,7 +34,30 @@ def parser() -> argparse.ArgumentParser:
     peers.add_argument(
         "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
     )
+
+    keras = commands.add_parser(
+        "keras",
+        parents=[shared],
+        help="training beside Keras: the same mathematics, as accurate, as fast, as light?",
+    )
+    keras.add_argument(
+        "--model", default="S6", metavar="NAME",
+        help="S2, S4, S5, S6 of the chapter, or FILE.py:NAME, a Sequential of your own (S6)",
+    )  # fmt: skip
+    keras.add_argument("--epochs", type=_positive, help="trained side by side (the chapter's)")
+    keras.add_argument(
+        "--rounds", type=_natural, default=7, help="of timed epochs; 0: no timing (7)"
+    )
+    keras.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    keras.add_argument(
+        "--data", choices=("auto", "fashion", "digits"), default="auto",
+        help="Fashion-MNIST, or scikit-learn's small digits; auto: the first if it is found",
+    )  # fmt: skip
     return p
+
+
+def _natural(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
 
 
 def _positive(text: str) -> int:
@@ -54,12 +78,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from . import steps
 
         return steps.run(options.rounds, facts, command, options.write)
+    if options.command == "keras":
+        return _keras(p, options, facts, command)
     from . import cases, peers
 
     unknown = set(options.network or ()) - cases.NETWORKS.keys()
     if unknown:
         p.error(f"--network: {', '.join(sorted(unknown))}; there are {', '.join(cases.NETWORKS)}")
     return peers.run(options.network, options.rounds, facts, command, options.write)
+
+
+def _keras(
+    p: argparse.ArgumentParser, options: argparse.Namespace, facts: dict[str, Any], command: str
+) -> int:
+    try:
+        import keras
+    except ModuleNotFoundError as error:
+        print(f"{error}: pip install 'tinygrad_edu[keras,models]'", file=sys.stderr)
+        return 1
+    keras.config.set_floatx(options.dtype)
+    keras.config.set_dtype_policy(options.dtype)
+    from . import beside_keras, tasks
+
+    try:
+        task = tasks.task(options.model, dtype=options.dtype, data=options.data)
+    except (ValueError, FileNotFoundError) as error:
+        p.error(str(error))
+    task = tasks.shortened(task, options.epochs)
+    return beside_keras.run(task, options.rounds, facts, command, options.write, options.dtype)
 
 
 if __name__ == "__main__":
