@@ -25,7 +25,7 @@ import numpy as np
 
 import tinygrad_edu as tg
 from tests.op_table import CASES, Row, Shapes, check, reference, tensors, variable
-from tinygrad_edu import engine, losses, ops
+from tinygrad_edu import engine, losses, ops, windows
 from tinygrad_edu.engine import Box, Op, Primitive, Rule, fit
 
 
@@ -325,7 +325,7 @@ def in_place(op: Op, i: int, mutation: Mutation) -> Iterator[Watch]:
 def primitives() -> dict[str, Primitive]:
     """Every operation that has a rule, by its public name."""
     found: dict[int, tuple[str, Primitive]] = {}
-    for module in (engine, ops, losses):
+    for module in (engine, ops, losses, windows):
         for name, value in vars(module).items():
             op = getattr(value, "op", None)
             if isinstance(op, Op) and any(op.rules):

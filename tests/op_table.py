@@ -29,6 +29,7 @@ import numpy as np
 import tinygrad_edu as tg
 from tinygrad_edu.engine import Array, Box, as_recorded
 from tinygrad_edu.ops import _add_rows
+from tinygrad_edu.windows import _overlap, _windows
 
 Shape = tuple[int, ...]
 Shapes = tuple[Shape, ...]
@@ -720,6 +721,151 @@ def others() -> list[Row]:
     ]  # fmt: skip
 
 
+def patches(size: Shape, axes: Shape, step: Shape) -> Define:
+    """All windows along the axes, their own axes at the end, entry by entry."""
+
+    def define(x: Array) -> Array:
+        lengths = list(x.shape)
+        for axis, k, s in zip(axes, size, step, strict=True):
+            lengths[axis] = (lengths[axis] - k) // s + 1
+        out = np.empty((*lengths, *size), complex)
+        for place in np.ndindex(out.shape):
+            at = list(place[: x.ndim])
+            for axis, s, offset in zip(axes, step, place[x.ndim :], strict=True):
+                at[axis] = at[axis] * s + offset
+            out[place] = x[tuple(at)]
+        return out
+
+    return define
+
+
+def patches_added(shape: Shape, axes: Shape, step: Shape) -> Define:
+    def define(x: Array) -> Array:
+        out = np.zeros(shape, complex)
+        for place in np.ndindex(x.shape):
+            at = list(place[: len(shape)])
+            for axis, s, offset in zip(axes, step, place[len(shape) :], strict=True):
+                at[axis] = at[axis] * s + offset
+            out[tuple(at)] += x[place]
+        return out
+
+    return define
+
+
+def padded(widths: Any, number: float = 0.0) -> Define:
+    def define(x: Array) -> Array:
+        out = np.full([n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)], number + 0j)
+        for place in np.ndindex(x.shape):
+            out[tuple(p + a for p, (a, _) in zip(place, widths, strict=True))] = x[place]
+        return out
+
+    return define
+
+
+def convolved(stride: Shape, margin: Any = ((0, 0), (0, 0))) -> Define:
+    """Every sum of products of a convolution, written out."""
+
+    def define(x: Array, weight: Array, bias: Any = None) -> Array:
+        x = padded(((0, 0), (0, 0), *margin))(x)
+        o, _, *size = weight.shape
+        rows, columns = (
+            (n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, stride, strict=True)
+        )
+        out = np.zeros((len(x), o, rows, columns), complex)
+        for m, k, i, j in np.ndindex(out.shape):
+            out[m, k, i, j] = 0 if bias is None else bias[k]
+            for c, p, q in np.ndindex(weight.shape[1:]):
+                pixel = x[m, c, i * stride[0] + p, j * stride[1] + q]
+                out[m, k, i, j] += pixel * weight[k, c, p, q]
+        return out
+
+    return define
+
+
+def pooled(
+    f: Callable[[list[complex]], complex], size: Shape, stride: Shape, margin: int, number: float
+) -> Define:
+    def define(x: Array) -> Array:
+        x = padded(((0, 0), (0, 0), (margin, margin), (margin, margin)), number)(x)
+        windows = patches(size, (2, 3), stride)(x)
+        out = np.empty(windows.shape[:4], complex)
+        for place in np.ndindex(out.shape):
+            out[place] = f([complex(v) for v in windows[place].flat])
+        return out
+
+    return define
+
+
+def sliding() -> list[Row]:
+    def windows(label: str, size: Shape, axes: Shape, step: Shape, *shapes: Shape) -> Row:
+        settings = {"sizes": size, "axes": axes, "steps": step}
+        call: Callable[[Any], Any] = lambda x: _windows(x, **settings)  # noqa: E731
+        return rearranged("windows", label, call, patches(size, axes, step), *shapes)
+
+    def overlap(
+        label: str, shape: Shape, size: Shape, axes: Shape, step: Shape, laid_out: Shape
+    ) -> Row:
+        settings = {"shape": shape, "sizes": size, "axes": axes, "steps": step}
+        call: Callable[[Any], Any] = lambda x: _overlap(x, **settings)  # noqa: E731
+        return rearranged("overlap", label, call, patches_added(shape, axes, step), laid_out)
+
+    def pool(
+        name: str, fold: Any, number: float, size: int, step: int, margin: int, **more: int
+    ) -> Row:
+        shapes = ((1, 2, 4, 5), (0, 1, 4, 4)) if margin == 0 else ((1, 1, 4, 5),)
+        return Row(
+            name,
+            lambda x: getattr(tg, name)(x, size, **more),
+            pooled(fold, (size,) * 2, (step,) * 2, margin, number),
+            (spaced,),
+            tuple((shape,) for shape in shapes),
+            f"{size} {more}",
+        )
+
+    view, two, three = tg.sliding_window_view, (wide,) * 2, (wide,) * 3
+    around = ((1, 1), (2, 2))
+    largest_of = "max_pool2d", largest, -np.inf
+    mean_of = "avg_pool2d", average, 0.0
+    return [
+        windows("rows", (2,), (0,), (1,), (4,), (3, 2), (4, 0)),
+        windows("step 2", (3,), (1,), (2,), (2, 7), (1, 8)),
+        windows("images", (2, 3), (2, 3), (1, 2), (1, 2, 3, 5), (0, 1, 3, 4)),
+        overlap("rows", (4,), (2,), (0,), (1,), (3, 2)),
+        overlap("step 2", (2, 7), (3,), (1,), (2,), (2, 3, 3)),
+        overlap("gaps", (2, 7), (2,), (1,), (3,), (2, 2, 2)),
+        overlap("images", (1, 2, 3, 5), (2, 3), (2, 3), (1, 2), (1, 2, 2, 2, 2, 3)),
+        overlap("nothing", (0, 3), (2,), (1,), (1,), (0, 2, 2)),
+        rearranged("sliding_window_view", "2", lambda x: view(x, 2), patches((2,), (0,), (1,)),
+            (2,), (5,)),
+        rearranged("sliding_window_view", "(2, 2)", lambda x: view(x, (2, 2)),
+            patches((2, 2), (0, 1), (1, 1)), (2, 3), (3, 3)),
+        rearranged("sliding_window_view", "axis=-1 step=2", lambda x: view(x, 2, -1, step=2),
+            patches((2,), (1,), (2,)), (2, 5), (3, 4)),
+        rearranged("sliding_window_view", "axis=(0, 2)", lambda x: view(x, (1, 3), axis=(0, 2)),
+            patches((1, 3), (0, 2), (1, 1)), (2, 2, 3)),
+        rearranged("pad", "1", lambda x: tg.pad(x, 1), lambda x: padded([(1, 1)] * x.ndim)(x),
+            (), (3,), (2, 3), (0,)),
+        rearranged("pad", "((0, 2), (1, 0))", lambda x: tg.pad(x, ((0, 2), (1, 0))),
+            padded(((0, 2), (1, 0))), (2, 3), (0, 2)),
+        rearranged("pad", "(1, 2) with 3", lambda x: tg.pad(x, (1, 2), constant_values=3.0),
+            lambda x: padded([(1, 2)] * x.ndim, 3.0)(x), (2,), (1, 2)),
+        Row("conv2d", tg.conv2d, convolved((1, 1)), two, (((2, 2, 4, 3), (3, 2, 2, 2)),
+            ((1, 1, 2, 2), (1, 1, 2, 2)), ((0, 1, 3, 3), (2, 1, 2, 2)))),
+        Row("conv2d", tg.conv2d, convolved((1, 1)), three, (((2, 2, 3, 3), (3, 2, 2, 1), (3,)),),
+            "bias"),
+        Row("conv2d", lambda x, w, b: tg.conv2d(x, w, b, stride=(2, 1), padding=(1, 2)),
+            convolved((2, 1), around), three, (((1, 2, 4, 3), (2, 2, 3, 2), (2,)),), "stride"),
+        Row("conv2d", lambda x, w: tg.conv2d(x, w, stride=2, padding=1),
+            convolved((2, 2), ((1, 1), (1, 1))), two, (((1, 1, 4, 5), (2, 1, 2, 3)),), "2, 1"),
+        Row("conv2d", lambda x, w: tg.conv2d(x, w, padding="same"),
+            convolved((1, 1), ((1, 1), (0, 1))), two, (((1, 1, 3, 3), (2, 1, 3, 2)),), "same"),
+        pool(*largest_of, 2, 2, 0), pool(*mean_of, 2, 2, 0),
+        pool(*largest_of, 3, 2, 1, stride=2, padding=1),
+        pool(*mean_of, 3, 2, 1, stride=2, padding=1),
+        pool(*largest_of, 2, 1, 0, stride=1), pool(*mean_of, 2, 1, 0, stride=1),
+    ]  # fmt: skip
+
+
 def losses(reduction: str) -> list[Row]:
     def bce(a: complex, t: complex) -> complex:
         return -t * cmath.log(a) - (1 - t) * cmath.log(1 - a)
@@ -765,7 +911,7 @@ TABLE: list[Row] = [
     *softmaxes(1, (2, 3, 2)),
     *softmaxes((0, 1), (2, 3)),
     *softmaxes(None, (2, 3)),
-    *rearrangements(), *indexed(), *joined(), *others(),
+    *rearrangements(), *indexed(), *joined(), *others(), *sliding(),
     *losses("mean"), *losses("sum"), *losses("none"),
 ]  # fmt: skip
 

@@ -142,6 +142,14 @@ CALLS: dict[Callable[..., Any], list[Callable[..., Any]]] = {
               lambda a: np.mean(a, axis=0, dtype=None)],
     np.min: [np.min, lambda a: np.min(a, axis=(0, 1))],
     np.moveaxis: [lambda a: np.moveaxis(a[None], 0, -1)],
+    np.pad: [
+        lambda a: np.pad(a, 1),
+        lambda a: np.pad(a, ((0, 1), (2, 0)), mode="constant", constant_values=2.0),
+    ],
+    np.lib.stride_tricks.sliding_window_view: [
+        lambda a: np.lib.stride_tricks.sliding_window_view(a, 2, axis=0),
+        lambda a: np.lib.stride_tricks.sliding_window_view(a, (2, 2)),
+    ],
     np.outer: [lambda a, b: np.outer(a, b), lambda a, b: np.outer(a[0], b[0])],
     np.ravel: [np.ravel],
     np.reshape: [lambda a: np.reshape(a, (3, 2)), lambda a: np.reshape(a, -1),
@@ -299,7 +307,7 @@ UNCOVERED: dict[str, Callable[[Any], Any]] = {
     "np.diag": np.diag, "np.tril": np.tril, "np.copy": np.copy,
     "np.quantile": lambda t: np.quantile(t, 0.5), "np.tile": lambda t: np.tile(t, 2),
     "np.repeat": lambda t: np.repeat(t, 2), "np.roll": lambda t: np.roll(t, 1),
-    "np.take": lambda t: np.take(t, [0]), "np.pad": lambda t: np.pad(t, 1),
+    "np.take": lambda t: np.take(t, [0]),
     "np.tensordot": lambda t: np.tensordot(t, t), "np.inner": lambda t: np.inner(t, t),
     "np.kron": lambda t: np.kron(t, t), "np.cross": lambda t: np.cross(t[0], t[1]),
     "np.vstack": lambda t: np.vstack([t, t]), "np.hstack": lambda t: np.hstack([t, t]),

@@ -382,3 +382,232 @@ def test_batch_norm_refuses_to_train_on_one_sample(shape: Any) -> None:
     with pytest.raises(ValueError, match="at least two samples to train on, received"):
         layer(np.ones(shape))
     assert layer.state_dict()["num_batches_tracked"] == 0
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4, 4, 4), (2, 4, 3, 3)])
+def test_batch_norm_of_images_names_the_shapes_it_expects(shape: Any) -> None:
+    with pytest.raises(ValueError, match=r"BatchNorm2d\(3, .* expects X \(m, 3, h, w\), received"):
+        nn.BatchNorm2d(3)(np.ones(shape))
+
+
+def test_batch_norm_of_images_is_that_of_all_pixels_as_samples() -> None:
+    x = np.random.default_rng(5).normal(size=(2, 3, 4, 5))
+    images, rows = nn.BatchNorm2d(3), nn.BatchNorm1d(3)
+    y = images(x).data.transpose(0, 2, 3, 1).reshape(-1, 3)
+    assert_allclose(y, rows(x.transpose(0, 2, 3, 1).reshape(-1, 3)).data, rtol=1e-12)
+    for name, array in rows.state_dict().items():
+        assert_allclose(images.state_dict()[name], array, rtol=1e-13)
+
+
+# --- LayerNorm, Embedding -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalized, shape", [(4, (3, 4)), ((2, 4), (3, 2, 4)), (4, (0, 4))])
+def test_layer_norm(normalized: Any, shape: Any) -> None:
+    layer = nn.LayerNorm(normalized)
+    x = np.random.default_rng(0).normal(size=shape)
+    axes = (-1,) if normalized == 4 else (-2, -1)
+    away = x - x.mean(axis=axes, keepdims=True)
+    y = away / np.sqrt((away**2).mean(axis=axes, keepdims=True) + 1e-5)
+    assert_allclose(layer(x).data, y, rtol=1e-13, atol=1e-14)
+    assert_array_equal(layer(x).data, layer.eval()(x).data)
+    assert layer.weight is not None and layer.weight.shape == np.shape(np.ones(normalized))
+
+
+def test_layer_norm_without_affine_or_bias() -> None:
+    assert list(nn.LayerNorm(2, elementwise_affine=False).state_dict()) == []
+    assert list(nn.LayerNorm(2, bias=False).state_dict()) == ["weight"]
+    with pytest.raises(ValueError, match=r"with the last axes \(2, 3\), received \(4, 3\)"):
+        nn.LayerNorm((2, 3))(np.ones((4, 3)))
+    with pytest.raises(ValueError, match="normalized_shape must be an integer of at least 1"):
+        nn.LayerNorm((2, 0))
+
+
+def test_embedding_takes_rows_and_adds_up_what_comes_back() -> None:
+    layer = nn.Embedding(5, 3, rng=0)
+    indices = np.array([[0, 4, 4], [1, 4, 0]])
+    y = layer(indices)
+    assert_array_equal(y.data, layer.weight.data[indices])
+    g = np.random.default_rng(1).normal(size=y.shape)
+    y.backward(g)
+    want = np.zeros((5, 3))
+    np.add.at(want, indices, g)
+    assert_allclose(grad_of(layer.weight), want, rtol=1e-14)
+    assert layer(np.zeros((0, 2), int)).shape == (0, 2, 3)
+    assert layer(3).shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "indices, error, message",
+    [
+        (np.array([0.0]), TypeError, "indices must be integers, received dtype float64"),
+        (np.array([5]), ValueError, "indices must be in 0 … 4, received 5 … 5"),
+        (np.array([2, -1]), ValueError, "received -1 … 2"),
+    ],
+)
+def test_embedding_refuses_what_is_not_in_the_table(
+    indices: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        nn.Embedding(5, 3)(indices)
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+def test_convolution_of_images() -> None:
+    layer = nn.Conv2d(2, 3, (3, 2), stride=2, padding=1, rng=0)
+    x = np.random.default_rng(0).normal(size=(4, 2, 5, 6))
+    y = layer(x)
+    assert y.shape == (4, 3, 3, 4)
+    patch = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))[1, :, 2:5, 4:6]
+    assert layer.bias is not None
+    assert_allclose(y.data[1, 2, 1, 2], (patch * layer.weight.data[2]).sum(), rtol=1e-12)
+    assert layer(np.ones((0, 2, 5, 6))).shape == (0, 3, 3, 4)
+    layer.float()
+    assert layer(x.astype(np.float32)).dtype == np.float32
+    limit = (6 / ((2 + 3) * 6)) ** 0.5
+    weights = nn.Conv2d(2, 3, (3, 2), rng=np.random.default_rng(7)).weight.data
+    drawn = np.random.default_rng(7).uniform(-limit, limit, (3, 2, 3, 2))
+    assert_allclose(weights, drawn, rtol=1e-15)
+
+
+def test_same_padding_keeps_the_size() -> None:
+    for size in (1, 2, 3, (4, 5)):
+        layer = nn.Conv2d(1, 1, size, padding="same", rng=0)
+        assert layer(np.ones((1, 1, 6, 7))).shape == (1, 1, 6, 7)
+
+
+@pytest.mark.parametrize(
+    "layer, shape, message",
+    [
+        (nn.Conv2d(2, 3, 3), (4, 5, 5), r"expects X \(m, 2, h, w\), received \(4, 5, 5\) float64"),
+        (nn.Conv2d(2, 3, 3), (4, 3, 5, 5), r"expects X \(m, 2, h, w\), received \(4, 3, 5, 5\)"),
+        (nn.Conv2d(2, 3, 3), (4, 2, 2, 5), r"window \(3, 3\) is larger than \(2, 5\)"),
+        (nn.Conv2d(2, 3, 3, stride=0), (4, 2, 5, 5), "steps must be at least 1"),
+        (nn.Conv2d(2, 3, 3, padding=-1), (4, 2, 5, 5), "pair of them, received -1"),
+        (nn.Conv2d(2, 3, 3, padding="full"), (4, 2, 5, 5), 'numbers or "same", received .full'),
+        (nn.Conv2d(2, 3, 3, 2, "same"), (4, 2, 5, 5), "with stride 1 only"),
+        (
+            nn.MaxPool2d(2),
+            (4, 5, 5),
+            r"takes images \(m, c, h, w\), received \(4, 5, 5\)",
+        ),
+        (nn.MaxPool2d(6), (4, 1, 5, 5), r"window \(6, 6\) is larger than \(5, 5\)"),
+        (nn.AvgPool2d(2, padding=2), (4, 1, 5, 5), "more than half of a window"),
+    ],
+    ids=str,
+)
+def test_images_that_do_not_fit_are_refused(layer: Module, shape: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        layer(np.ones(shape))
+
+
+@pytest.mark.parametrize("sizes", [(0, 1, 3), (1, 0, 3), (1, 1, 0), (1, 1, 2.5), (1, 1, (3, 0))])
+def test_a_convolution_refuses_sizes_below_one(sizes: Any) -> None:
+    with pytest.raises(ValueError, match="must be an integer of at least 1"):
+        nn.Conv2d(*sizes)
+
+
+def test_pooling() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 6))
+    blocks = x.reshape(2, 3, 2, 2, 3, 2)
+    assert_array_equal(nn.MaxPool2d(2)(x), blocks.max(axis=(3, 5)))
+    assert_allclose(nn.AvgPool2d(2)(x), blocks.mean(axis=(3, 5)), rtol=1e-13)
+    assert nn.MaxPool2d(3, stride=1, padding=1)(x).shape == x.shape
+    assert nn.MaxPool2d(2)(np.ones((0, 1, 4, 4), np.float32)).dtype == np.float32
+    assert np.isfinite(nn.MaxPool2d(2, padding=1)(x)).all()
+
+
+def test_equal_entries_of_a_window_share_the_gradient() -> None:
+    x = tg.Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
+    nn.MaxPool2d(2)(x).sum().backward()
+    assert_array_equal(grad_of(x), np.full((1, 1, 2, 2), 0.25))
+
+
+# --- losses ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_losses_as_modules(reduction: str) -> None:
+    rng = np.random.default_rng(0)
+    z, t = rng.normal(size=(3, 4)), rng.uniform(size=(3, 4))
+    for module, function, target in (
+        (nn.MSELoss, tg.mse_loss, t),
+        (nn.BCEWithLogitsLoss, tg.binary_cross_entropy_with_logits, t),
+        (nn.CrossEntropyLoss, tg.cross_entropy, np.array([0, 3, 1])),
+    ):
+        assert_array_equal(module(reduction)(z, target), function(z, target, reduction))
+    assert repr(nn.MSELoss()) == "MSELoss(reduction='mean')"
+
+
+# --- what holds for every layer -------------------------------------------------------------------
+
+LAYERS: dict[str, tuple[Callable[[], Module], tuple[int, ...]]] = {
+    "Linear": (lambda: Linear(3, 2, rng=0), (4, 3)),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(3), (4, 3)),
+    "BatchNorm1d of sequences": (lambda: nn.BatchNorm1d(3), (4, 3, 2)),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(2), (2, 2, 3, 3)),
+    "LayerNorm": (lambda: nn.LayerNorm(3), (4, 3)),
+    "Dropout": (lambda: nn.Dropout(0.5, rng=0), (4, 3)),
+    "Flatten": (nn.Flatten, (2, 2, 3)),
+    "Conv2d": (lambda: nn.Conv2d(2, 3, 2, padding=1, rng=0), (2, 2, 3, 3)),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), (2, 2, 4, 4)),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), (2, 2, 4, 4)),
+    "GELU": (nn.GELU, (4, 3)),
+    "SiLU": (nn.SiLU, (4, 3)),
+    "LeakyReLU": (nn.LeakyReLU, (4, 3)),
+    "Softplus": (lambda: nn.Softplus(2.0), (4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("training", [True, False])
+def test_first_and_second_derivatives_of_every_layer(name: str, training: bool) -> None:
+    """Against central differences, of the parameters and the input; nothing given is changed."""
+    make, shape = LAYERS[name]
+    rng = np.random.default_rng(3)
+    X, V = rng.normal(size=shape), rng.normal(size=shape)
+    layer = make().train(training)
+    for p in layer.parameters():
+        p.data = rng.normal(size=p.shape)
+    starts = [p.data.copy() for p in layer.parameters()]
+    ways = [rng.normal(size=w.shape) for w in starts]
+
+    def at(step: float) -> tuple[float, float, float]:
+        """The loss along a line, its slope, and the slope's slope."""
+        fresh = make().train(training)  # a generator of its own, at the same place
+        for p, w, v in zip(fresh.parameters(), starts, ways, strict=True):
+            p.data = w + step * v
+        x = tg.Tensor(X + step * V, requires_grad=True)
+        wrt = [x, *fresh.parameters()]
+        loss = (fresh(x) ** 3).sum()
+        slopes = tg.grad(loss, wrt, create_graph=True)
+        slope = sum((g * v).sum() for g, v in zip(slopes, [V, *ways], strict=True))
+        seconds = tg.grad(slope, wrt)
+        second = sum((g * v).sum() for g, v in zip(seconds, [V, *ways], strict=True))
+        return loss.item(), slope.item(), float(second)
+
+    h = 1e-4
+    (_, slope, second), up, down = at(0.0), at(h), at(-h)
+    assert slope == pytest.approx((up[0] - down[0]) / (2 * h), rel=1e-5, abs=1e-5)
+    assert second == pytest.approx((up[1] - down[1]) / (2 * h), rel=1e-5, abs=1e-4)
+
+    before = X.copy()
+    X.flags.writeable = False
+    layer(X)
+    assert_array_equal(X, before)
+    assert all(np.array_equal(p.data, w) for p, w in zip(layer.parameters(), starts, strict=True))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_stays_float32_and_says_what_it_is(name: str) -> None:
+    make, shape = LAYERS[name]
+    layer = make().float()
+    x = tg.Tensor(np.ones(shape, np.float32), requires_grad=True)
+    y = layer(x)
+    assert y.dtype == np.float32
+    y.sum().backward()
+    for t in (x, *layer.parameters()):
+        assert grad_of(t).dtype == np.float32
+    assert repr(layer).startswith(type(layer).__name__ + "(")

@@ -149,7 +149,6 @@ def test_history_and_weights_equal_the_loop_written_out(
     given: dict[str, Any] = {
         "loss": tg.cross_entropy,
         "metrics": ["accuracy"],
-        "batch_size": val_batch,
     }
     if epochs and not l2:
         found = tg.evaluate(model, p.x_val, p.y_val, batch_size=val_batch, **given)
@@ -218,6 +217,33 @@ def test_a_saturated_sample_is_measured_from_its_logits_too() -> None:
         two.weight.data = np.array([[1, 0]], dtype)
         model = nn.Sequential(two, nn.Softmax())
         assert tg.evaluate(model, x, np.ones(1, int), loss="categorical_crossentropy") == z
+
+
+def test_losses_that_are_modules_and_layers_that_know_the_mode() -> None:
+    p = Problem()
+    given: dict[str, Any] = {"metrics": ["accuracy"], "validation_split": 0.3}
+    assert p.fit(**given)[1].history == p.fit(loss=nn.CrossEntropyLoss(), **given)[1].history
+    weighted = p.fit(loss=nn.CrossEntropyLoss(), class_weight={0: 2.0})[1]
+    assert weighted.history == p.fit(class_weight={0: 2.0})[1].history
+    metric = metrics.as_metrics(["accuracy"], nn.BCEWithLogitsLoss())["accuracy"]
+    assert metric(np.array([[0.2], [-0.2]]), np.array([[1], [1]])).tolist() == [1.0, 0.0]
+    model, history = p.fit(
+        p.model(nn.BatchNorm1d(3), nn.Dropout(0.5, rng=0)), batch_size=4, **given
+    )
+    held = (p.x[16:], p.y[16:])  # measured without dropout, with the running means
+    again = tg.evaluate(model, *held, loss=tg.cross_entropy, batch_size=2)
+    assert history.history["val_loss"][-1] == pytest.approx(again)
+
+
+def test_a_schedule_of_learning_rates_is_a_callback() -> None:
+    p = Problem()
+    model = p.model()
+    adam = optim.Adam(model.parameters(), lr=0.1)
+    schedule = optim.lr_scheduler.ExponentialLR(adam, gamma=0.5)
+    rates: list[float] = []
+    note = [lambda epoch, logs: rates.append(adam.lr), lambda epoch, logs: schedule.step()]
+    p.fit(model, optimizer=adam, epochs=3, callbacks=note)
+    assert rates == [0.1, 0.05, 0.025]
 
 
 def test_regression_by_name() -> None:
@@ -694,6 +720,18 @@ def test_a_step_moves_nothing_where_the_loss_is_not_finite() -> None:
         step(p.x * np.nan, p.y)
     np.testing.assert_equal(model.state_dict(), before)
     assert step(p.x, p.y)[0] < loss
+
+
+def test_running_means_are_of_before_the_step_too() -> None:
+    p = Problem(25)
+    p.x[15:] = np.nan
+    model = p.model(nn.BatchNorm1d(3))
+    states: list[Any] = []
+    note = LambdaCallback(on_train_batch_end=lambda i, logs: states.append(model.state_dict()))
+    with pytest.raises(NonFiniteLoss, match="in epoch 0, batch 3"):
+        p.fit(model, shuffle=False, callbacks=[note])
+    assert len(states) == 3
+    np.testing.assert_equal(model.state_dict(), states[-1])
 
 
 # --- Ctrl-C, in a second process ------------------------------------------------------------------

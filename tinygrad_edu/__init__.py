@@ -2,6 +2,7 @@
 
 engine     record what is computed, and sweep back over the record
 ops        every differentiable function with its rule
+windows    convolution and pooling
 losses     cross-entropy and its kin, each with the short rule of the slides
 tensor     Tensor: operators and methods, all taken from ops
 dispatch   which NumPy function is which operation
@@ -34,12 +35,13 @@ bridges, keras_layers, keras_files, keras_settings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, init, losses, nn, ops, optim
+from . import data, init, losses, nn, ops, optim, windows
 from .engine import grad, no_grad, primitive
 from .init import manual_seed
 from .losses import *
 from .ops import *
 from .tensor import Buffer, Parameter, Tensor
+from .windows import *
 
 if TYPE_CHECKING:
     from . import callbacks, metrics
@@ -63,6 +65,7 @@ __all__ = [
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
+__all__ += windows.__all__
 
 _LATER = {
     "detect_anomaly": "anomaly",

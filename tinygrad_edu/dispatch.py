@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
+from . import ops, windows
 from .engine import Box
 
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
@@ -50,6 +50,12 @@ def _einsum(*args: Any, optimize: Any = None) -> Any:
     return ops.einsum(*args)  # its own choice of how to go about it
 
 
+def _pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any = 0.0) -> Any:
+    if mode != "constant" or np.ndim(constant_values):
+        raise TypeError("np.pad on a tensor takes a margin of one number only (mode='constant')")
+    return windows.pad(x, pad_width, constant_values=constant_values)
+
+
 FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.amax: ops.max,
     np.amin: ops.min,
@@ -67,6 +73,7 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.min: ops.min,
     np.moveaxis: ops.moveaxis,
     np.outer: ops.outer,
+    np.pad: _pad,
     np.ravel: ops.flatten,
     np.reshape: ops.reshape,
     np.squeeze: ops.squeeze,
@@ -78,6 +85,7 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.transpose: ops.transpose,
     np.var: ops.var,
     np.where: ops.where,
+    np.lib.stride_tricks.sliding_window_view: windows.sliding_window_view,
 }
 
 # These ask about shapes, order or equality, or round: what they give has no slope anywhere.

@@ -7,6 +7,7 @@ An initialiser is any function `(shape, rng) -> array`; one with other settings 
 from __future__ import annotations
 
 from functools import cache
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -77,13 +78,15 @@ def manual_seed(seed: int) -> np.random.Generator:
 def glorot_uniform(shape: Shape, rng: Seed) -> Array:
     """Uniform in ±√(6 / (n_in + n_out)), which keeps the size of activations and errors alike.
 
+    A kernel (c_out, c_in, kh, kw) has n_in = c_in·kh·kw inputs and n_out = c_out·kh·kw outputs.
+
     Source:  X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward
              neural networks", 2010; Keras' default for Dense
     Example:
         >>> bool(abs(glorot_uniform((30, 10), as_random(0))).max() < (6 / 40) ** 0.5)
         True
     """
-    limit = (6 / (shape[0] + shape[-1])) ** 0.5
+    limit = (6 / ((shape[0] + shape[-1 if len(shape) < 2 else 1]) * prod(shape[2:]))) ** 0.5
     return as_random(rng).uniform(-limit, limit, shape)
 
 

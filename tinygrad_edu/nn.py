@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import init as initialisers
-from . import losses, ops
+from . import losses, ops, windows
 from .engine import Array, Box, as_array, describe, primitive
 from .module import Module
 from .tensor import Buffer, Parameter
+from .windows import Pair
 
 __all__ = [
     "GELU",
@@ -390,6 +391,20 @@ class BatchNorm1d(Module):
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
 
 
+class BatchNorm2d(BatchNorm1d):
+    """`BatchNorm1d` for images, over samples, rows and columns: one number for each channel.
+
+    Shapes:  (m, num_features, h, w) → the same
+    Raises:  as `BatchNorm1d`
+    Source:  torch.nn.BatchNorm2d
+    Example:
+        >>> BatchNorm2d(3)(np.ones((2, 3, 4, 4))).shape
+        (2, 3, 4, 4)
+    """
+
+    _expects: ClassVar = {4: "(m, {0}, h, w)"}
+
+
 class LayerNorm(Module):
     """(x − x̄)/√(var + eps) · weight + bias, mean and variance over the last axes of each sample.
 
@@ -464,6 +479,94 @@ class Embedding(Module):
 
     def extra_repr(self) -> str:
         return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+# --- images ---------------------------------------------------------------------------------------
+
+
+class Conv2d(Module):
+    """Each patch of an image times each kernel, plus a bias; see `tinygrad_edu.conv2d`.
+
+    Shapes:  X (m, in_channels, h, w), weight (out_channels, in_channels, kh, kw), bias
+             (out_channels,) → (m, out_channels, (h + 2·padding − kh)//stride + 1, …): samples,
+             channels, rows, columns, as PyTorch has them
+    Raises:  ValueError if X has other axes or channels, or is smaller than the kernel
+    Source:  torch.nn.Conv2d, without dilation and groups
+
+    `init` gives the first weights, drawn from `rng`. The bias starts at 0.
+
+    Example:
+        >>> Conv2d(1, 8, 3, padding=1, rng=0)(np.ones((5, 1, 28, 28))).shape
+        (5, 8, 28, 28)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Pair | str = 0,
+        *,
+        bias: bool = True,
+        rng: initialisers.Seed = None,
+        init: Callable[..., Any] = initialisers.glorot_uniform,
+        dtype: Any = np.float64,
+    ) -> None:
+        self.in_channels = _size("in_channels", in_channels)
+        self.out_channels = _size("out_channels", out_channels)
+        kh, kw = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
+        self.kernel_size = _size("kernel_size", kh), _size("kernel_size", kw)
+        self.stride, self.padding = stride, padding
+        shape = self.out_channels, self.in_channels, *self.kernel_size
+        self.weight = Parameter(_drawn(init, shape, rng), dtype=dtype)
+        self.bias = Parameter(np.zeros(out_channels), dtype=dtype) if bias else None
+
+    def forward(self, x: Any) -> Any:
+        shape = np.shape(x)
+        if len(shape) != 4 or shape[1] != self.in_channels:
+            raise ValueError(
+                f"{self._title()} expects X (m, {self.in_channels}, h, w), received {describe(x)}"
+            )
+        return windows.conv2d(x, self.weight, self.bias, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        for name, usual in (("stride", 1), ("padding", 0)):
+            value = getattr(self, name)
+            text += f", {name}={value!r}" if value != usual else ""
+        return text + (", bias=False" if self.bias is None else "")
+
+
+class MaxPool2d(Module):
+    """The largest entry of each window; see `tinygrad_edu.max_pool2d`.
+
+    Example:
+        >>> MaxPool2d(2)(np.ones((5, 8, 28, 28))).shape
+        (5, 8, 14, 14)
+    """
+
+    def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
+        self.kernel_size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
+
+    def forward(self, x: Any) -> Any:
+        return windows.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AvgPool2d(MaxPool2d):
+    """The mean of each window; see `tinygrad_edu.avg_pool2d`.
+
+    Example:
+        >>> AvgPool2d(2)(np.ones((5, 8, 28, 28))).shape
+        (5, 8, 14, 14)
+    """
+
+    def forward(self, x: Any) -> Any:
+        return windows.avg_pool2d(x, self.kernel_size, self.stride, self.padding)
 
 
 def _size(name: str, n: Any) -> int:

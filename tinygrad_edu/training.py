@@ -170,13 +170,13 @@ def train(
 
 
 class _Weights:
-    """What the weights were before the last step and the one before it.
+    """What parameters and buffers were before the last step and the one before it.
 
-    Only references are kept: an optimizer gives a parameter a new array, and writes into none.
+    Only references are kept: a step gives them new arrays, and writes into none.
     """
 
     def __init__(self, model: Module) -> None:
-        self.tensors = list(model.parameters())
+        self.tensors = [*model.parameters(), *model.buffers()]
         self.before = self.earlier = [tensor.value for tensor in self.tensors]
 
     def note(self) -> None:
