@@ -87,7 +87,7 @@ class _OurWeights(Callback):
             self.seen[self.step] = [np.array(p.data) for p in self.model.parameters()]
 
 
-class _KerasWeights(keras.callbacks.Callback):  # type: ignore[misc]
+class _KerasWeights(keras.callbacks.Callback):
     """The same of Keras."""
 
     def __init__(self, wanted: set[int]) -> None:
@@ -166,7 +166,7 @@ def tensorflow_function(task: Task) -> Epoch:
     loss_of = keras.losses.get(loss_of)
     optimizer.build(variables)
 
-    @tf.function  # type: ignore[untyped-decorator, unused-ignore]
+    @tf.function
     def compiled(order: Any) -> Any:
         loss = tf.constant(0, x.dtype)
         for start in tf.range(0, m, task.batch_size):

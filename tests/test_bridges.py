@@ -191,7 +191,7 @@ def test_random_models_there_and_back(made: tuple[nn.Sequential, tuple[int, ...]
 
 
 @keras.saving.register_keras_serializable("mine")
-class Mine(Dense):  # type: ignore[misc]
+class Mine(Dense):
     pass
 
 
@@ -199,7 +199,7 @@ def doubled(x: Any) -> Any:
     return 2 * x
 
 
-class Chain(Chained):  # type: ignore[misc]
+class Chain(Chained):
     pass
 
 
