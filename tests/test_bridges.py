@@ -27,7 +27,6 @@ h5py = pytest.importorskip("h5py")
 layers = keras.layers
 Dense: Any = layers.Dense
 Chained: Any = keras.Sequential
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")  # Keras' own, in saving
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
