@@ -78,6 +78,10 @@ def from_keras(source: Any, *, into: Module | None = None, settings: bool = Fals
     Example:
         model = tg.from_keras("fashion.keras")
         probabilities = tg.predict(model, x)
+
+        >>> from_keras("fashion.h5")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: from_keras reads .keras and .weights.h5 files, received fashion.h5; ...
     """
     if not isinstance(source, (str, os.PathLike)):
         config, weights = _described(source)
@@ -248,8 +252,11 @@ def to_keras(model: Module, *, input_shape: Sequence[int | None] | None = None) 
              shape is not known; ImportError without Keras (`pip install 'tinygrad_edu[keras]'`)
     Source:  keras.Sequential
     Example:
-        keras_model = tg.to_keras(model)
-        keras_model.save("fashion.keras")
+        tg.to_keras(model).save("fashion.keras")
+
+        >>> to_keras(Sequential(Flatten(), Linear(784, 10)))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: the model begins with Flatten, which takes any shape; ...
     """
     modules = list(_opened_up(model))
     all_tensors = [tensor for module in modules for tensor in tensors(module)]

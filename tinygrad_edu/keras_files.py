@@ -15,6 +15,10 @@ EXTRA = "{} is needed here and not installed: pip install 'tinygrad_edu[keras]'"
 
 @contextmanager
 def opened(source: Any) -> Iterator[Weights]:
+    """The weights in a file, or in what can be read like one.
+
+    Raises:  ImportError without h5py, OSError for what is no HDF5 file
+    """
     try:
         import h5py
     except ModuleNotFoundError as error:

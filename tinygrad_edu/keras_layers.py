@@ -54,7 +54,13 @@ WITH_WEIGHTS: dict[type[Module], tuple[str, tuple[str, ...]]] = {
 
 
 class Layer:
-    """A layer as Keras describes it. What is asked of it is taken out; what is left is refused."""
+    """A layer as Keras describes it. What is asked of it is taken out; what is left is refused.
+
+    Example:
+        >>> config = {"name": "re_lu", "negative_slope": 0.2}
+        >>> Layer({"module": "keras.layers", "class_name": "ReLU", "config": config}, []).modules()
+        [LeakyReLU(negative_slope=0.2)]
+    """
 
     # What has no say in what a trained layer computes.
     FREE = ("name", "trainable", "dtype", "seed", "batch_shape", "build_config", "synchronized")
@@ -110,6 +116,7 @@ class Layer:
         return value
 
     def number(self, option: str, default: Any, kind: type = float) -> Any:
+        """An option's value, which must be a number."""
         value = self.take(option, default)
         if isinstance(value, bool) or not isinstance(value, (int, kind)):
             self.refuse(f"{option}={value!r:.80}", "here it is a number")
@@ -157,6 +164,7 @@ class Layer:
         return float(l1 or 0.0), float(l2 or 0.0)
 
     def refuse(self, what: str, way_out: str) -> None:
+        """Say what of this layer has no counterpart."""
         raise ValueError(f"{self.title}: {what} has no counterpart here; {way_out}")
 
 
@@ -265,13 +273,24 @@ REGULARIZERS = {
 
 
 def tensors(module: Module) -> list[Tensor]:
-    """The tensors of a layer that Keras has as its weights, in Keras' order."""
+    """The tensors of a layer that Keras has as its weights, in Keras' order.
+
+    Example:
+        >>> [tensor.shape for tensor in tensors(Linear(3, 2, rng=0))]
+        [(3, 2), (2,)]
+    """
     _, names = WITH_WEIGHTS.get(type(module), ("", ()))
     return [tensor for name in names if (tensor := getattr(module, name)) is not None]
 
 
 def beside(title: str, module: Module, arrays: Sequence[Array]) -> list[tuple[Tensor, Array]]:
-    """The tensors of a layer beside their new values, refused unless they fit."""
+    """The tensors of a layer beside their new values, refused unless they fit.
+
+    Example:
+        >>> beside("dense", Linear(3, 2, rng=0), [np.ones((2, 3))])
+        Traceback (most recent call last):
+        ValueError: dense: the weights have the shapes [(2, 3)], expected [(3, 2), (2,)]
+    """
     own = tensors(module)
     expected, found = [t.shape for t in own], [a.shape for a in arrays]
     if expected != found:

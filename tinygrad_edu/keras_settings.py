@@ -20,7 +20,17 @@ def fit_arguments(
     penalties: list[tuple[Tensor, float, float]],
     state: Sequence[Array],
 ) -> dict[str, Any]:
-    """The arguments of `fit` that say what `compile` said."""
+    """The arguments of `fit` that say what `compile` said.
+
+    Example:
+        >>> sgd = {"class_name": "SGD", "config": {"learning_rate": 0.1, "momentum": 0.0,
+        ...        "nesterov": False}}
+        >>> compiled = {"optimizer": sgd, "loss": "mse", "metrics": ["mae"]}
+        >>> model = tg.nn.Linear(2, 1, rng=0)
+        >>> arguments = fit_arguments({"compile_config": compiled}, model, [], [])
+        >>> arguments["loss"], arguments["metrics"], arguments["optimizer"].lr
+        ('mse', {'mae': 'mae'}, 0.1)
+    """
     compiled = config.get("compile_config") or {}
     if not compiled.get("optimizer") or not compiled.get("loss"):
         raise ValueError(
