@@ -104,7 +104,8 @@ def _speed(
     return [
         "## Speed",
         f"Medians of {rounds} interleaved rounds, one epoch of each way in a round; the ratio is "
-        "to Keras' `fit` in the same round, with its quartiles. The first epoch, which builds and "
+        "to Keras' `fit` in the same round, with its quartiles. That all give the same weights "
+        "was seen before. The first epoch, which builds and "
         "compiles what it needs, stands apart. Both `fit` and `train_on_batch` keep the accuracy "
         "too; the `tf.function` and our loop only train.",
         table(["", "epoch", "step", "ratio", "quartiles", "first epoch"], rows),
@@ -147,11 +148,11 @@ def _draw(
     what = f"{task.name} on {task.data}"
     pictures.curves(
         f"{what}: Keras and tinygrad_edu, {task.epochs} epochs", found.ours, found.keras,
-        task.chapter, RESULTS / f"{name}-curves.png",
+        task.loss, task.chapter, RESULTS / f"{name}-curves.png",
     )  # fmt: skip
     pictures.difference(
-        f"{what}, {dtype}: the same training twice", found.steps, found.weights, dtype,
-        RESULTS / f"{name}-difference.png",
+        f"{what}, {dtype}: how far Keras and tinygrad_edu drift apart",
+        found.steps, found.weights, dtype, RESULTS / f"{name}-difference.png",
     )  # fmt: skip
     if speed is not None:
         first, timings = speed

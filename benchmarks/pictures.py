@@ -13,25 +13,29 @@ from matplotlib.figure import Figure
 from .timing import Timing
 
 DPI = 150
-OURS, THEIRS = "black", "#f0a050"  # an orange that is a light grey in print
+OURS, THEIRS = "black", "#d06010"  # which is a middle grey in print
 
 
 def curves(
     title: str,
     ours: Mapping[str, list[float]],
     keras: Mapping[str, list[float]],
+    loss: str,
     chapter: float | None,
     path: Path,
 ) -> Path:
-    """Loss and accuracy of both over the epochs, training and validation."""
+    """Loss and accuracy over the epochs, training and validation: ours as lines, Keras as marks."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     figure.suptitle(title)
-    for axes, key in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for prefix, line, what in (("", "-", "training"), ("val_", "--", "validation")):
+    units = {"loss": f"loss ({loss})", "accuracy": "accuracy (share of samples right)"}
+    for axes, key in zip(figure.subplots(1, 2), units, strict=True):
+        for prefix, line, mark, what in (
+            ("", "-", "o", "training"), ("val_", "--", "s", "validation"),
+        ):  # fmt: skip
             epochs = np.arange(1, len(ours[prefix + key]) + 1)
             axes.plot(
-                epochs, keras[prefix + key], line, color=THEIRS, linewidth=5, alpha=0.8,
-                label=f"Keras, {what}",
+                epochs, keras[prefix + key], mark, color=THEIRS, markerfacecolor="none",
+                markersize=6, markevery=max(1, len(epochs) // 20), label=f"Keras, {what}",
             )  # fmt: skip
             axes.plot(
                 epochs, ours[prefix + key], line, color=OURS, linewidth=1.3,
@@ -42,8 +46,7 @@ def curves(
                 chapter, color="0.45", linewidth=1, linestyle=":",
                 label=f"the chapter's validation, {chapter:.4f}",
             )  # fmt: skip
-        unit = "mean cross-entropy [nats]" if key == "loss" else "share of samples right"
-        axes.set(xlabel="epoch", ylabel=f"{key} ({unit})", title=key.capitalize())
+        axes.set(xlabel="epoch", ylabel=units[key], title=key.capitalize())
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     return _save(figure, path)
@@ -86,7 +89,9 @@ def times(
             told += f" = {t.ratio:.2f} × ({t.low:.2f} … {t.high:.2f})"
         steady.annotate(told, (t.seconds, i), (4, 0), textcoords="offset points", va="center",
                         fontsize=8)  # fmt: skip
-    steady.set(title=f"An epoch, ratio to {yardstick}", xlabel="median time [s]")
+    steady.set(
+        title=f"An epoch, and its ratio to {yardstick} (quartiles)", xlabel="median time [s]"
+    )
     _bars(cold, names, [first[n] for n in names])
     for i, name in enumerate(names):
         cold.annotate(f"{first[name]:.2f} s", (first[name], i), (4, 0),

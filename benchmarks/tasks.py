@@ -153,10 +153,10 @@ def _of_a_file(path: Path, member: str, dtype: str, data: str) -> Task:
     if member not in names:
         raise ValueError(f"{path} has no {member!r}")
     model = names[member]
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, nn.Module) and callable(model):
         model = model()
     if not isinstance(model, nn.Sequential):
-        raise ValueError(f"{member} of {path} must be an nn.Sequential, is {type(model).__name__}")
+        raise ValueError(f"{member} of {path} must be a Sequential, is {type(model).__name__}")
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.dtype.kind == "f" and tensor.dtype != dtype:
             raise ValueError(f"{member} of {path} is {tensor.dtype}: give --dtype {tensor.dtype}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -84,7 +85,7 @@ class _OurWeights(Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.step += 1
         if self.step in self.wanted:
-            self.seen[self.step] = [np.array(p.data) for p in self.model.parameters()]
+            self.seen[self.step] = _weights(self.model)
 
 
 class _KerasWeights(keras.callbacks.Callback):
@@ -133,18 +134,23 @@ def mathematics(task: Task, progress: Callable[[str], None]) -> Comparison:
 
 # --- speed ----------------------------------------------------------------------------------------
 
-Epoch = Callable[[], Any]
+
+@dataclass(frozen=True)
+class Way:
+    """One way to train a task: an epoch, and the weights as they are."""
+
+    epoch: Callable[[], Any]
+    weights: Callable[[], list[Array]]
 
 
-def keras_fit(task: Task) -> Epoch:
+def keras_fit(task: Task) -> Way:
     """`fit` as people use it, without its bar."""
     twin = keras_twin(task)
-    return lambda: twin.fit(
-        task.x, task.y, batch_size=task.batch_size, shuffle=task.shuffle, verbose=0
-    )
+    settings = {"batch_size": task.batch_size, "shuffle": task.shuffle, "verbose": 0}
+    return Way(lambda: twin.fit(task.x, task.y, **settings), twin.get_weights)
 
 
-def keras_train_on_batch(task: Task) -> Epoch:
+def keras_train_on_batch(task: Task) -> Way:
     """A call of `train_on_batch` for each batch."""
     twin, rng = keras_twin(task), np.random.default_rng(SEED)
 
@@ -154,10 +160,10 @@ def keras_train_on_batch(task: Task) -> Epoch:
         ):
             twin.train_on_batch(x, y)
 
-    return epoch
+    return Way(epoch, twin.get_weights)
 
 
-def tensorflow_function(task: Task) -> Epoch:
+def tensorflow_function(task: Task) -> Way:
     """A whole epoch as one compiled `tf.function`: loss and update, no metrics."""
     twin, rng = keras_twin(task), np.random.default_rng(SEED)
     x, y = tf.constant(task.x), tf.constant(task.y)
@@ -182,17 +188,17 @@ def tensorflow_function(task: Task) -> Epoch:
     def epoch() -> float:
         return float(compiled(rng.permutation(m) if task.shuffle else np.arange(m)))
 
-    return epoch
+    return Way(epoch, twin.get_weights)
 
 
-def our_fit(task: Task) -> Epoch:
+def our_fit(task: Task) -> Way:
     """`tg.fit`, with the same metrics as Keras' `fit`."""
     model, settings = our_settings(task)
-    rng = np.random.default_rng(SEED)
-    return lambda: tg.fit(model, task.x, task.y, shuffle=task.shuffle, rng=rng, **settings)
+    settings |= {"shuffle": task.shuffle, "rng": np.random.default_rng(SEED)}
+    return Way(lambda: tg.fit(model, task.x, task.y, **settings), partial(_weights, model))
 
 
-def our_loop(task: Task) -> Epoch:
+def our_loop(task: Task) -> Way:
     """The loop of one's own: minibatches, loss, backward, step; no metrics."""
     model, settings = our_settings(task)
     rng = np.random.default_rng(SEED) if task.shuffle else None
@@ -208,11 +214,15 @@ def our_loop(task: Task) -> Epoch:
             loss.backward()
             optimizer.step()
 
-    return epoch
+    return Way(epoch, partial(_weights, model))
+
+
+def _weights(model: Any) -> list[Array]:
+    return [np.array(p.data) for p in model.parameters()]
 
 
 # What is timed, the yardstick first.
-WAYS: dict[str, Callable[[Task], Epoch]] = {
+WAYS: dict[str, Callable[[Task], Way]] = {
     "Keras, fit": keras_fit,
     "Keras, train_on_batch": keras_train_on_batch,
     "TensorFlow, tf.function": tensorflow_function,
@@ -221,15 +231,32 @@ WAYS: dict[str, Callable[[Task], Epoch]] = {
 }
 
 
+def check(task: Task) -> None:
+    """See that an epoch of some batches, in the order they have, gives the same weights each way.
+
+    Raises:  AssertionError if one does something else
+    """
+    m = 3 * task.batch_size + 1  # a last batch that is smaller
+    short = replace(task, x=task.x[:m], y=task.y[:m], shuffle=False)
+    trained = {name: way(short) for name, way in WAYS.items()}
+    for way in trained.values():
+        way.epoch()
+    expected, *_ = trained.values()
+    for name, way in trained.items():
+        for own, weight in zip(way.weights(), expected.weights(), strict=True):
+            np.testing.assert_allclose(own, weight, rtol=0, atol=1e-6, err_msg=name)
+
+
 def speed(
     task: Task, rounds: int, progress: Callable[[str], None]
 ) -> tuple[dict[str, float], dict[str, Timing]]:
     """Seconds of the first epoch of each way, which builds and compiles what it needs; and of the
     epochs after it, in interleaved rounds."""
+    check(task)
     first, epochs = {}, {}
     for name, way in WAYS.items():
         start = perf_counter()
-        epochs[name] = way(task)
+        epochs[name] = way(task).epoch
         epochs[name]()
         first[name] = perf_counter() - start
         progress(f"first epoch of {name}: {first[name]:.2f} s")
