@@ -13,7 +13,7 @@ the same networks with the slides' formulas by hand, and the tests hold the two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -183,18 +183,11 @@ class SingleLayer(nn.Module):
 
     def penalty(self) -> Any:
         """l1·Σ|W| + l2/2·ΣW² over the weights, not the biases; part of the loss."""
-        total: Any = 0.0
-        for layer in self._layers():
-            if self.l1:
-                total = total + self.l1 * tg.abs(layer.weight).sum()
-            if self.l2:
-                total = total + self.l2 / 2 * tg.square(layer.weight).sum()
-        return total
+        return self._penalty(layer.weight for layer in self._layers())
 
     def reg_loss(self) -> float:
         """The penalty as a number."""
-        with tg.no_grad():
-            return float(self.penalty())
+        return float(self._penalty(layer.weight.data for layer in self._layers()))
 
     def update_val_loss(self, x_val: Array, y_val: Array) -> None:
         """Note loss and accuracy on the validation samples."""
@@ -224,6 +217,15 @@ class SingleLayer(nn.Module):
     def _right(self, z: Array, y: Array) -> int:
         # Targets are decided on like outputs, of which ½ less than a target is one.
         return int(np.count_nonzero(self.decide(z) == self.decide(y - 0.5)))
+
+    def _penalty(self, weights: Iterable[Any]) -> Any:
+        total: Any = 0.0
+        for weight in weights:
+            if self.l1:
+                total = total + self.l1 * tg.abs(weight).sum()
+            if self.l2:
+                total = total + self.l2 / 2 * tg.square(weight).sum()
+        return total
 
     def _linear(self, n_in: int, n_out: int, rng: np.random.RandomState) -> nn.Linear:
         return nn.Linear(n_in, n_out, init=self.initial_weights, rng=rng)

@@ -57,6 +57,7 @@ def test_the_picture_has_a_panel_for_each_quantity(tmp_path: Path) -> None:
     history.add({"val_late": 4.0})
     figure = history.plot(tmp_path / "training.png", title="S6 on Fashion-MNIST")
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert figure._repr_png_().startswith(b"\x89PNG")  # as a notebook shows it
     assert figure.get_suptitle() == "S6 on Fashion-MNIST"
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "accuracy", "late"]
     for axes in figure.axes:

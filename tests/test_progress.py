@@ -45,6 +45,13 @@ def test_where_there_is_no_terminal(
             assert value == pytest.approx(history.history[key][epoch], abs=5e-5)
 
 
+def test_in_a_notebook_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr(sys, "stdout", stream)
+    fit()
+    assert len(stream.getvalue().splitlines()) == 2
+
+
 def test_numbers_as_keras_writes_them() -> None:
     assert progress._values({"a": 0.5, "b": 1.23456e-5, "c": 0.0, "d": 123.0}) == [
         "a: 0.5000", "b: 1.2346e-05", "c: 0.0000", "d: 123.0000",

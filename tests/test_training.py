@@ -339,6 +339,9 @@ def test_class_weights_are_weights_of_samples() -> None:
             return tg.cross_entropy(prediction, target)
 
         p.fit(loss=custom, sample_weight=factors)
+    for summed in (nn.CrossEntropyLoss("sum"), partial(tg.cross_entropy, reduction="sum")):
+        with pytest.raises(ValueError, match="is set to reduction='sum'"):
+            p.fit(loss=summed, sample_weight=factors)
 
 
 def test_weights_of_validation_samples() -> None:
@@ -393,6 +396,14 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"metrics": [lambda p, t: p]}, TypeError, "one for each of the 5 samples"),
     ({"verbose": 3}, ValueError, "verbose must be"),
     ({"rng": np.random}, TypeError, "rng must be"),
+    ({"model": lambda x: x}, TypeError, "must be a tg.nn.Module"),
+    ({"history": {}}, TypeError, "must be a tg.History, received dict"),
+    ({"initial_epoch": -1}, ValueError, "at least 0, received -1"),
+    (
+        {"validation_data": (np.ones((2, 4)), [0, 1])},
+        ValueError,
+        r"x \(23, 3\) and validation x \(2, 4\)",
+    ),
     ({"callbacks": print}, TypeError, "callbacks is a list"),
     ({"callbacks": [Callback]}, TypeError, "a callback is a function"),
     ({"callbacks": [3]}, TypeError, "a callback is a function"),
@@ -413,16 +424,15 @@ def test_what_does_not_fit_is_refused_and_the_model_kept(
         "optimizer": optim.SGD(model.parameters(), lr=0.1),
     }  # fmt: skip
     with pytest.raises(kind, match=message):
-        tg.fit(model, **given | wrong)
-    if "metrics" not in wrong:  # which are first asked after a step
-        np.testing.assert_equal(model.state_dict(), before)
+        tg.fit(**{"model": model, **given, **wrong})
+    np.testing.assert_equal(model.state_dict(), before)
     assert [module.training for module in model.modules()] == modes
     assert "stop_training" not in vars(model)
 
 
 def test_zero_epochs_give_an_empty_history() -> None:
     p = Problem()
-    model, history = p.fit(epochs=0)
+    model, history = p.fit(epochs=0, callbacks=None, metrics=None)  # as Keras' defaults are
     assert (history.history, history.epoch) == ({}, [])
     np.testing.assert_array_equal(model[0].weight.data, p.W)
 
@@ -808,6 +818,32 @@ def test_ctrl_c_ends_after_the_step_at_hand() -> None:
     assert told["ends"] == [{"loss": told["history"]["loss"][-1]}]
     assert told["modes"] == [True]
     assert "interrupted in epoch 2, before batch 4" in errors
+
+
+def test_ctrl_c_between_two_epochs() -> None:
+    program = """
+    import signal
+    import numpy as np
+    import tinygrad_edu as tg
+
+    model = tg.nn.Linear(1, 1)
+    sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+    def press(epoch, logs):
+        if epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+    history = tg.fit(model, np.ones((4, 1)), np.ones(4), loss="mse", optimizer=sgd, epochs=9,
+                     callbacks=[press])
+    print(history.epoch, history.interrupted)
+    print(tg.fit(model, np.ones((4, 1)), np.ones(4), loss="mse", optimizer=sgd).interrupted)
+    signal.signal(signal.SIGINT, lambda *a: print("somebody else's"))
+    tg.fit(model, np.ones((4, 1)), np.ones(4), loss="mse", optimizer=sgd, epochs=3,
+           callbacks=[press])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[0, 1] True\nFalse\nsomebody else's\n"
+    assert "interrupted after epoch 1" in done.stderr
 
 
 def test_a_second_ctrl_c_raises_with_the_weights_of_the_last_whole_step() -> None:

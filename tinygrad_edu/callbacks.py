@@ -93,7 +93,9 @@ class LambdaCallback(Callback):
 
 def as_callbacks(callbacks: Any) -> list[Callback]:
     """The callbacks given to `fit`, a plain function as one that is called after each epoch."""
-    found = []
+    found: list[Callback] = []
+    if callbacks is None:
+        return found
     if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks is a list, received {callbacks!r:.60}")
     for callback in callbacks:
@@ -153,8 +155,8 @@ class EarlyStopping(_Best):
     patience               epochs to wait; 0 stops at the first that is not better
     mode                   "min", "max", or "auto": told by the name
     baseline               only what is better than this starts the waiting anew
-    restore_best_weights   when the training ends, however it ends, go back to the weights of the
-                           best epoch
+    restore_best_weights   when the training ends, also by Ctrl-C (but not by an error), go back to
+                           the weights of the best epoch
     start_from_epoch       epochs before this one are passed over
 
     Each training, a resumed one too, begins to count anew.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from typing import Any
 
 __all__ = ["History"]
@@ -111,6 +112,13 @@ class History:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             axes.grid(alpha=0.3)
             axes.legend()
+
+        def png() -> bytes:
+            content = BytesIO()
+            figure.savefig(content, dpi=100, format="png")
+            return content.getvalue()
+
+        figure._repr_png_ = png  # type: ignore[attr-defined]  # what a notebook asks for
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure

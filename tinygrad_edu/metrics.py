@@ -159,15 +159,21 @@ def as_loss(loss: Any) -> Function:
 
 def takes_probabilities(loss: Function) -> bool:
     """Whether the loss looks for the logits in what was recorded."""
-    return loss in (categorical_crossentropy, binary_crossentropy)
+    return _plain(loss) in (categorical_crossentropy, binary_crossentropy)
 
 
 def unreduced(loss: Function) -> Function:
     """The loss as a function that takes reduction="none".
 
-    Raises:  ValueError if it has none
+    Raises:  ValueError if it has none, or is set to give something else than the mean
     """
     function = _plain(loss)
+    given = loss.keywords if isinstance(loss, partial) else getattr(loss, "__dict__", {})
+    if given.get("reduction", "mean") != "mean":
+        raise ValueError(
+            f"weights of samples need the mean of the losses, {name_of(loss)} is set to "
+            f"reduction={given['reduction']!r}"
+        )
     try:
         known = "reduction" in inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -283,6 +289,8 @@ def _classes(prediction: Array, target: Any) -> Array:
 
 
 def _per_sample(right: Array) -> Array:
+    if right.ndim == 1:
+        return right.astype(np.float64)
     return np.asarray(right.reshape(len(right), -1).mean(axis=1))
 
 

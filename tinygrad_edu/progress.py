@@ -138,7 +138,8 @@ def progress_bar(verbose: int | str) -> Iterator[list[Callback]]:
     """The callbacks that show a training, for as long as it takes.
 
     verbose   0: nothing, 1: a bar (lines where there is no terminal), 2: lines, "auto": a bar on
-              a terminal and nothing elsewhere; without Rich lines in place of a bar
+              a terminal, lines in a notebook, nothing elsewhere; without Rich lines in place of a
+              bar
 
     Example:
         >>> with progress_bar(2) as shown:
@@ -148,7 +149,8 @@ def progress_bar(verbose: int | str) -> Iterator[list[Callback]]:
     if verbose not in (0, 1, 2, "auto"):
         raise ValueError(f"verbose must be 0, 1, 2 or 'auto', received {verbose!r}")
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    if verbose == 0 or (verbose == "auto" and not terminal):
+    notebook = type(sys.stdout).__module__.startswith("ipykernel")
+    if verbose == 0 or (verbose == "auto" and not (terminal or notebook)):
         yield []
         return
     try:

@@ -104,6 +104,7 @@ def train(
     """
     history = History() if history is None else history
     history.interrupted = False
+    where = ""
     on = {name: hooks(callbacks, name) for name in HOOKS}
     batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
     weights = _Weights(model)
@@ -116,11 +117,6 @@ def train(
         sums: Sequence[float] = ()
         for batch, arrays in enumerate(batches()):
             if ctrl_c.pressed:
-                print(
-                    f"training was interrupted in epoch {epoch}, before batch {batch} (counted "
-                    "from 0); the weights are those of the last whole step",
-                    file=sys.stderr,
-                )
                 return None
             for hook in batch_begin:
                 hook(batch, {})
@@ -147,6 +143,7 @@ def train(
                 hook(epoch, {})
             try:
                 if (sums := run(epoch)) is None:
+                    where = f"in epoch {epoch}, before batch {batch} (counted from 0)"
                     break
                 ended = logs(sums)
                 for key, value in validate().items():
@@ -161,11 +158,17 @@ def train(
                 hook(epoch, ended)
             if len(ended) > columns:  # of a callback, and behind the others
                 history.add(dict(list(ended.items())[columns:]))
-            if ctrl_c.pressed or model.stop_training:
+            if ctrl_c.pressed:
+                where = f"after epoch {epoch} (counted from 0)"
                 break
-        history.interrupted = ctrl_c.pressed
+            if model.stop_training:
+                break
+        history.interrupted = bool(where)
         for hook in on["on_train_end"]:
             hook(ended)
+    if where:
+        told = f"training was interrupted {where}; the weights are those of the last whole step"
+        print(told, file=sys.stderr)
     return history
 
 
@@ -264,7 +267,7 @@ def fit(
     class_weight: Mapping[int, float] | None = None,
     shuffle: bool = True,
     rng: Random | int | None = None,
-    callbacks: Iterable[Any] = (),
+    callbacks: Iterable[Any] | None = (),
     verbose: int | str = "auto",
     initial_epoch: int | None = None,
     history: History | None = None,
@@ -320,7 +323,7 @@ def fit(
     """
     data = _data((x, y, sample_weight), "")
     function, found = _measures(loss, metrics)
-    _check_optimizer(optimizer, model)
+    _check(model, optimizer)
     if not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise ValueError(f"epochs must be a whole number of at least 0, received {epochs!r}")
     val_size = batch_size if validation_batch_size is None else validation_batch_size
@@ -334,10 +337,16 @@ def fit(
         held = _data(validation_data, "validation ")
     elif validation_split:
         data, held = _split(data, validation_split)
+    if held and held[0].shape[1:] != data[0].shape[1:]:
+        raise ValueError(f"x {data[0].shape} and validation x {held[0].shape} are of other kinds")
     if class_weight is not None:
         data = _with_class_weights(data, class_weight)
+    if history is not None and not isinstance(history, History):
+        raise TypeError(f"history must be a tg.History, received {type(history).__name__}")
     if initial_epoch is None:
         initial_epoch = history.epoch[-1] + 1 if history is not None and history.epoch else 0
+    if initial_epoch < 0:
+        raise ValueError(f"initial_epoch must be at least 0, received {initial_epoch}")
     if history is not None and history.epoch and initial_epoch <= history.epoch[-1]:
         raise ValueError(
             f"initial_epoch is {initial_epoch}, but the history goes to epoch {history.epoch[-1]}"
@@ -628,7 +637,9 @@ def _as_input(x: Array, dtype: Any) -> Array:
     return x.astype(dtype, copy=False)
 
 
-def _check_optimizer(optimizer: Any, model: Module) -> None:
+def _check(model: Module, optimizer: Any) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a tg.nn.Module, received {model!r:.60}")
     if isinstance(optimizer, (str, type)) or not hasattr(optimizer, "step"):
         raise TypeError(
             "optimizer must be one such as tg.optim.SGD(model.parameters(), lr=0.01) (Keras' "
