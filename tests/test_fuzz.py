@@ -196,7 +196,7 @@ def _program(seed: int) -> Program:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_planted_bugs_are_found_and_made_small(name: str) -> None:
-    for seed in range(200):
+    for seed in range(400):
         program = _program(seed)
         with pytest.MonkeyPatch.context() as patch:
             BUGS[name](patch)

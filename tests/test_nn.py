@@ -611,3 +611,12 @@ def test_every_layer_stays_float32_and_says_what_it_is(name: str) -> None:
     for t in (x, *layer.parameters()):
         assert grad_of(t).dtype == np.float32
     assert repr(layer).startswith(type(layer).__name__ + "(")
+
+
+def test_a_derivation_leaves_running_statistics_as_they_are() -> None:
+    X, y = np.random.default_rng(0).normal(size=(8, 4)), np.arange(8) % 3
+    model = Sequential(Linear(4, 5, rng=0), nn.BatchNorm1d(5), Linear(5, 3, rng=1))
+    before = model.state_dict()
+    assert tg.explain(model, tg.cross_entropy, X, y).formulas["b2"]
+    for name, array in model.state_dict().items():
+        assert_array_equal(array, before[name])

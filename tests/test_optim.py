@@ -202,17 +202,24 @@ def test_settings_may_change_on_the_way() -> None:
 # --- its own arrays -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_nothing_is_written_to(name: str) -> None:
-    settings, _ = SETTINGS[name]
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda ps, s=settings: SGD(ps, **s) for settings, _ in SETTINGS.values()),
+        lambda ps: Adam(ps, lr=0.1, weight_decay=0.1),
+        lambda ps: AdamW(ps, lr=0.1, weight_decay=0.1),
+    ],
+)
+def test_nothing_is_written_to(make: Any) -> None:
     parameters = [variable(w) for w in first_values()]
-    optimizer = SGD(parameters, **settings)
+    optimizer = make(parameters)
     kept: list[tuple[Array, Array]] = []
     for step in range(5):
+        states = [array for state in optimizer.state.values() for array in state.values()]
         for i, p in enumerate(parameters):
             p.grad = gradient(step, i, p.data)
-            for array in (p.data, p.grad):
-                if array is not None:
+            for array in (p.data, p.grad, *states):
+                if isinstance(array, np.ndarray):
                     array.flags.writeable = False
                     kept.append((array, array.copy()))
         optimizer.step()

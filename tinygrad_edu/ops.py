@@ -670,7 +670,8 @@ def std(x: Any, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> A
 def _extreme(g: Any, y: Any, x: Any, axis: Any, keepdims: bool) -> Any:
     kept = _kept(x, axis)
     best = x == y.reshape(kept)
-    return g.reshape(kept) * (best / best.sum(axis=axis, keepdims=True))
+    ties = astype(best, x.dtype).sum(axis=axis, keepdims=True)
+    return np.where(best, g.reshape(kept) / ties, 0.0)
 
 
 @primitive(_extreme)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from copy import copy
 from math import isfinite
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,11 @@ class Optimizer:
         array([0.9, 1.9])
     """
 
+    _guarded: ClassVar = False
+
+    def __init_subclass__(cls) -> None:
+        cls._guarded = cls.__module__ != __name__  # those of this file are known not to write
+
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         self.parameters = _variables(parameters)
         self.state: dict[int, State] = {}
@@ -67,23 +72,23 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient; its array is replaced, never written to."""
-        gradients = []
-        for i, parameter in enumerate(self.parameters):
-            g = parameter.grad
-            if g is not None:
-                g = np.asarray(g, parameter.value.dtype)
-                if g.shape != parameter.value.shape:
-                    raise ValueError(
-                        f"parameter {i} has shape {parameter.value.shape}, its gradient {g.shape}"
-                    )
-                gradients.append((i, parameter, g))
-        moved = []
-        for i, parameter, g in gradients:
+        moves = []
+        for i, parameter in enumerate(self.parameters):  # all are looked at before one is moved
+            if (g := parameter.grad) is None:
+                continue
             w = parameter.value
+            g = np.asarray(g, w.dtype)
+            if g.shape != w.shape:
+                raise ValueError(f"parameter {i} has shape {w.shape}, its gradient {g.shape}")
+            moves.append((i, parameter, w, g))
+        moved = []
+        for i, parameter, w, g in moves:
             state = self.state.get(i)
             if state is None:
                 state = self.first_state(w)
-            value, state = self.update(_read_only(w), _read_only(g), state, self.lr)
+            if self._guarded:
+                w, g = _read_only(w), _read_only(g)
+            value, state = self.update(w, g, state, self.lr)
             value = np.asarray(value, w.dtype)
             if value.shape != w.shape:
                 raise ValueError(
@@ -329,8 +334,8 @@ def _variables(parameters: Iterable[Tensor]) -> list[Tensor]:
 
 def _read_only(array: Array) -> Array:
     """A view that an update cannot write to: a record may need what the array holds."""
-    view = array.view()
-    view.flags.writeable = False
+    view: Array = array[...]
+    view.setflags(write=False)
     return view
 
 

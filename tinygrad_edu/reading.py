@@ -452,11 +452,6 @@ def _is_result(x: Any) -> bool:
     )  # fmt: skip
 
 
-def _is_drawn(x: Box) -> bool:
-    """Whether x came out of a random generator, as a mask of dropout: drawn anew it is another."""
-    return x.record is not None and "rng" in x.record[4]
-
-
 def _is_number(x: Any) -> bool:
     return isinstance(x, np.ndarray) and x.ndim == 0
 
@@ -500,3 +495,8 @@ def _reduced(
     rest = iter([i for k, i in enumerate(index) if not (keepdims and k in gone)])
     inner = tuple(Axis(n) if k in gone else next(rest) for k, n in enumerate(shape))
     return inner, [inner[k] for k in sorted(gone)]
+
+
+def _is_drawn(x: Box) -> bool:
+    """Whether x came out of a random generator, as a mask of dropout: drawn anew it is another."""
+    return x.record is not None and "rng" in x.record[4]

@@ -140,6 +140,7 @@ class Problem:
     names: Callable[[Names], None]  # those that are known beforehand
     wrt: list[str] | None = None
     tensors: list[Box] = field(default_factory=list)  # asked for by object
+    modules: list[nn.Module] = field(default_factory=list)  # whose buffers stay as they are
 
     def data(self) -> dict[str, np.ndarray[Any, Any]]:
         """All arrays that are no variables, by name: what may have samples as its rows."""
@@ -209,9 +210,14 @@ class Problem:
         arguments = {name: changed(name, x) for name, x in self.arguments.items()}
         variables = {name: changed(name, x) for name, x in self.variables.items()}
         function = _with_variables(self.function, variables)
-        with engine.recording(engine.ALL), watching() as seen:
-            by_place = _positional(function)
-            loss = function(*arguments.values()) if by_place else function(**arguments)
+        kept = [(buffer, buffer.value) for m in self.modules for buffer in m.buffers()]
+        try:
+            with engine.recording(engine.ALL), watching() as seen:
+                by_place = _positional(function)
+                loss = function(*arguments.values()) if by_place else function(**arguments)
+        finally:
+            for buffer, array in kept:
+                buffer.value = array
         if not isinstance(loss, Box) or loss.value.size != 1:
             raise ValueError(
                 "explain needs a function that returns its loss, a tensor with one number; "
@@ -300,7 +306,7 @@ def problem(
             for parameter, name in parameter_names(module):
                 names.give(parameter, name)
 
-    made = Problem(function, arguments, variables, known, names_wanted, tensors)
+    made = Problem(function, arguments, variables, known, names_wanted, tensors, modules)
     if wrt is None:
         parameters = [p for m in modules for p in m.parameters()]
         given = [*arguments.values(), *variables.values()]

@@ -1,8 +1,8 @@
 """Sliding windows: convolution and pooling.
 
 An image of which every small patch is laid out beside the others is an array with two more axes; a
-convolution is then one matrix product, and pooling one reduction. Only the laying out needs a rule:
-what comes back from the patches is added up where they overlap.
+convolution is then one matrix product, and pooling one reduction. What comes back from the patches
+is added up where they overlap.
 
 Images are stacks (m, c, h, w): samples, channels, rows, columns, as PyTorch has them.
 """
@@ -18,7 +18,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.stride_tricks import sliding_window_view as numpys_view
 
 from .engine import Array, Box, as_array, describe, primitive
-from .ops import add, matmul, max, mean, reshape, transpose
+from .ops import add, max, mean, reshape, transpose
 
 __all__ = ["avg_pool2d", "conv2d", "max_pool2d", "pad", "sliding_window_view"]
 
@@ -109,12 +109,44 @@ def pad(x: Any, /, pad_width: Any, *, constant_values: float = 0.0) -> Any:
     if (widths < 0).any():
         raise ValueError(f"a margin cannot be negative, received {pad_width}")
     shape = [n + int(w.sum()) for n, w in zip(x.shape, widths, strict=True)]
-    padded = np.full(shape, constant_values, x.dtype)
+    dtype = np.result_type(x, constant_values) if constant_values else x.dtype  # −∞ is no integer
+    padded = np.full(shape, constant_values, dtype)
     padded[_inner(x.shape, pad_width)] = x
     return padded
 
 
 # --- convolution and pooling of images ------------------------------------------------------------
+
+
+def _columns(x: Any, size: Lengths, steps: Lengths) -> Any:
+    """The patches of each image as columns: (m, c·kh·kw, rows·columns)."""
+    patches = sliding_window_view(x, size, (2, 3), step=steps)
+    m, c, rows, columns = patches.shape[:4]
+    return reshape(transpose(patches, (0, 1, 4, 5, 2, 3)), (m, c * prod(size), rows * columns))
+
+
+def _conv2d_image(g: Any, y: Any, x: Any, weight: Any, steps: Lengths) -> Any:
+    """Kernels, transposed, times g: what belongs to each patch, added up where patches overlap."""
+    (m, o, rows, columns), (c, *size) = g.shape, weight.shape[1:]
+    patches = weight.reshape(o, -1).mT @ g.reshape(m, o, rows * columns)
+    patches = np.transpose(patches.reshape(m, c, *size, rows, columns), (0, 1, 4, 5, 2, 3))
+    return _overlap(patches, shape=x.shape, sizes=tuple(size), axes=(2, 3), steps=steps)
+
+
+def _conv2d_weight(g: Any, y: Any, x: Any, weight: Any, steps: Lengths) -> Any:
+    """g times the patches, transposed, for each sample; added up over all of them."""
+    columns = _columns(x, weight.shape[2:], steps)
+    each = g.reshape(*g.shape[:2], columns.shape[-1]) @ columns.mT
+    return each.sum(axis=0).reshape(weight.shape)
+
+
+@primitive(_conv2d_image, _conv2d_weight)
+def _conv2d(x: Any, weight: Any, /, *, steps: Lengths) -> Any:
+    """One matrix product for each sample: kernels as rows, patches as columns."""
+    o, _, *size = weight.shape
+    patches = _columns(x, tuple(size), steps)
+    lengths = [(n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, steps, strict=True)]
+    return np.matmul(weight.reshape(o, -1), patches).reshape(len(x), o, *lengths)
 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair | str = 0) -> Any:
@@ -139,8 +171,7 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pai
             f"conv2d takes images (m, c, h, w) and weights (o, c, kh, kw) with the same number c "
             f"of channels, received {describe(x)} and {describe(weight)}"
         )
-    o, *kernel = weight.shape
-    _, *size = kernel
+    o, _, *size = weight.shape
     if padding == "same":
         if _pair(stride) != (1, 1):
             raise ValueError(f'padding="same" keeps the size with stride 1 only, received {stride}')
@@ -151,11 +182,7 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pai
         margins = tuple((p, p) for p in _pair(padding))
     if any(map(any, margins)):
         x = pad(x, ((0, 0), (0, 0), *margins))
-    patches = sliding_window_view(x, size, (2, 3), step=_pair(stride))
-    m, _, rows, columns = patches.shape[:4]
-    # one matrix product for each sample: kernels as rows, patches as columns
-    patches = reshape(transpose(patches, (0, 1, 4, 5, 2, 3)), (m, prod(kernel), rows * columns))
-    y = reshape(matmul(reshape(weight, (o, prod(kernel))), patches), (m, o, rows, columns))
+    y = _conv2d(x, weight, steps=_pair(stride))
     return y if bias is None else add(y, reshape(bias, (o, 1, 1)))
 
 

@@ -239,7 +239,7 @@ def _draws(*operations: str) -> Callable[[Draw], Draw]:
 
 @_draws(
     "positive", "negative", "square", "abs", "sin", "cos", "tanh", "sigmoid", "relu", "softplus",
-    "exp", "expm1", "flatten", "T", "sign", "floor",
+    "exp", "expm1", "flatten", "T", "sign", "floor", "silu", "leaky_relu", "erf", "gelu",
 )  # fmt: skip
 def _unary(draft: Draft, name: str) -> object:
     return draft.call(name, draft.some())
@@ -527,6 +527,13 @@ def _take(draft: Draft, name: str) -> object:
     if indices and draft.chance(0.8):
         return draft.call(name, a, draft.rng.choice(indices))
     return draft.call(name, a, draft.labels(draft.smaller(draft.shape(0, 2)), shape[0]))
+
+
+@_draws("embedding")
+def _embedding(draft: Draft, name: str) -> object:
+    table = draft.some(lambda x: x.ndim > 0 and len(x) > 0)
+    rows = draft.labels(draft.smaller(draft.shape(0, 2)), len(draft.values[table]))
+    return draft.call(name, rows, table)
 
 
 def _is_index(x: Any, shape: tuple[int, ...]) -> bool:

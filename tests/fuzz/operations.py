@@ -134,6 +134,23 @@ _unary("relu", lambda x: np.where(x.real > 0, x, 0), lambda t, x: t.relu(x), met
        tame=_apart)
 _unary("softplus", lambda x: np.log1p(np.exp(x)),
        lambda t, x: t.nn.functional.softplus(x, threshold=1000))
+_unary("silu", lambda x: x / (1 + np.exp(-x)), lambda t, x: t.nn.functional.silu(x))
+_unary("leaky_relu", lambda x: np.where(x.real > 0, x, 0.01 * x),
+       lambda t, x: t.nn.functional.leaky_relu(x), tame=_apart)
+
+
+def _erf(x: Any) -> Any:
+    """2/√π e^(−x²) Σ 2ⁿ x²ⁿ⁺¹/(2n + 1)!!"""
+    term = total = np.asarray(x)
+    for n in range(1, 100):
+        term = term * (2 * x * x / (2 * n + 1))
+        total = total + term
+    return 2 / np.pi**0.5 * np.exp(-x * x) * total
+
+
+_unary("erf", _erf, lambda t, x: t.erf(x), tame=lambda x: _most(np.abs(x)) < 4)
+_unary("gelu", lambda x: x * (1 + _erf(x / 2**0.5)) / 2, lambda t, x: t.nn.functional.gelu(x),
+       tame=lambda x: _most(np.abs(x)) < 5)
 
 
 def _clip(x: Any, a_min: Any, a_max: Any) -> Any:
@@ -403,6 +420,9 @@ _define("concatenate", lambda *x, axis=0: np.concatenate(x, axis), _torch_concat
         "tg.concatenate([{args}], {s})", "np.concatenate(({args},), {s})")
 _define("stack", lambda *x, axis=0: np.stack(x, axis), lambda t, *x, axis=0: t.stack(x, axis),
         "tg.stack([{args}], {s})", "np.stack(({args},), {s})")
+
+_define("embedding", lambda rows, table: table[rows], lambda t, rows, table: table[rows.long()],
+        "tg.embedding({0}, {1})", slopes=(False, True))
 
 # --- labels and losses ----------------------------------------------------------------------------
 
