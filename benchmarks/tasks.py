@@ -185,5 +185,8 @@ def _of_a_file(path: Path, member: str, dtype: str, data: str) -> Task:
 
 
 def shortened(task: Task, epochs: int | None) -> Task:
-    """The task with another number of epochs, where one is given."""
-    return task if epochs is None else replace(task, epochs=epochs)
+    """The task with another number of epochs, where one is given. The chapter's accuracy is that of
+    its own number."""
+    if epochs is None or epochs == task.epochs:
+        return task
+    return replace(task, epochs=epochs, chapter=None)
