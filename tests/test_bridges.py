@@ -303,6 +303,12 @@ def test_what_keras_does_not_have_is_named(name: str) -> None:
         tg.to_keras(model)
 
 
+def test_into_is_for_files_of_weights(tmp_path: Path) -> None:
+    for source in (sequential(layers.Dense(2)), "model.keras", tmp_path):
+        with pytest.raises(ValueError, match=r"into= is for \.weights\.h5 files"):
+            tg.from_keras(source, into=nn.Linear(4, 2))
+
+
 def test_what_is_frozen_stays_so() -> None:
     theirs = sequential(layers.Dense(3, trainable=False), layers.Dense(2))
     model = tg.from_keras(theirs)

@@ -83,6 +83,8 @@ def from_keras(source: Any, *, into: Module | None = None, settings: bool = Fals
         Traceback (most recent call last):
         ValueError: from_keras reads .keras and .weights.h5 files, received fashion.h5; ...
     """
+    if into is not None and not str(source).endswith(".weights.h5"):
+        raise ValueError(f"into= is for .weights.h5 files, received {source!r:.80}")
     if not isinstance(source, (str, os.PathLike)):
         config, weights = _described(source)
         return _built(config, weights, settings, state=_optimizer_state(source))
@@ -95,8 +97,6 @@ def from_keras(source: Any, *, into: Module | None = None, settings: bool = Fals
             )
         with _file(path), opened(path) as file:
             return _filled(into, file)
-    if into is not None:
-        raise ValueError(f"into= is for .weights.h5 files, received {path.name}")
     if path.suffix != ".keras":
         raise ValueError(
             f"from_keras reads .keras and .weights.h5 files, received {path.name}; in Keras, "

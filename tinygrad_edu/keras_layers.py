@@ -216,7 +216,7 @@ def _embedding(layer: Layer) -> list[Module]:
 def _batch_normalization(layer: Layer) -> list[Module]:
     if layer.frozen:
         layer.refuse("trainable=False", "Keras then uses the running values in training too")
-    rank = len(layer.input_shape or (None, None))
+    rank = len(layer.input_shape or ())
     if layer.take("axis", -1) not in (-1, 1) or rank != 2:
         layer.refuse(f"an input of {rank} axes", "here it takes (m, n), one feature a column")
     scale, center = layer.take("scale", True, True, False), layer.take("center", True, True, False)
