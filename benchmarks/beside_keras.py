@@ -69,8 +69,8 @@ def _mathematics(found: Comparison, task: Task) -> Chapters:
     rows.append(["largest", "", *(f"{worst[k]:.1e}" for k in keys)])
     return [
         "## Mathematics",
-        "The largest difference between the two, from the same weights and on the same batches, in "
-        "an order drawn anew for each epoch.",
+        "The largest difference between the two, from the same weights and on the same batches"
+        + (", in an order drawn anew for each epoch." if task.shuffle else "."),
         table(["epoch", "steps", *keys], rows, 0),
     ]
 

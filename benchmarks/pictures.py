@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .report import ratio
 from .timing import Timing
 
 DPI = 150
@@ -86,7 +87,7 @@ def times(
         t = timings[name]
         told = f"{t.seconds:.2f} s"
         if name != yardstick:
-            told += f" = {t.ratio:.2f} × ({t.low:.2f} … {t.high:.2f})"
+            told += f" = {ratio(t.ratio)} × ({ratio(t.low)} … {ratio(t.high)})"
         steady.annotate(told, (t.seconds, i), (4, 0), textcoords="offset points", va="center",
                         fontsize=8)  # fmt: skip
     steady.set(

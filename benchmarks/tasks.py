@@ -102,8 +102,10 @@ def _two_classes(name: str, dtype: str) -> Task:
         l2=0.01 / 2 / batch,
         shuffle=name == "S4",
         chapter=0.978021978021978,
-        note="The penalty is divided by the size of a whole batch, as a Keras layer has it, also "
-        "for the last batch, which in the chapter is divided by its own.",
+        note=""
+        if name == "S2"
+        else "The penalty is divided by the size of a whole batch, as a Keras layer has it, also for "
+        "the last batch, whose penalty the chapter divides by its own.",
     )
 
 
