@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .report import ratio
+from .report import duration, ratio
 from .timing import Timing
 
 DPI = 150
@@ -85,7 +85,7 @@ def times(
     _bars(steady, names, [timings[n].seconds for n in names])
     for i, name in enumerate(names):
         t = timings[name]
-        told = f"{t.seconds:.2f} s"
+        told = duration(t.seconds)
         if name != yardstick:
             told += f" = {ratio(t.ratio)} × ({ratio(t.low)} … {ratio(t.high)})"
         steady.annotate(told, (t.seconds, i), (4, 0), textcoords="offset points", va="center",
@@ -95,7 +95,7 @@ def times(
     )
     _bars(cold, names, [first[n] for n in names])
     for i, name in enumerate(names):
-        cold.annotate(f"{first[name]:.2f} s", (first[name], i), (4, 0),
+        cold.annotate(duration(first[name]), (first[name], i), (4, 0),
                       textcoords="offset points", va="center", fontsize=8)  # fmt: skip
     cold.set(title="The first epoch, with what is built for it", xlabel="time [s]")
     for axes, room in ((steady, 1.75), (cold, 1.25)):

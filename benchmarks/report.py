@@ -33,7 +33,7 @@ def timings_table(cases: Mapping[str, tuple[dict[str, Timing], str, float | None
 
 
 def ratio(value: float) -> str:
-    """Two decimals; two digits where those would be few, none after the point where they are many."""
+    """Two decimals; for small ones two digits, for large ones whole numbers."""
     if value < 0.1:
         return f"{value:.2g}"
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"

@@ -104,8 +104,8 @@ def _two_classes(name: str, dtype: str) -> Task:
         chapter=0.978021978021978,
         note=""
         if name == "S2"
-        else "The penalty is divided by the size of a whole batch, as a Keras layer has it, also for "
-        "the last batch, whose penalty the chapter divides by its own.",
+        else "The penalty is divided by the size of a whole batch, as a Keras layer has it; the "
+        "chapter divides that of the last batch by its own size.",
     )
 
 
