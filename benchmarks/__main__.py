@@ -3,88 +3,109 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+from . import machine
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What can be said on the command line."""
+    p = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Time an operation, a training step and the import against NumPy, in turns in "
-        "one process, and print medians of the ratios with their quartiles.",
+        description="Time contestants against each other: in one process, in turns, as medians of "
+        "ratios with their quartiles. What is compared has first been seen to compute the same.",
     )
-    parser.add_argument("--rounds", type=int, default=101, help="rounds of each comparison (101)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the BLAS (1)")
-    parser.add_argument("--write", action="store_true", help=f"keep the results in {RESULTS.name}/")
-    options = parser.parse_args()
-    if options.rounds < 1 or options.threads < 1:
-        parser.error("--rounds and --threads must be at least 1")
-    for variable in VARIABLES:  # read when NumPy is imported, so NumPy is imported below
-        os.environ[variable] = str(options.threads)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--threads", type=_positive, default=1, help="of every library (1)")
+    shared.add_argument("--write", action="store_true", help="keep the report in results/")
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    from .cases import NETWORKS, add_contestants, import_contestants, step_contestants
-    from .timing import Timing, compare, machine
+    steps = commands.add_parser(
+        "steps", parents=[shared], help="an operation, a training step and the import beside NumPy"
+    )
+    steps.add_argument("--rounds", type=_positive, default=101, help="of each comparison (101)")
 
-    cases: dict[str, tuple[dict[str, Timing], str, float | None]] = {}
-    timings = compare(add_contestants(), rounds=options.rounds)
-    cases["one addition, 8×8"] = timings, "recorded add", 4.0
-    for network in NETWORKS:
-        timings = compare(step_contestants(network), rounds=options.rounds)
-        cases[f"training step {network.name}: {network}"] = (
-            timings, "tinygrad_edu, eager", network.limit,
-        )  # fmt: skip
-    timings = compare(import_contestants(), rounds=max(3, options.rounds // 4))
-    cases["import, whole process"] = timings, "import tinygrad_edu", 1.3
+    peers = commands.add_parser(
+        "peers", parents=[shared], help="seven networks in every framework that is installed"
+    )
+    peers.add_argument("--rounds", type=_positive, default=21, help="of each comparison (21)")
+    peers.add_argument(
+        "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
+    )
 
-    lines = [
-        "| what | contestant | time | ratio | quartiles | limit |",
-        "|---|---|--:|--:|--:|--:|",
-    ]
-    for what, (timings, subject, limit) in cases.items():
-        for name, t in timings.items():
-            bound = f"{limit:g}" if name == subject and limit else ""
-            lines.append(
-                f"| {what} | {name} | {_readable(t.seconds)} | {t.ratio:.2f} | "
-                f"{t.low:.2f} … {t.high:.2f} | {bound} |"
-            )
-            what = ""
-    facts = machine(options.threads)
-    about = f"{facts['processor']}, {facts['system']}, Python {facts['python']}, " + ", ".join(
-        f"{name} {v}" for name, v in facts["versions"].items()
-    ) + f", BLAS threads: {options.threads}, rounds: {options.rounds}"  # fmt: skip
-    table = "\n".join(lines)
-    print(f"{table}\n\n{about}")
-    if options.write:
-        RESULTS.mkdir(exist_ok=True)
-        command = f"python -m benchmarks --rounds {options.rounds} --threads {options.threads}"
-        (RESULTS / "steps.md").write_text(
-            f"# Eager steps against NumPy\n\n`{command} --write`\n\n{about}\n\nThe ratio is to the "
-            "first contestant of its block, within the same round: median and quartiles.\n\n"
-            f"{table}\n",
-            encoding="utf-8",
-        )
-        data = {"command": command, "machine": facts, "rounds": options.rounds} | {
-            "cases": {
-                what: {name: vars(t) for name, t in timings.items()}
-                for what, (timings, _, _) in cases.items()
-            }
-        }
-        (RESULTS / "steps.json").write_text(
-            json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
-    return 0
+    keras = commands.add_parser(
+        "keras",
+        parents=[shared],
+        help="training beside Keras: the same mathematics, as accurate, as fast, as light?",
+    )
+    keras.add_argument(
+        "--model", default="S6", metavar="NAME",
+        help="S2, S4, S5, S6 of the chapter, or FILE.py:NAME, a Sequential of your own (S6)",
+    )  # fmt: skip
+    keras.add_argument("--epochs", type=_positive, help="trained side by side (the chapter's)")
+    keras.add_argument(
+        "--rounds", type=_natural, default=7, help="of timed epochs; 0: no timing (7)"
+    )
+    keras.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    keras.add_argument(
+        "--data", choices=("auto", "fashion", "digits"), default="auto",
+        help="Fashion-MNIST, or scikit-learn's small digits; auto: the first if it is found",
+    )  # fmt: skip
+    return p
 
 
-def _readable(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 1e-6:.3g} µs"
+def _natural(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code: 0, 1 if something is missing, 2 for wrong options."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    p = parser()
+    options = p.parse_args(arguments)
+    facts = machine.facts(machine.bind(options.threads))
+    command = " ".join(["python -m benchmarks", *arguments])
+    # NumPy and its kin read the number of threads when they are imported, which is here.
+    if options.command == "steps":
+        from . import steps
+
+        return steps.run(options.rounds, facts, command, options.write)
+    if options.command == "keras":
+        return _keras(p, options, facts, command)
+    from . import cases, peers
+
+    unknown = set(options.network or ()) - cases.NETWORKS.keys()
+    if unknown:
+        p.error(f"--network: {', '.join(sorted(unknown))}; there are {', '.join(cases.NETWORKS)}")
+    return peers.run(options.network, options.rounds, facts, command, options.write)
+
+
+def _keras(
+    p: argparse.ArgumentParser, options: argparse.Namespace, facts: dict[str, Any], command: str
+) -> int:
+    try:
+        import keras
+    except ModuleNotFoundError as error:
+        print(f"{error}: pip install 'tinygrad_edu[keras,models]'", file=sys.stderr)
+        return 1
+    keras.config.set_floatx(options.dtype)
+    keras.config.set_dtype_policy(options.dtype)
+    from . import beside_keras, tasks
+
+    try:
+        task = tasks.task(options.model, dtype=options.dtype, data=options.data)
+    except (ValueError, FileNotFoundError) as error:
+        p.error(str(error))
+    task = tasks.shortened(task, options.epochs)
+    return beside_keras.run(task, options.rounds, facts, command, options.write, options.dtype)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,8 @@ median of the rounds' ratios, with the quartiles as spread.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from time import perf_counter
 from typing import Any
 
@@ -19,7 +17,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Timing:
-    """One contestant: seconds for a call, and the ratio to the yardstick in the same round."""
+    """One contestant: seconds for a step, and the ratio to the yardstick in the same round."""
 
     seconds: float
     ratio: float
@@ -28,11 +26,16 @@ class Timing:
 
 
 def compare(
-    contestants: Mapping[str, Callable[[], object]], *, rounds: int, slice_seconds: float = 0.02
+    contestants: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    steps: int = 1,
+    slice_seconds: float = 0.02,
 ) -> dict[str, Timing]:
-    """Time the contestants; the first is the yardstick of the ratios.
+    """Time the contestants, each call of which does so many steps; seconds are those of one step.
 
-    Each is called often enough in a round to fill about `slice_seconds`.
+    The first is the yardstick of the ratios. Each is called often enough in a round to fill about
+    `slice_seconds`.
     """
     calls = {name: _calls_within(run, slice_seconds) for name, run in contestants.items()}
     names = list(contestants)
@@ -43,7 +46,7 @@ def compare(
             start = perf_counter()
             for _ in range(n):
                 run()
-            taken[name].append((perf_counter() - start) / n)
+            taken[name].append((perf_counter() - start) / n / steps)
     yardstick = np.array(taken[names[0]])
     return {name: _timing(np.array(taken[name]), yardstick) for name in names}
 
@@ -60,29 +63,3 @@ def _calls_within(run: Callable[[], object], seconds: float) -> int:
 def _timing(seconds: Any, yardstick: Any) -> Timing:
     low, ratio, high = np.percentile(seconds / yardstick, [25, 50, 75])
     return Timing(float(np.median(seconds)), float(ratio), float(low), float(high))
-
-
-def machine(threads: int) -> dict[str, Any]:
-    """What the figures depend on, besides the code."""
-    return {
-        "processor": _processor(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": {name: v for name in ("numpy", "tinygrad_edu") if (v := _version(name))},
-        "BLAS threads": threads,
-    }
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -134,7 +134,7 @@ class RMSprop(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override, unused-ignore]
         for group in self.param_groups:
             for w in group["params"]:
                 if w.grad is not None:

@@ -114,19 +114,25 @@ IMPORTS: dict[str, set[str]] = {
         "ops",
         "progress",
     },
+    "keras_files": {"engine"},
+    "keras_layers": {"engine", "nn", "tensor"},
+    "keras_settings": {"engine", "losses", "metrics", "nn", "ops", "optim", "tensor"},
+    "bridges": {"engine", "keras_files", "keras_layers", "keras_settings", "nn", "tensor"},
     "__main__": {"submissions", "wording"},
     "__init__": (
         {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor", "windows"}
-        | {"anomaly", "callbacks", "checking", "explanation", "function", "history", "metrics"}
-        | {"pictures", "problems", "rulecheck", "saving", "summaries", "testing", "training"}
-        | {"report", "verification"}
+        | {"anomaly", "bridges", "callbacks", "checking", "explanation", "function", "history"}
+        | {"metrics", "pictures", "problems", "rulecheck", "saving", "summaries"}
+        | {"report", "testing", "training", "verification"}
     ),
 }
 OUTSIDE = {"numpy"} | sys.stdlib_module_names
 # Packages of extras: who uses which, imported inside the function that needs it.
 OPTIONAL: dict[str, set[str]] = {
+    "bridges": {"keras"},
     "rulecheck": {"hypothesis"},
     "history": {"matplotlib"},
+    "keras_files": {"h5py"},
     "progress": {"rich"},
     "files": {"safetensors"},
 }

@@ -41,6 +41,8 @@ pictures, drawing, layout
 summaries  `summary`: a table of a model's layers, and what they cost
 saving, files
            `save`, `load` and checkpoints: states in files that are whole, or refused
+bridges, keras_layers, keras_files, keras_settings
+           `from_keras`, `to_keras`: networks from Keras and to it
 """
 
 from importlib import import_module
@@ -57,6 +59,7 @@ from .windows import *
 if TYPE_CHECKING:
     from . import callbacks, metrics, testing
     from .anomaly import detect_anomaly, first_nonfinite
+    from .bridges import from_keras, to_keras
     from .checking import GradientError, gradcheck
     from .explanation import Explanation, explain
     from .function import Function
@@ -76,9 +79,9 @@ __all__ = [
     "Buffer", "CannotCheck", "Explanation", "Function", "GradientError", "History",
     "NonFiniteLoss", "Parameter", "Picture", "Report", "Summary", "Tensor", "assert_right",
     "callbacks", "check_rule", "data", "detect_anomaly", "evaluate", "explain",
-    "first_nonfinite", "fit", "grad", "gradcheck", "init", "load", "load_checkpoint",
-    "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict", "primitive",
-    "save", "save_checkpoint", "summary", "testing", "verify",
+    "first_nonfinite", "fit", "from_keras", "grad", "gradcheck", "init", "load",
+    "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict",
+    "primitive", "save", "save_checkpoint", "summary", "testing", "to_keras", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
@@ -91,6 +94,8 @@ _LATER = {
     "detect_anomaly": "anomaly",
     "first_nonfinite": "anomaly",
     "Function": "function",
+    "from_keras": "bridges",
+    "to_keras": "bridges",
     "Explanation": "explanation",
     "explain": "explanation",
     "History": "history",
