@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import tinygrad_edu as tg
 from tinygrad_edu import optim
-from tinygrad_edu.callbacks import Callback
+from tinygrad_edu.training.callbacks import Callback
 
 from .cases import Array
 from .tasks import Task

@@ -21,9 +21,9 @@ import numpy as np
 
 import tinygrad_edu as tg
 from tinygrad_edu import init, nn, optim
-from tinygrad_edu.callbacks import LambdaCallback
 from tinygrad_edu.data import minibatches, one_hot
-from tinygrad_edu.training import train
+from tinygrad_edu.training.callbacks import LambdaCallback
+from tinygrad_edu.training.fitting import train
 
 __all__ = [
     "DualLayer",

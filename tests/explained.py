@@ -19,7 +19,7 @@ import numpy as np
 
 import tinygrad_edu as tg
 from tests import fuzz
-from tests.test_explain_random import random_loss
+from tests.explaining.test_explain_random import random_loss
 from tinygrad_edu import engine
 
 ACTIVATIONS: list[Any] = [tg.sigmoid, tg.tanh, tg.relu, tg.softplus, np.sin]

@@ -21,7 +21,13 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as tg
-from tinygrad_edu.problems import Problem, choose_sizes, make_problem, read_specs, size_letters
+from tinygrad_edu.verifying.problems import (
+    Problem,
+    choose_sizes,
+    make_problem,
+    read_specs,
+    size_letters,
+)
 
 
 def single(X: Any, Y: Any, W: Any, b: Any, l1: float, l2: float) -> Any:

@@ -26,8 +26,8 @@ import numpy as np
 import tinygrad_edu as tg
 from tests.op_table import CASES, Row, Shapes, check, reference, tensors
 from tinygrad_edu import engine, losses, ops, windows
+from tinygrad_edu.checking.layouts import on_memory
 from tinygrad_edu.engine import Box, Op, Primitive, Rule, fit
-from tinygrad_edu.layouts import on_memory
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,12 @@ import tinygrad_edu
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "tinygrad_edu"
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
+MODULES = sorted(
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in PACKAGE.rglob("*.py")
+)
 
-# Each module and the modules of the package that it imports: these, and no others.
-IMPORTS: dict[str, set[str]] = {
+# The core: each module and the modules of the package that it imports, these and no others.
+CORE: dict[str, set[str]] = {
     "engine": set(),
     "ops": {"engine"},
     "losses": {"engine", "ops"},
@@ -33,108 +35,30 @@ IMPORTS: dict[str, set[str]] = {
     "lr_scheduler": set(),
     "optim": {"engine", "lr_scheduler", "ops", "tensor"},
     "data": {"engine", "init", "ops"},
-    "anomaly": {"engine", "nn"},
-    "slopes": {"engine"},
-    "guessing": {"engine"},
-    "layouts": {"engine", "tensor"},
-    "checking": {"engine", "guessing", "layouts", "slopes", "tensor"},
-    "rulecheck": {"checking", "engine"},
-    "function": {"engine", "tensor"},
-    "testing": {"checking", "engine", "module", "rulecheck", "tensor"},
-    "algebra": set(),
-    "notation": {"algebra"},
-    "matrices": {"algebra", "notation"},
     "naming": {"engine", "nn", "ops"},
-    "tracing": {"engine", "losses", "naming", "nn", "ops", "reading", "tensor"},
-    "reading": {"algebra", "engine", "ops"},
-    "explanation": {
-        "algebra",
-        "engine",
-        "matrices",
-        "naming",
-        "nn",
-        "notation",
-        "ops",
-        "reading",
-        "tracing",
-    },
-    "wording": set(),
-    "functions": {"engine", "losses", "ops", "wording"},
-    "expressions": set(),
-    "grammar": {"expressions", "functions"},
-    "evaluation": {"expressions", "functions", "ops"},
-    "problems": {"engine", "evaluation", "functions", "tensor", "wording"},
-    "derivations": {
-        "engine",
-        "evaluation",
-        "expressions",
-        "functions",
-        "grammar",
-        "ops",
-        "problems",
-    },
-    "edits": {"derivations", "evaluation", "expressions", "functions", "problems", "wording"},
-    "repair": {"derivations", "edits", "engine", "evaluation", "functions"},
-    "claims": {"derivations", "expressions", "functions", "grammar", "problems", "repair"},
-    "report": {"engine", "wording"},
-    "verification": {
-        "claims",
-        "derivations",
-        "edits",
-        "evaluation",
-        "expressions",
-        "functions",
-        "grammar",
-        "problems",
-        "repair",
-        "report",
-        "wording",
-    },
-    "submissions": {"problems", "report", "verification", "wording"},
-    "worker": {"submissions"},
+    "anomaly": {"engine", "nn"},
+    "function": {"engine", "tensor"},
     "files": {"engine"},
     "saving": {"engine", "files", "init"},
-    "layout": set(),
-    "drawing": {"layout"},
-    "pictures": {"drawing", "engine", "module", "naming", "nn", "ops", "saving", "tensor"},
-    "summaries": {"engine", "module", "ops", "tensor", "windows"},
-    "history": set(),
-    "metrics": {"engine", "losses", "ops"},
-    "callbacks": {"engine", "files", "metrics", "saving"},
-    "progress": {"callbacks"},
-    "training": {
-        "anomaly",
-        "callbacks",
-        "data",
-        "engine",
-        "history",
-        "init",
-        "metrics",
-        "nn",
-        "ops",
-        "progress",
-    },
-    "keras_files": {"engine"},
-    "keras_layers": {"engine", "nn", "tensor"},
-    "keras_settings": {"engine", "losses", "metrics", "nn", "ops", "optim", "tensor"},
-    "bridges": {"engine", "keras_files", "keras_layers", "keras_settings", "nn", "tensor"},
-    "__main__": {"submissions", "wording"},
-    "__init__": (
-        {"data", "engine", "init", "losses", "nn", "ops", "optim", "tensor", "windows"}
-        | {"anomaly", "bridges", "callbacks", "checking", "explanation", "function", "history"}
-        | {"metrics", "pictures", "problems", "rulecheck", "saving", "summaries"}
-        | {"report", "testing", "training", "verification"}
-    ),
+}
+# What reads the graph or helps beside it: the folder, and what it imports besides the core.
+FOLDERS: dict[str, set[str]] = {
+    "explaining": set(),
+    "verifying": set(),
+    "pictures": set(),
+    "checking": set(),
+    "training": set(),
+    "keras": {"training"},
 }
 OUTSIDE = {"numpy"} | sys.stdlib_module_names
 # Packages of extras: who uses which, imported inside the function that needs it.
 OPTIONAL: dict[str, set[str]] = {
-    "bridges": {"keras"},
-    "rulecheck": {"hypothesis"},
-    "history": {"matplotlib"},
-    "keras_files": {"h5py"},
-    "progress": {"rich"},
+    "checking.rules": {"hypothesis"},
     "files": {"safetensors"},
+    "keras.bridges": {"keras"},
+    "keras.files": {"h5py"},
+    "training.history": {"matplotlib"},
+    "training.progress": {"rich"},
 }
 
 
@@ -153,45 +77,65 @@ def packages(node: ast.Import | ast.ImportFrom) -> set[str]:
     return {alias.name.partition(".")[0] for alias in node.names}
 
 
+def path_of(module: str) -> Path:
+    return PACKAGE / f"{module.replace('.', '/')}.py"
+
+
 def inside_and_outside(path: Path) -> tuple[set[str], set[str]]:
     """The modules of its own package that a file imports, and the names of other packages."""
+    root = next(folder for folder in path.parents if not (folder.parent / "__init__.py").exists())
     inside, outside = set(), set()
-    package = path.parent.name
     for node in imports(parse(path)):
         if isinstance(node, ast.Import):
             places = [alias.name for alias in node.names]
-        elif node.level:
-            assert node.level == 1, "the package has no packages inside"
-            places = [f"{package}.{node.module or alias.name}" for alias in node.names]
         else:
-            places = [f"{node.module}.{alias.name}" for alias in node.names]
+            base = node.module or ""
+            if node.level:
+                folders = path.parents[node.level - 1].relative_to(root.parent).parts
+                base = ".".join([*folders, *filter(None, [node.module])])
+            places = [f"{base}.{alias.name}" for alias in node.names]
         for place in places:
-            top, _, rest = place.partition(".")
-            if top == package:
-                inside.add(rest.partition(".")[0] or "__init__")
-            else:
+            top, *rest = place.split(".")
+            if top != root.name:
                 outside.add(top)
+                continue
+            while rest and not (root / "/".join(rest)).with_suffix(".py").exists():
+                rest.pop()
+            inside.add(".".join(rest) or "__init__")
     return inside, outside
 
 
-def test_the_graph_of_imports_is_the_designs() -> None:
-    found = {name: inside_and_outside(PACKAGE / f"{name}.py")[0] for name in MODULES}
-    assert found == IMPORTS
+FOUND = {name: inside_and_outside(path_of(name))[0] for name in MODULES}
+
+
+def test_the_core_imports_what_the_design_says() -> None:
+    programs = {"__init__", "__main__"}
+    assert {name: FOUND[name] for name in MODULES if "." not in name} == CORE | {
+        name: FOUND[name] for name in programs
+    }
+
+
+def test_folders_keep_to_themselves() -> None:
+    used: dict[str, set[str]] = {}
+    for name in MODULES:
+        folder, dot, _ = name.partition(".")
+        if dot:
+            others = {other.partition(".")[0] for other in FOUND[name] if "." in other}
+            used[folder] = used.get(folder, set()) | others - {folder}
+    assert used == FOLDERS
 
 
 def test_there_is_no_cycle() -> None:
-    found = {name: inside_and_outside(PACKAGE / f"{name}.py")[0] for name in MODULES}
-    order = list(graphlib.TopologicalSorter(found).static_order())  # raises CycleError
-    assert found["engine"] == set()
+    order = list(graphlib.TopologicalSorter(FOUND).static_order())  # raises CycleError
     assert len(order) == len(MODULES)
-    assert not any("__init__" in used for used in found.values())
+    assert not any("__init__" in used for used in FOUND.values())
     # Programs: they use the library, and the library does not know of them.
-    assert not {"__main__", "worker"} & {name for used in found.values() for name in used}
+    assert not {"__main__", "verifying.worker"} & {name for used in FOUND.values() for name in used}
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_the_core_needs_numpy_and_nothing_else(name: str) -> None:
-    assert inside_and_outside(PACKAGE / f"{name}.py")[1] <= OUTSIDE | OPTIONAL.get(name, set())
+    assert inside_and_outside(path_of(name))[1] <= OUTSIDE | OPTIONAL.get(name, set())
 
 
 def test_the_reference_imports_numpy_only() -> None:
@@ -203,7 +147,7 @@ def test_the_reference_imports_numpy_only() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_stand_at_the_top(name: str) -> None:
-    tree = parse(PACKAGE / f"{name}.py")
+    tree = parse(path_of(name))
     top = list(tree.body)
     if name == "__init__":  # what is imported when it is asked for is told to type checkers only
         top += [node for part in tree.body if isinstance(part, ast.If) for node in part.body]
@@ -244,7 +188,7 @@ def patches(tree: ast.Module) -> list[int]:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_no_module_changes_what_belongs_to_another(name: str) -> None:
-    assert patches(parse(PACKAGE / f"{name}.py")) == []
+    assert patches(parse(path_of(name))) == []
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Documented(NamedTuple):
 def modules_of(package: ModuleType) -> Iterator[ModuleType]:
     """The package and its modules; without those that need what is not installed."""
     yield package
-    for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         try:
             yield importlib.import_module(info.name)
         except ModuleNotFoundError as error:
@@ -113,16 +113,16 @@ def test_examples_are_found_wherever_they_may_stand() -> None:
 INSIDE = "works inside the engine; the examples of grad, backward and primitive show it at work"
 FITTING = "works inside fit and evaluate, whose examples show it at work"
 NO_EXAMPLE = {
-    "tinygrad_edu.callbacks.as_callbacks": FITTING,
-    "tinygrad_edu.callbacks.hooks": FITTING,
-    "tinygrad_edu.metrics.as_loss": FITTING,
-    "tinygrad_edu.metrics.as_metrics": FITTING,
-    "tinygrad_edu.metrics.beside": FITTING,
-    "tinygrad_edu.metrics.direction": FITTING,
-    "tinygrad_edu.metrics.name_of": FITTING,
-    "tinygrad_edu.metrics.takes_probabilities": FITTING,
-    "tinygrad_edu.metrics.total": FITTING,
-    "tinygrad_edu.metrics.unreduced": FITTING,
+    "tinygrad_edu.training.callbacks.as_callbacks": FITTING,
+    "tinygrad_edu.training.callbacks.hooks": FITTING,
+    "tinygrad_edu.training.metrics.as_loss": FITTING,
+    "tinygrad_edu.training.metrics.as_metrics": FITTING,
+    "tinygrad_edu.training.metrics.beside": FITTING,
+    "tinygrad_edu.training.metrics.direction": FITTING,
+    "tinygrad_edu.training.metrics.name_of": FITTING,
+    "tinygrad_edu.training.metrics.takes_probabilities": FITTING,
+    "tinygrad_edu.training.metrics.total": FITTING,
+    "tinygrad_edu.training.metrics.unreduced": FITTING,
     "tinygrad_edu.dispatch.call_function": "called by NumPy; np.where(t, …) is its example",
     "tinygrad_edu.dispatch.call_ufunc": "called by NumPy; np.exp(t) is its example",
     "tinygrad_edu.engine.Box": INSIDE,
@@ -139,8 +139,8 @@ NO_EXAMPLE = {
     "tinygrad_edu.engine.variable_record": INSIDE,
     "tinygrad_edu.engine.as_recorded": INSIDE,
     "tinygrad_edu.engine.Watch": INSIDE,
-    "tinygrad_edu.keras_files.Weights": "needs h5py; docs/coming-from-keras.md reads files",
-    "tinygrad_edu.keras_files.opened": "needs h5py; docs/coming-from-keras.md reads files",
+    "tinygrad_edu.keras.files.Weights": "needs h5py; docs/coming-from-keras.md reads files",
+    "tinygrad_edu.keras.files.opened": "needs h5py; docs/coming-from-keras.md reads files",
     "tinygrad_edu.nn.ReLU": "tinygrad_edu.relu has one",
     "tinygrad_edu.nn.Sigmoid": "tinygrad_edu.sigmoid has one",
     "tinygrad_edu.nn.Softmax": "tinygrad_edu.softmax has one",

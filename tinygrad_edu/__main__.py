@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .submissions import CANNOT, Outcome, check_file, check_folder, to_csv, to_json
-from .wording import LANGUAGES, say
+from .verifying.submissions import CANNOT, Outcome, check_file, check_folder, to_csv, to_json
+from .verifying.wording import LANGUAGES, say
 
 __all__ = ["main"]
 

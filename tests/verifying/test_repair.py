@@ -1,0 +1,167 @@
+"""Planted mistakes are found out, repaired and named; the whole run: `python -m tests.mistakes`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_edu as tg
+from tests.mistakes import NAMED, SYSTEMS, Mistake, multi, planted
+from tinygrad_edu.verifying import wording
+from tinygrad_edu.verifying.derivations import Derivation
+from tinygrad_edu.verifying.edits import Edit, Vocabulary, describe, edits
+from tinygrad_edu.verifying.evaluation import Evaluator
+from tinygrad_edu.verifying.expressions import Node, render
+from tinygrad_edu.verifying.grammar import parse
+from tinygrad_edu.verifying.repair import Truth, find_repair
+
+ALL = [mistake for system in SYSTEMS for mistake in planted(system)]
+MULTI = next(system for system in SYSTEMS if system.forward is multi)
+
+
+def test_the_generator_plants_many_kinds() -> None:
+    kinds = Counter(mistake.kind for mistake in ALL)
+    assert len(ALL) > 400
+    assert len(kinds) >= 20
+    assert kinds.keys() == NAMED.keys()
+
+
+def some_of_each_kind() -> list[Mistake]:
+    """One of each kind, not always the first, and every twentieth of all."""
+    each = {m.kind: m for m in ALL[::3]} | {m.kind: m for m in ALL[1::5]}
+    firsts = {m.kind: m for m in ALL} | each
+    return list({id(m): m for m in [*firsts.values(), *ALL[::20]]}.values())
+
+
+def test_all_are_rejected() -> None:
+    for mistake in ALL[::6]:  # `python -m tests.mistakes` takes all
+        report = tg.verify(
+            mistake.system.forward, {mistake.target: mistake.text},
+            inputs=mistake.system.inputs, repair=False,
+        )  # fmt: skip
+        assert not report.right, mistake
+
+
+def test_nearly_all_are_repaired_and_named() -> None:
+    repaired = named = 0
+    sample = some_of_each_kind()
+    for mistake in sample:
+        forward, inputs = mistake.system.forward, mistake.system.inputs
+        verdict = tg.verify(forward, {mistake.target: mistake.text}, inputs=inputs)[mistake.target]
+        if verdict.after:
+            assert tg.verify(forward, {mistake.target: verdict.after}, inputs=inputs).right
+            repaired += 1
+            named += bool(set(verdict.kinds) & NAMED[mistake.kind])
+            assert verdict.reason
+        else:
+            assert verdict.reason  # where it begins to differ
+    assert len(sample) > 45
+    assert repaired >= 0.93 * len(sample)
+    assert named >= 0.9 * len(sample)
+
+
+@pytest.mark.parametrize(
+    ("target", "text", "kinds", "after"),
+    [
+        ("b2", "np.sum(A2-Y)/m", ["axis-missing"], "np.sum(A2-Y, axis=0)/m"),
+        ("b2", "(A2 - Y).sum(axis=1) / m", ["axis-wrong"], "(A2 - Y).sum(axis=0) / m"),
+        ("W2", "A1 @ (A2 - Y) / m", ["transpose-missing"], "A1.T @ (A2 - Y) / m"),
+        ("W2", "Z1.T @ (A2 - Y) / m", ["name-wrong"], "A1.T @ (A2 - Y) / m"),
+        ("W2", "A1.T @ (Y-A2) / m", ["difference-swapped"], "A1.T @ (A2-Y) / m"),
+        ("W2", "A1.T@(A2 - Y)", ["divisor-missing"], "A1.T@(A2 - Y) / m"),
+        ("W2", "A1.T * (A2 - Y) / m", ["operator"], "A1.T @ (A2 - Y) / m"),
+        ("W2", "(A2 - Y) @ A1.T / m", ["operands-swapped"], "A1.T @ (A2 - Y) / m"),
+        ("W2", "np.dot(A1, A2 - Y) / m", ["transpose-missing"], "np.dot(A1.T, A2 - Y) / m"),
+        ("W2", "A1.T @ A2 - Y / m", ["brackets", "divisor-missing"], None),
+        ("W1", "Xᵀ((A2 − Y)W2ᵀ ⊙ A1)/m", ["factor-missing"],
+         "Xᵀ((A2 − Y)W2ᵀ ⊙ A1 ⊙ (1 − A1))/m"),
+        ("W1", "Xᵀ((A2 − Y)W2ᵀ)/m", ["slope-missing"], None),
+        ("W1", "Xᵀ((A2 − Y)W2 ⊙ A1 ⊙ (1 − A1))", ["transpose-missing", "divisor-missing"],
+         "Xᵀ((A2 − Y)W2ᵀ ⊙ A1 ⊙ (1 − A1))/m"),
+        ("W1", "X.T @ ((A2 - Y) @ W2.T * Z1 * (1 - A1))", ["name-wrong", "divisor-missing"], None),
+        ("W1", "X.T @ (A2 - Y) @ W2.T * A1 * (1 - A1) / m", ["brackets"],
+         "X.T @ ((A2 - Y) @ W2.T * A1 * (1 - A1) / m)"),
+        ("W1", "X.T @ ((A2 - Y) @ W2.T * (Z1 > 0)) / m", ["slope-wrong"],
+         "X.T @ ((A2 - Y) @ W2.T * (A1 * (1 - A1))) / m"),
+        ("W1", "X.T / m", ["product-missing", "name-wrong"], None),
+        ("W2", "A1.T @ (A2 - Y) / A1.shape[1]", ["index"], "A1.T @ (A2 - Y) / A1.shape[0]"),
+        ("W2", "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(n)) / m", ["name-wrong"],
+         "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(m)) / m"),
+        ("W2", "[np.outer(a, e) / m for a, e in zip(A1, A2 - Y)]", ["sum-missing"],
+         "np.sum([np.outer(a, e) / m for a, e in zip(A1, A2 - Y)], axis=0)"),
+        ("W2", "[j,k] Σ_i A1[i,k]·(A2[i,k] − Y[i,k])/m", ["index"],
+         "[j,k] Σ_i A1[i,j]·(A2[i,k] − Y[i,k])/m"),
+        ("b1", "np.sum((Y - A2) @ W2.T * A1 * (1 - A1)) / m",
+         ["axis-missing", "difference-swapped"], None),
+    ],
+)  # fmt: skip
+def test_the_smallest_change_in_the_students_own_text(
+    target: str, text: str, kinds: list[str], after: str | None
+) -> None:
+    verdict = tg.verify(multi, {target: text}, inputs=MULTI.inputs)[target]
+    assert sorted(verdict.kinds) == sorted(kinds)
+    assert verdict.before == text
+    if after is not None:
+        assert verdict.after == after
+    assert tg.verify(multi, {target: verdict.after}, inputs=MULTI.inputs).right
+
+
+def test_what_no_small_change_repairs_is_described() -> None:
+    verdict = tg.verify(multi, {"W2": "np.ones((h, k)) + W2 ** 3"}, inputs=MULTI.inputs)["W2"]
+    assert not verdict.after
+    assert verdict.reason.startswith("the first entry that differs is [0, 0]: claimed ")
+    verdict = tg.verify(multi, {"W2": "np.ones(7)"}, inputs=MULTI.inputs)["W2"]
+    assert verdict.reason == "the claim has shape (7,), the gradient (4, 2)"
+
+
+def test_every_kind_of_edit_has_its_words() -> None:
+    rng = np.random.default_rng(0)
+    names: dict[str, Any] = {
+        "X": rng.normal(size=(5, 3)), "A": rng.normal(size=(5, 4)), "Y": rng.normal(size=(5, 4)),
+        "W": rng.normal(size=(3, 4)), "m": 5,
+    }  # fmt: skip
+    words = Vocabulary(names, Evaluator(names))
+    kinds: dict[str, Edit] = {}
+    for text in [
+        "-X.T @ (A - Y) / m + 2 * A[:, 0].sum() - 1", "np.sum(A * (1 - A) ** 2, axis=0)", "X @ W",
+        "np.sum(np.exp(A))", "rowsum(A)", "np.dot(X.T, A > 0)", "A.T", "Y.mean(axis=0)",
+    ]:  # fmt: skip
+        for edit in edits(parse(text, names), words, {}):
+            kinds.setdefault(edit.kind, edit)
+    assert kinds.keys() == wording.EDITS.keys()
+    for edit in kinds.values():
+        for lang in wording.LANGUAGES:
+            assert "…" not in describe(edit, lang)
+
+
+def test_a_derivation_is_its_lines_put_together() -> None:
+    lines = (("E", parse("A - Y")), ("E", parse("E / m")), ("", parse("np.sum(E, axis=0)")))
+    tree = Derivation(lines).tree()
+    assert render(Node(tree.kind, tree.value, tree.parts)) == "np.sum(E, axis=0)" or tree.names()
+    assert tree == parse("np.sum((A - Y) / m, axis=0)")
+    assert sorted(Derivation((*lines, ("", parse("A")))).relevant()) == [3]
+
+
+def test_equal_is_equal_but_for_rounding() -> None:
+    truth = Truth(np.array([[1.0, -2.0]]))
+    assert truth.agrees(np.array([1.0, -2.0 + 1e-12]))
+    assert not truth.agrees(np.array([1.0, -2.0 + 1e-3]))
+    assert not truth.agrees(np.array([1.0, np.nan]))
+    assert not truth.agrees(np.array([[1.0], [-2.0]]))
+    assert not truth.agrees("text")
+    assert truth.agrees([[1.0, -2.0]])
+
+
+def test_the_search_ends() -> None:
+    rng = np.random.default_rng(0)
+    names = {f"N{i}": rng.normal(size=(3, 3)) for i in range(8)}
+    text = " + ".join(f"N{i} @ N{(i + 3) % 8}.T" for i in range(8))
+    claim = Derivation((("", parse(text)),))
+    found, tries = find_repair(
+        claim, [(Evaluator(names), Truth(rng.normal(size=(3, 3))))], names, most=5_000
+    )
+    assert found is None
+    assert tries <= 50_000

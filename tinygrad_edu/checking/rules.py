@@ -1,0 +1,273 @@
+"""Is a rule right, on whatever inputs? `check_rule` draws them, and shows the smallest that fail.
+
+Shapes are broadcast against each other, or empty; Hypothesis draws, and makes what fails small.
+What is checked of each set of inputs is in `checking`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import product
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array
+from .gradients import Check, GradientError, name_of, names_of_inputs, quiet, short
+
+Shape = tuple[int, ...]
+# --- many inputs ----------------------------------------------------------------------------------
+
+Domain = tuple[float, float] | Callable[[np.random.Generator, Shape], Array]
+DOMAINS: tuple[tuple[float, float], ...] = ((-2.5, 2.5), (0.3, 2.5), (0.1, 0.9))
+
+
+def check_rule(
+    op: Callable[..., Any],
+    *,
+    shapes: str | None = None,
+    domain: Domain | Sequence[Domain] | None = None,
+    wrt: Sequence[int] | None = None,
+    dtype: Any = np.float32,
+    order: int = 2,
+    examples: int = 40,
+    **settings: Any,
+) -> bool:
+    """Check an operation and its rules on inputs of many shapes; True, or a GradientError.
+
+    Beyond what `gradcheck` checks: arrays of several inputs are broadcast against each other, are
+    empty, and lie in memory in odd ways; each input is differentiated alone too; on arrays the
+    operation gives what it gives on tensors; float32 stays float32. The error shows the smallest
+    inputs that fail, and what the mistake may be.
+
+    shapes     one for each input, where not all that broadcast together are meant: "m n, n k" for
+               a matrix product, "n n" for a square, "" for a number
+    domain     what the numbers are between, (low, high), or a function (rng, shape) → array that
+               draws them; one for all inputs, or a list with one for each. Left out: the first of
+               ±2.5, 0.3 … 2.5 and 0.1 … 0.9 on which the operation gives finite numbers
+    wrt        the places of the inputs to differentiate; left out: all that have a rule
+    dtype      the dtype of the result for inputs of float32; None: any
+    order      1 to leave out second derivatives
+    examples   how many inputs are drawn
+    settings   are handed on to the operation
+
+    Raises:  GradientError; ValueError if the operation refuses what is drawn; ImportError without
+             Hypothesis, which draws and shrinks (`pip install tinygrad_edu[testing]`)
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> check_rule(tg.matmul, shapes="m n, n k", examples=5)
+        True
+        >>> @tg.primitive(lambda g, y, x: 2 * g * x)
+        ... def cube(x):
+        ...     return x**3
+        >>> try:
+        ...     check_rule(cube)
+        ... except GradientError as error:
+        ...     print(error.guess)
+        a factor 3/2·x were missing
+    """
+    try:
+        import hypothesis
+        from hypothesis import strategies as st
+    except ImportError as error:
+        raise ImportError(
+            "check_rule draws its inputs with Hypothesis: pip install 'tinygrad_edu[testing]'; "
+            "gradcheck(f, inputs) needs NumPy only"
+        ) from error
+
+    patterns = _patterns(op, shapes)
+    names = names_of_inputs(op, len(patterns))
+    wanted = list(_wanted(op, len(patterns)) if wrt is None else wrt)
+    choices = _shapes(patterns)
+    refusals: list[str] = []
+    failures: list[Exception] = []
+    tried = 0
+    domains = _domains(op, patterns, domain, settings)
+
+    def body(data: Any) -> None:
+        nonlocal tried
+        chosen = data.draw(st.one_of([st.sampled_from(some) for some in choices]))
+        arrays = [_draw(data, d, s) for d, s in zip(domains, chosen, strict=True)]
+        with quiet():
+            try:
+                y = op(*(x.copy() for x in arrays), **settings)
+            except (ValueError, IndexError) as refusal:
+                refusals.append(str(refusal))
+                return
+            if not np.isfinite(np.asarray(y)).all():
+                refusals.append(f"the result is not finite: {short(np.asarray(y))}")
+                return
+            tried += 1
+            try:
+                check = Check(op, arrays, wanted, **settings)
+                check.all(order)
+                check.on_arrays(y)
+                check.alone()
+                check.in_memory()
+                if dtype is not None:
+                    check.narrow(np.dtype(dtype))
+            except GradientError as failure:
+                failures.append(failure)
+                raise
+            except Exception as failure:
+                told = "\n".join(f"  {n} = {short(x)}" for n, x in zip(names, arrays, strict=True))
+                failure.add_note(f"check_rule: {name_of(op)} at\n{told}")
+                failures.append(failure)
+                raise
+
+    run = hypothesis.settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        report_multiple_bugs=False,
+        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )(hypothesis.given(st.data())(body))
+    try:
+        run()
+    except Exception:
+        if not failures:
+            raise
+    if failures:
+        with quiet():
+            _better_guess(failures[-1], op, patterns, domains, wanted, settings)
+        raise _smallest(failures) from None
+    if tried < examples / 5:
+        reasons = max(set(refusals), key=refusals.count)
+        raise ValueError(
+            f"check_rule: {name_of(op)} refused {len(refusals)} of {len(refusals) + tried} drawn "
+            f"inputs, most of them with “{reasons}”; say which ones it takes: "
+            'check_rule(op, shapes="m n, n k", domain=(0.1, 3))'
+        )
+    return True
+
+
+HYPOTHESIS = ("Failing test case", "Falsifying example", "Draw ")  # how its own notes begin
+
+
+def _smallest(failures: Sequence[Exception]) -> Exception:
+    """The last failure, as small as Hypothesis could make it, without the notes it added."""
+    last = failures[-1]
+    if isinstance(last, GradientError):
+        return GradientError(last.told, last.guess, last.inputs)
+    last.__notes__ = [note for note in last.__notes__ if not note.startswith(HYPOTHESIS)]
+    return last
+
+
+def _better_guess(
+    failure: Exception,
+    op: Any,
+    patterns: Sequence[Any],
+    domains: Sequence[Domain],
+    wanted: Sequence[int],
+    settings: Mapping[str, Any],
+) -> None:
+    """From inputs with more numbers in them, if the mistake can be seen there too."""
+    if not isinstance(failure, GradientError) or " is wrong, in " not in failure.told:
+        return
+    rng = np.random.default_rng(3)
+    arrays = []
+    for pattern, domain in zip(patterns, domains, strict=True):
+        shape = (6,) if pattern is None else tuple(int(c) if c.isdigit() else 3 for c in pattern)
+        if callable(domain):
+            arrays.append(np.asarray(domain(rng, shape)))
+        else:
+            arrays.append(rng.uniform(*domain, shape))
+    try:
+        Check(op, arrays, wanted, **settings).first()
+    except GradientError as other:
+        if other.told.partition("wrong")[0] == failure.told.partition("wrong")[0]:
+            failure.guess = other.guess
+    except Exception:  # these it refuses
+        return
+
+
+def _patterns(op: Any, shapes: str | None) -> list[list[str] | None]:
+    """For each input the letters or numbers of its axes; None: any shape."""
+    if shapes is not None:
+        return [part.split() for part in shapes.split(",")]
+    declared = getattr(op, "op", None)
+    if declared is not None and declared.arity is not None:
+        return [None] * declared.arity
+    parameters = list(inspect.signature(op).parameters.values())
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    n = sum(p.kind in kinds and p.default is p.empty for p in parameters)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters) or not n:
+        raise TypeError(
+            f"check_rule: how many arrays does {name_of(op)} take? Say so with their shapes, such "
+            'as shapes="m n, m n"'
+        )
+    return [None] * n
+
+
+def _wanted(op: Any, n: int) -> list[int]:
+    """The inputs that have a rule; of a composite function all."""
+    declared = getattr(op, "op", None)
+    if declared is None or declared.arity is None:
+        return list(range(n))
+    return [i for i, rule in enumerate(declared.rules) if rule is not None]
+
+
+def _domains(
+    op: Any, patterns: Sequence[Any], domain: Any, settings: Mapping[str, Any]
+) -> list[Domain]:
+    n = len(patterns)
+    if domain is not None:
+        several = isinstance(domain, (list, tuple)) and not isinstance(domain[0], (int, float))
+        domains = list(domain) if several else [domain] * n
+        if len(domains) != n:
+            raise ValueError(f"check_rule: {len(domains)} domains for {n} inputs")
+        return domains
+    rng = np.random.default_rng(0)
+    for low, high in DOMAINS:
+        arrays = [rng.uniform(low, high, [3] * (2 if p is None else len(p))) for p in patterns]
+        with quiet(), suppress(ValueError, IndexError):
+            if np.isfinite(np.asarray(op(*arrays, **settings))).all():
+                return [(low, high)] * n
+    return [DOMAINS[0]] * n
+
+
+SIDES = (1, 2, 3, 0)
+TOGETHER: tuple[Shape, ...] = ((), (1,), (2,), (3,), (2, 2), (2, 3), (3, 1, 2), (0,), (2, 0))
+
+
+def _shapes(patterns: Sequence[Any]) -> list[list[tuple[Shape, ...]]]:
+    """Lists to draw the shapes of all inputs from, each with the smallest first."""
+    if None not in patterns:
+        letters = dict.fromkeys(c for pattern in patterns for c in pattern if not c.isdigit())
+        found = []
+        for sides in product(SIDES, repeat=len(letters)):
+            size = dict(zip(letters, sides, strict=True))
+            found.append(
+                tuple(tuple(int(c) if c.isdigit() else size[c] for c in p) for p in patterns)
+            )
+        return [found]
+    alike = [(shape,) * len(patterns) for shape in TOGETHER]
+    broadcast = []
+    for whole in TOGETHER:
+        ones = [(*whole[:i], 1, *whole[i + 1 :]) for i in range(len(whole))]
+        parts = dict.fromkeys([whole, *ones, *(whole[i:] for i in range(1, len(whole) + 1))])
+        broadcast += [c for c in product(parts, repeat=len(patterns)) if len(set(c)) > 1]
+    return [alike, broadcast] if broadcast else [alike]
+
+
+# The simplest first, to which what fails is shrunk.
+SIMPLE = (1.0, 2.0, 0.5, -1.0, -2.0, 1.5, -0.5, -1.5, 0.25, 0.75, -0.75, 0.0)
+
+
+def _draw(data: Any, domain: Domain, shape: Shape) -> Array:
+    from hypothesis import strategies as st
+
+    if callable(domain):
+        return np.asarray(domain(np.random.default_rng(data.draw(st.integers(0, 999))), shape))
+    low, high = domain
+    others = (low + (high - low) * (np.arange(13) + 0.37) / 13).round(3).tolist()
+    numbers = st.sampled_from([*(x for x in SIMPLE if low <= x <= high), *others])
+    n = prod(shape)
+    k = n or 9  # what is empty shall not look simpler than what is not
+    drawn = data.draw(st.lists(numbers, min_size=k, max_size=k))
+    return np.array(drawn[:n], float).reshape(shape)

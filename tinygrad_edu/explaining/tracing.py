@@ -1,0 +1,433 @@
+"""Tracing: run a loss once and keep all that a derivation needs to know of it.
+
+In the graph the number of samples is just a number, and 2/8 may be 2/m or 1/4. So a function is run
+twice: on the example inputs, and on a batch made of their rows whose length is a prime number that
+nothing else in the problem has. Wherever that prime turns up, it is m.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from types import CellType, FunctionType
+from typing import Any
+
+import numpy as np
+
+from .. import engine, nn, ops
+from ..engine import VARIABLE, Box, history
+from ..losses import binary_cross_entropy_with_logits
+from ..naming import Names, leaves, parameter_names, watching
+from ..tensor import Tensor
+from .reading import is_idle_guard
+
+SHAPING = (ops.reshape.op, ops.getitem.op, ops.expand_dims.op)
+PRIMES = [101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181]
+
+
+@dataclass
+class Trace:
+    """A loss with its gradients.
+
+    names     of all tensors that have one
+    wrt       the tensors whose gradients are asked for
+    between   the named results on the way from them to the loss, oldest first
+    gradients of the loss at each of these, as recorded computations
+    one_hot   names of arrays that are known to have rows that sum to 1
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> W = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> differentiate((W * W).sum(), [W], Names()).between
+        []
+    """
+
+    loss: Box
+    wrt: list[Box]
+    names: dict[Box, str]
+    arrays: dict[int, str]
+    constants: list[tuple[Any, str]]
+    between: list[Box] = field(default_factory=list)
+    gradients: dict[Box, Box] = field(default_factory=dict)
+    rows_sum_to_one: set[str] = field(default_factory=set)
+    forward: list[Box] = field(default_factory=list)
+
+
+def differentiate(loss: Box, wrt: Sequence[Box], names: Names) -> Trace:
+    """The gradients at the tensors asked for and at all named ones between them and the loss.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> W = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> differentiate((W * W).sum(), [W], Names()).gradients[W].numpy()
+        array([2., 4.])
+    """
+    nodes = history(loss)
+    for node in nodes:
+        for x in (*node.record[2], node):
+            if isinstance(x, Box) and x.name and x is not loss:
+                names.give(x, x.name)
+        if node.record[1] is ops.one_hot.op:
+            names.give(node, "Y")
+    names.of.pop(loss, None)
+    names.give_activations(nodes)
+    on_the_way = engine._on_the_way(nodes, set(wrt))
+    asked = set(wrt)
+    between = [
+        n for n in nodes
+        if n in names.of and n in on_the_way and n not in asked and n.value.dtype.kind == "f"
+    ]  # fmt: skip
+    with engine.recording(engine.ALL):
+        found = engine.grad(loss, [*wrt, *between], create_graph=True)
+    trace = Trace(loss, list(wrt), names.of, names.arrays, names.constants, between)
+    trace.gradients = dict(zip([*wrt, *between], found, strict=True))
+    trace.forward = [n for n in nodes if n in names.of]
+    _name_activations(trace, names)
+    for node, name in names.of.items():
+        record = node.record
+        if record is None or not node.value.ndim:
+            continue
+        softmax = record[1] is ops.softmax.op and record[4]["axis"] in (-1, node.value.ndim - 1)
+        if softmax or record[1] is ops.one_hot.op:
+            trace.rows_sum_to_one.add(name)
+    return trace
+
+
+def _name_activations(trace: Trace, names: Names) -> None:
+    """softmax(Z2) that a loss's rule has computed is A2: the author's, or one of the slides."""
+    known = {_call_of(n): n for n in trace.forward}
+    logits = {
+        n.record[2][0] for n in history(trace.loss)
+        if n.record[1] is binary_cross_entropy_with_logits.op and isinstance(n.record[2][0], Box)
+    }  # fmt: skip
+    nodes: set[Box] = set()
+    for g in trace.gradients.values():
+        if g.record is not None and g.record[1] is not VARIABLE and g not in nodes:
+            nodes.update(history(g))
+    for node in sorted(nodes, key=lambda n: n.record[0]):
+        op, args = node.record[1:3]
+        if node in names.of or not args or not isinstance(args[0], Box):
+            continue
+        if (twin := known.get(_call_of(node))) is not None:
+            names.of[node] = names.of[twin]
+        elif op is ops.softmax.op or (op is ops.sigmoid.op and args[0] in logits):
+            names.of[node] = names.for_activation(args[0])
+            known[_call_of(node)] = node
+            trace.forward.append(node)
+
+
+def helpers(nodes: Sequence[Box]) -> dict[Box, Box | None]:
+    """What is on the way to a sigmoid or softmax written out, 1/(1 + exp(−z)) or
+    exp(z)/sum(exp(z)): idle guards, the exponentials and their sums. They need no names; with
+    each goes what may have its name instead.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> z = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> len(helpers(history((1 / (1 + np.exp(-z))).sum())))
+        3
+    """
+    users: dict[Box, list[Box]] = {}
+    for node in nodes:
+        for arg in node.record[2]:
+            if isinstance(arg, Box):
+                users.setdefault(arg, []).append(node)
+
+    def divides(total: Box) -> bool:
+        for user in users.get(total, ()):
+            op, args = user.record[1:3]
+            if (op is ops.divide.op and args[1] is total) or op is ops.log.op:
+                return True
+            if op in SHAPING and divides(user):
+                return True
+        return False
+
+    guards = {x: x.record[2][0] for x in nodes if is_idle_guard(x)}
+    found: set[Box] = set()
+    for node in nodes:
+        if node.record[1] is not ops.exp.op:
+            continue
+        sums = [u for u in users.get(node, ()) if u.record[1] in (ops.sum.op, ops.add.op)]
+        if totals := [u for u in sums if divides(u)]:
+            found |= {node, *totals}
+            found |= {w for u in totals for w in users.get(u, ()) if w.record[1] in SHAPING}
+            shifted = node.record[2][0]
+            if isinstance(shifted, Box) and shifted.record and shifted.record[1] in (
+                ops.subtract.op, ops.negative.op
+            ):  # fmt: skip
+                found.add(shifted)
+                found |= {y for y in shifted.record[2] if isinstance(y, Box) and y.record
+                          and y.record[1] is ops.max.op}  # fmt: skip
+    return dict.fromkeys(found) | guards
+
+
+def _call_of(node: Box) -> Any:
+    _, op, args, _, settings = node.record
+    return op, tuple(map(id, args)), repr(settings)
+
+
+# --- a function and its surroundings --------------------------------------------------------------
+
+
+@dataclass
+class Problem:
+    """A function, what it is called with, and the variables around it that it uses.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> W = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> problem(lambda W, X: (W * X).sum(), (W, np.ones(2)), None, {}).batches()
+        [(2, 101)]
+    """
+
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+    variables: dict[str, Any]
+    names: Callable[[Names], None]  # those that are known beforehand
+    wrt: list[str] | None = None
+    tensors: list[Box] = field(default_factory=list)  # asked for by object
+    modules: list[nn.Module] = field(default_factory=list)  # whose buffers stay as they are
+    keywords: set[str] = field(default_factory=set)  # arguments that are given by name
+
+    def data(self) -> dict[str, np.ndarray[Any, Any]]:
+        """All arrays that are no variables, by name: what may have samples as its rows."""
+        found = {}
+        for name, x in [*self.arguments.items(), *self.variables.items()]:
+            array = x.value if isinstance(x, Box) and x.record is None else x
+            if isinstance(array, np.ndarray) and array.ndim and name not in (self.wrt or ()):
+                found[name] = array
+        return found
+
+    def batches(self) -> list[tuple[int, int]]:
+        """Lengths that may be the number of samples, each with the prime to put in its place."""
+        data = self.data()
+        lengths = [len(a) for a in data.values()]
+        every = [
+            n for x in [*self.arguments.values(), *self.variables.values()]
+            for _, a in _all_arrays(x) for n in np.shape(a)
+        ]  # fmt: skip
+        prime = next((p for p in PRIMES if all(n % p for n in every if n)), None)
+        likely = sorted(set(lengths) - {0, 1}, key=lambda n: (-lengths.count(n), -n))
+        return [(n, prime) for n in likely[:3]] if prime else []
+
+    def trace(self, rows: tuple[int, int] | None = None, numbers: bool = True) -> Trace:
+        """Run the function, with `rows[1]` samples instead of `rows[0]`, and differentiate it."""
+        names = Names()
+        wanted: list[Box] = list(self.tensors)
+        data = self.data()
+        new: dict[int, Any] = {}
+
+        def changed(name: str, x: Any) -> Any:
+            if isinstance(x, (list, tuple)):
+                parts = [changed(f"{name}{k}", part) for k, part in enumerate(x, 1)]
+                return type(x)(parts) if type(x) in (list, tuple) else x
+            if isinstance(x, dict):
+                return {key: changed(str(key), part) for key, part in x.items()}
+            if isinstance(x, np.generic) and x.dtype.kind == "f":
+                x = float(x)
+            if type(x) is float and numbers and x not in (0.0, 1.0) and np.isfinite(x):
+                t: Any = Tensor(x)
+            elif isinstance(x, np.ndarray) or (isinstance(x, Box) and x.record is None):
+                array = x.value if isinstance(x, Box) else x
+                if array.dtype.kind not in "fiub":
+                    return x
+                if id(x) in new:
+                    return new[id(x)]
+                if rows and name in data and len(array) == rows[0]:
+                    array = array[np.arange(rows[1]) % rows[0]]
+                t = Tensor(array, requires_grad=self._is_wanted(name, x))
+                new[id(x)] = t
+                names.give(t, (x.name if isinstance(x, Box) else None) or name)
+                if t.record is not None:
+                    wanted.append(t)
+                return t
+            elif isinstance(x, Box):
+                names.give(x, x.name or name)
+                if (self.wrt is None and not self.tensors and _requires(x)) or (
+                    self.wrt and name in self.wrt
+                ):
+                    wanted.append(x)
+                return x
+            else:
+                return x
+            names.give(t, name)
+            return t
+
+        self.names(names)
+        arguments = {name: changed(name, x) for name, x in self.arguments.items()}
+        variables = {name: changed(name, x) for name, x in self.variables.items()}
+        function = _with_variables(self.function, variables)
+        places = [x for name, x in arguments.items() if name not in self.keywords]
+        by_name = {name: arguments[name] for name in self.keywords}
+        kept = [(buffer, buffer.value) for m in self.modules for buffer in m.buffers()]
+        try:
+            with engine.recording(engine.ALL), watching() as seen:
+                loss = function(*places, **by_name)
+        finally:
+            for buffer, array in kept:
+                buffer.value = array
+        if not isinstance(loss, Box) or loss.value.size != 1:
+            raise ValueError(
+                "explain needs a function that returns its loss, a tensor with one number; "
+                f"received {engine.describe(loss)}"
+            )
+        names.helpers = helpers(history(loss)) if loss.record else {}
+        names.give_layers(seen.layers)
+        names.give_all(seen.found, loss)
+        if not wanted and self.wrt is None and loss.record:  # the attributes of an object
+            wanted = [x for n in history(loss) for x in n.record[2] if _requires(x)]
+        wanted = list(dict.fromkeys(wanted))
+        if self.wrt is not None:
+            have = set(wanted)
+            wanted += [
+                x for name in self.wrt for x, own in names.of.items()
+                if own == name and x not in have and x.record is not None
+            ]  # fmt: skip
+            missing = set(self.wrt) - {names.of.get(x, "") for x in wanted}
+            if missing:
+                raise ValueError(
+                    f"wrt: no variable is called {', '.join(sorted(missing))}; there are "
+                    f"{', '.join(names.of.values())}"
+                )
+            order = {name: k for k, name in enumerate(self.wrt)}
+            given = set(self.tensors)
+            wanted = sorted(
+                (x for x in wanted if names.of.get(x) in order or x in given),
+                key=lambda x: order.get(names.of.get(x, ""), len(order)),
+            )
+        if loss.record is None or not (used := _used(loss, wanted)):
+            raise ValueError(
+                "explain: the loss depends on no tensor whose gradient could be asked for; make "
+                "the parameters tensors with requires_grad=True, or name them: wrt='W' or "
+                f"wrt=['W', 'b'] out of {', '.join(names.of.values()) or 'the arguments'}"
+            )
+        return differentiate(loss, used if self.wrt is None else wanted, names)
+
+    def _is_wanted(self, name: str, x: Any) -> bool:
+        array = x.value if isinstance(x, Box) else x
+        return array.dtype.kind == "f" and (
+            (self.wrt is not None and name in self.wrt) or any(x is t for t in self.tensors)
+        )
+
+
+def _used(loss: Box, wanted: list[Box]) -> list[Box]:
+    below = {id(a) for n in history(loss) for a in n.record[2]} | {id(loss)}
+    return [x for x in wanted if id(x) in below]
+
+
+def _all_arrays(x: Any) -> list[tuple[str, Any]]:
+    if isinstance(x, nn.Module):
+        return [("", p.value) for p in x.parameters()]
+    return [("", a.value if isinstance(a, Box) else a) for _, a in leaves("", x)]
+
+
+def problem(
+    function: Callable[..., Any], inputs: Sequence[Any], wrt: Any, kwargs: dict[str, Any]
+) -> Problem:
+    """The function with its arguments by name, and the variables around it.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> W = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> [*problem(lambda W, X: (W * X).sum(), (W, np.ones(2)), None, {}).arguments]
+        ['W', 'X']
+    """
+    bound = inspect.signature(function).bind(*inputs, **kwargs)
+    bound.apply_defaults()
+    arguments: dict[str, Any] = {}
+    keywords = set()
+    for name, x in bound.arguments.items():
+        kind = bound.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL:
+            arguments |= {f"{name}{k}": part for k, part in enumerate(x, 1)}
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            arguments |= x
+            keywords |= x.keys()
+        else:
+            arguments[name] = x
+            keywords |= {name} if kind is inspect.Parameter.KEYWORD_ONLY else set()
+    variables = _variables(function)
+    modules = [v for v in [*arguments.values(), *variables.values()] if isinstance(v, nn.Module)]
+    names_wanted, tensors = _asked(wrt)
+
+    def known(names: Names) -> None:
+        for module in modules:
+            for parameter, name in parameter_names(module):
+                names.give(parameter, name)
+
+    made = Problem(function, arguments, variables, known, names_wanted, tensors, modules, keywords)
+    if wrt is None:
+        parameters = [p for m in modules for p in m.parameters()]
+        given = [*arguments.values(), *variables.values()]
+        variable = [x for v in given for _, x in leaves("", v) if _requires(x)]
+        if parameters:
+            made.tensors = list(dict.fromkeys([*variable, *parameters]))
+        floats = [
+            n for n, x in arguments.items() if isinstance(x, np.ndarray) and x.dtype.kind == "f"
+        ]
+        if not variable and not parameters and len(floats) == 1:
+            made.wrt = floats
+    return made
+
+
+def _asked(wrt: Any) -> tuple[list[str] | None, list[Box]]:
+    if wrt is None:
+        return None, []
+    items = list(wrt) if isinstance(wrt, (list, tuple)) else [wrt]
+    for x in items:
+        if not isinstance(x, (str, Box)):
+            raise TypeError(f"wrt: expected names or tensors, received {engine.describe(x)}")
+    names = [x for x in items if isinstance(x, str)]
+    return names or None, [x for x in items if isinstance(x, Box)]
+
+
+def _requires(x: Any) -> bool:
+    return isinstance(x, Box) and x.record is not None and x.record[1] is VARIABLE
+
+
+def _variables(function: Any) -> dict[str, Any]:
+    """The variables of outer functions and of the module that a function uses."""
+    while isinstance(function, partial):
+        function = function.func
+    if not isinstance(function, FunctionType):
+        return {}
+    found: dict[str, Any] = {}
+    for name in _names_used(function.__code__):
+        if name in function.__globals__:
+            found[name] = function.__globals__[name]
+    cells = function.__closure__ or ()
+    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue
+    kinds = (Box, np.ndarray, float, list, tuple, dict, nn.Module)
+    return {name: x for name, x in found.items() if isinstance(x, kinds)}
+
+
+def _names_used(code: Any) -> list[str]:
+    inner = [c for c in code.co_consts if inspect.iscode(c)]
+    return list(dict.fromkeys([*code.co_names, *(n for c in inner for n in _names_used(c))]))
+
+
+def _with_variables(function: Any, variables: dict[str, Any]) -> Any:
+    """The same function in surroundings where these variables have other values."""
+    if not isinstance(function, FunctionType) or not variables:
+        return function
+    free = function.__code__.co_freevars
+    cells = [
+        CellType(variables[name]) if name in variables else cell
+        for name, cell in zip(free, function.__closure__ or (), strict=True)
+    ]
+    outer = {k: v for k, v in variables.items() if k not in free}
+    new = FunctionType(
+        function.__code__,
+        {**function.__globals__, **outer},
+        function.__name__,
+        function.__defaults__,
+        tuple(cells) if cells else None,
+    )
+    new.__kwdefaults__ = function.__kwdefaults__
+    return new

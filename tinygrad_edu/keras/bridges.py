@@ -1,0 +1,381 @@
+"""Bridges to Keras: `from_keras` and `to_keras`, for chains of the layers that both have.
+
+A Keras model describes itself in JSON, layer by layer, in memory as in a `.keras` file. A layer is
+made here from that description, by a table of the kinds and settings that are known, and given its
+weights; whatever is not in the table is refused by name. So nothing that stands in a file is ever
+run or imported, Keras need not be installed to read one (h5py is enough), and it does not matter
+which back end the model was trained on.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array
+from ..nn import (
+    GELU,
+    BatchNorm1d,
+    Dropout,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    Module,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from ..tensor import Tensor
+from .files import EXTRA, Weights, opened
+from .layers import WITH_WEIGHTS, Layer, beside, tensors
+from .settings import fit_arguments
+
+__all__ = ["from_keras", "to_keras"]
+
+LARGEST_CONFIG = 2**24  # bytes of the JSON in a .keras file
+
+
+# --- from Keras -----------------------------------------------------------------------------------
+
+
+def from_keras(source: Any, *, into: Module | None = None, settings: bool = False) -> Any:
+    """The `Sequential` that computes what a Keras model does, with a copy of its weights.
+
+    `source` is a built `keras.Sequential` of any back end, or the path of a `.keras` file; for a
+    `.weights.h5` file, which says nothing of its layers, `into` is the model that is given its
+    weights. Layers: Dense, Activation, ReLU, LeakyReLU, Softmax, Flatten, Dropout, Embedding,
+    BatchNormalization, LayerNormalization, and a Sequential among them, which is opened.
+
+    The model ends as in Keras, with the softmax or sigmoid that gives probabilities, and
+    `tg.fit(model, x, y, loss="categorical_crossentropy", …)` takes those as Keras does. With
+    `settings=True` the result is (model, settings): how the Keras model was compiled, for
+    `tg.fit(model, x, y, **settings)`, which goes on step for step: loss, metrics, an SGD optimizer
+    with its momentum, and a penalty for kernel_regularizer and bias_regularizer.
+
+    BatchNormalization moves its running variance towards the variance of the batch, ours towards
+    m/(m − 1) of it, as PyTorch: training on gives the same weights and other running variances.
+
+    Raises:  ValueError, naming the layer and the option, for what has no counterpart here; for a
+             file that is damaged, or whose weights do not fit; ImportError for a file without h5py
+             (`pip install 'tinygrad_edu[keras]'`)
+    Source:  keras.saving; the files are those of Keras 3
+    Example:
+        model = tg.from_keras("fashion.keras")
+        probabilities = tg.predict(model, x)
+
+        >>> from_keras("fashion.h5")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: from_keras reads .keras and .weights.h5 files, received fashion.h5; ...
+    """
+    if into is not None and not str(source).endswith(".weights.h5"):
+        raise ValueError(f"into= is for .weights.h5 files, received {source!r:.80}")
+    if not isinstance(source, (str, os.PathLike)):
+        config, weights = _described(source)
+        return _built(config, weights, settings, state=_optimizer_state(source))
+    path = Path(source)
+    if path.name.endswith(".weights.h5"):
+        if into is None or settings:
+            raise ValueError(
+                f"{path.name} has weights only: give the model that they belong to, "
+                "from_keras(path, into=model)"
+            )
+        with _file(path), opened(path) as file:
+            return _filled(into, file)
+    if path.suffix != ".keras":
+        raise ValueError(
+            f"from_keras reads .keras and .weights.h5 files, received {path.name}; in Keras, "
+            "model.save('name.keras') writes one"
+        )
+    with _file(path), zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("config.json")
+        if info.file_size > LARGEST_CONFIG:
+            raise ValueError(f"config.json has {info.file_size} bytes, more than any model needs")
+        config = json.loads(archive.read(info))
+        if archive.getinfo("model.weights.h5").compress_type != zipfile.ZIP_STORED:
+            raise ValueError("its weights are compressed, which those that Keras saves are not")
+        with opened(io.BytesIO(archive.read("model.weights.h5"))) as file:
+            places = dict(_places(config))
+            arrays = {id(layer): file.take(place) for place, layer in places.items()}
+            state = file.take("optimizer")
+            return _built(config, lambda layer: arrays[id(layer)], settings, state=state)
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[None]:
+    """Say which file it was that could not be read."""
+    try:
+        yield
+    except (FileNotFoundError, ImportError):
+        raise
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    except (
+        OSError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
+        raise ValueError(f"{path} is damaged, or no file that Keras has saved: {error}") from error
+
+
+def _described(keras_model: Any) -> tuple[dict[str, Any], Callable[[dict[str, Any]], list[Array]]]:
+    """The description of a model in memory, and the weights that belong to each layer in it."""
+    if not hasattr(keras_model, "to_json") or not hasattr(keras_model, "layers"):
+        raise ValueError(
+            f"from_keras takes a keras.Sequential or a path, received {type(keras_model).__name__}"
+        )
+    config = json.loads(keras_model.to_json())
+    described = [layer for _, layer in _places(config) if layer["class_name"] != "InputLayer"]
+    arrays = {
+        id(layer): [np.asarray(array) for array in live.get_weights()]
+        for layer, live in zip(described, _layers(keras_model), strict=True)
+    }
+    return config, lambda layer: arrays.get(id(layer), [])
+
+
+def _layers(keras_model: Any) -> Iterator[Any]:
+    for layer in keras_model.layers:
+        if type(layer).__name__ == "Sequential":
+            yield from _layers(layer)
+        else:
+            yield layer
+
+
+def _optimizer_state(keras_model: Any) -> list[Array]:
+    """What the optimizer keeps, in the order in which files have it."""
+    optimizer = getattr(keras_model, "optimizer", None)
+    return [np.asarray(v) for v in getattr(optimizer, "variables", ())]
+
+
+def _places(config: Any, prefix: str = "layers") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each layer of a description, with the place of its weights in a file."""
+    if not isinstance(config, dict) or config.get("class_name") != "Sequential":
+        found = config.get("class_name") if isinstance(config, dict) else config
+        raise ValueError(
+            f"the model is {found!s:.40}, and only a Sequential is read; make the network as a "
+            "module here and copy its weights: linear.weight.data = dense.get_weights()[0]"
+        )
+    if config.get("module") not in ("keras", "keras.models") or config.get("registered_name"):
+        raise ValueError(
+            f"the model is a class of its own ({config.get('registered_name')}), which may compute "
+            "anything; make it a plain keras.Sequential of the same layers"
+        )
+    names: Counter[str] = Counter()
+    for layer in config["config"]["layers"]:
+        kind = layer["class_name"]
+        place = f"{prefix}/{_numbered(names, kind)}"
+        if kind == "Sequential":
+            yield from _places(layer, f"{place}/layers")
+        else:
+            yield place, layer
+
+
+def _numbered(names: Counter[str], kind: str) -> str:
+    """What a file calls the next layer of a kind: dense, dense_1, …, leaky_re_lu."""
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)
+    name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+    names[name] += 1
+    return name if names[name] == 1 else f"{name}_{names[name] - 1}"
+
+
+def _built(
+    config: dict[str, Any],
+    weights: Callable[[dict[str, Any]], list[Array]],
+    settings: bool,
+    state: Sequence[Array],
+) -> Any:
+    modules: list[Module] = []
+    penalties: list[tuple[Tensor, float, float]] = []
+    for _, description in _places(config):
+        layer = Layer(description, weights(description))
+        made = layer.modules()
+        if layer.penalties and not settings:
+            raise ValueError(
+                f"{layer.title} has a regularizer, which is no part of the network here: take it "
+                "along with `model, settings = from_keras(…, settings=True)` and "
+                "`fit(model, x, y, **settings)`"
+            )
+        penalties += layer.penalties
+        modules += made
+    model = Sequential(*modules)
+    return (model, fit_arguments(config, model, penalties, state)) if settings else model
+
+
+def _filled(model: Module, file: Weights) -> Module:
+    """The model with the weights of a .weights.h5 file: all of them, or as it was."""
+    values: list[tuple[Tensor, Array]] = []
+    modules = model if isinstance(model, Sequential) else [model]
+    _collect(modules, "layers", file, values)
+    if left := file.left():
+        raise ValueError(f"the model has no place for the weights of {', '.join(left)}")
+    for tensor, array in values:
+        tensor.data = array.astype(tensor.dtype)
+    return model
+
+
+def _collect(modules: Any, prefix: str, file: Weights, values: list[tuple[Tensor, Array]]) -> None:
+    names: Counter[str] = Counter()
+    for module in modules:
+        if isinstance(module, Sequential):
+            _collect(module, f"{prefix}/{_numbered(names, 'Sequential')}/layers", file, values)
+        elif type(module) in WITH_WEIGHTS:
+            place = f"{prefix}/{_numbered(names, WITH_WEIGHTS[type(module)][0])}"
+            values += beside(place, module, file.take(place))
+        elif next(module.parameters(), None) is not None:
+            raise ValueError(f"{type(module).__name__} is no layer that Keras has")
+
+
+# --- to Keras -------------------------------------------------------------------------------------
+
+
+def to_keras(model: Module, *, input_shape: Sequence[int | None] | None = None) -> Any:
+    """The `keras.Sequential` that computes what a model does, with a copy of its weights.
+
+    The model is a `Sequential` of Linear, the activations, Flatten, Dropout, Embedding, BatchNorm1d
+    and LayerNorm. `input_shape` is that of one sample; it is known where the first layer that has
+    weights comes first. An activation that follows a Linear becomes its Dense's.
+
+    Raises:  ValueError, naming the module, for what has no counterpart in Keras, or if the input
+             shape is not known; ImportError without Keras (`pip install 'tinygrad_edu[keras]'`)
+    Source:  keras.Sequential
+    Example:
+        tg.to_keras(model).save("fashion.keras")
+
+        >>> to_keras(Sequential(Flatten(), Linear(784, 10)))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ValueError: the model begins with Flatten, which takes any shape; ...
+    """
+    modules = list(_opened_up(model))
+    all_tensors = [tensor for module in modules for tensor in tensors(module)]
+    if len({id(tensor) for tensor in all_tensors}) < len(all_tensors):
+        raise ValueError("a parameter stands in two layers, which a keras.Sequential cannot have")
+    dtypes = {str(tensor.dtype) for tensor in all_tensors}
+    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        raise ValueError(
+            f"Keras' layers are made in one dtype, float32 or float64, received {sorted(dtypes)}"
+        )
+    if input_shape is None:
+        input_shape = _input_shape(modules)
+    try:
+        import keras
+    except ModuleNotFoundError as error:
+        raise ImportError(EXTRA.format("keras")) from error
+    dtype = dtypes.pop() if dtypes else keras.config.floatx()
+    indices = isinstance(modules[0], Embedding) if modules else False
+    layers = [keras.Input(tuple(input_shape), dtype="int64" if indices else dtype)]
+    given = list(_with_activations(modules))
+    for module, activation in given:
+        layer = _keras_layer(keras.layers, module, activation, dtype)
+        trained = {parameter.requires_grad for parameter in module.parameters()}
+        if len(trained) > 1:
+            raise ValueError(f"{module!r} is frozen in part, which a Keras layer cannot be")
+        layer.trainable = trained != {False}
+        layers.append(layer)
+    twin = keras.Sequential(layers)
+    for layer, (module, _) in zip(twin.layers, given, strict=True):
+        if arrays := [np.asarray(tensor.data) for tensor in tensors(module)]:
+            layer.set_weights(arrays)
+    return twin
+
+
+def _opened_up(model: Module) -> Iterator[Module]:
+    """The layers in their order, those of a Sequential among them too."""
+    if type(model) is not Sequential:
+        yield model
+        return
+    for module in model:
+        yield from _opened_up(module)
+
+
+def _input_shape(modules: list[Module]) -> tuple[int | None, ...]:
+    match modules:
+        case [Linear() as first, *_]:
+            return (first.n_in,)
+        case [BatchNorm1d() as first, *_]:
+            return (first.num_features,)
+        case [LayerNorm() as first, *_]:
+            return first.normalized_shape
+        case [Embedding(), *_]:
+            return (None,)
+        case _:
+            first_name = type(modules[0]).__name__ if modules else "nothing"
+            raise ValueError(
+                f"the model begins with {first_name}, which takes any shape; Keras needs to know "
+                "it: to_keras(model, input_shape=(28, 28))"
+            )
+
+
+def _activation(module: Module) -> str | None:
+    """The name by which Keras knows an activation; None for what is none, or has settings."""
+    names = {Sigmoid: "sigmoid", Tanh: "tanh", ReLU: "relu", SiLU: "silu"}
+    match module:
+        case Softmax(axis=-1):
+            return "softmax"
+        case GELU(approximate="none"):
+            return "gelu"
+        case Softplus(beta=1):
+            return "softplus"
+        case _:
+            return names.get(type(module))
+
+
+def _with_activations(modules: list[Module]) -> Iterator[tuple[Module, str | None]]:
+    """Each layer with the activation that becomes a part of it in Keras; or which it is itself."""
+    i = 0
+    while i < len(modules):
+        module, name = modules[i], _activation(modules[i])
+        if type(module) is Linear and i + 1 < len(modules):
+            name = _activation(modules[i + 1])
+            i += name is not None
+        yield module, name
+        i += 1
+
+
+def _keras_layer(layers: Any, module: Module, activation: str | None, dtype: str) -> Any:
+    """What a layer is in Keras."""
+    kind = type(module)
+    if isinstance(module, Linear) and kind is Linear:
+        bias = module.bias is not None
+        return layers.Dense(module.n_out, activation, use_bias=bias, dtype=dtype)
+    if activation is not None:
+        return layers.Activation(activation, dtype=dtype)
+    if isinstance(module, LeakyReLU) and kind is LeakyReLU:
+        return layers.LeakyReLU(module.negative_slope, dtype=dtype)
+    if isinstance(module, Softmax) and kind is Softmax:
+        return layers.Softmax(module.axis, dtype=dtype)
+    if isinstance(module, Flatten) and (module.start_dim, module.end_dim) == (1, -1):
+        return layers.Flatten(dtype=dtype)
+    if isinstance(module, Dropout) and kind is Dropout:
+        return layers.Dropout(module.p, dtype=dtype)
+    if isinstance(module, Embedding) and kind is Embedding:
+        return layers.Embedding(module.num_embeddings, module.embedding_dim, dtype=dtype)
+    if isinstance(module, BatchNorm1d) and kind is BatchNorm1d:
+        if module.momentum is not None and module.running_mean is not None:
+            affine = module.weight is not None
+            return layers.BatchNormalization(
+                momentum=round(1 - module.momentum, 12), epsilon=module.eps,
+                center=affine, scale=affine, dtype=dtype,
+            )  # fmt: skip
+    elif isinstance(module, LayerNorm) and kind is LayerNorm:
+        return layers.LayerNormalization(
+            list(range(-len(module.normalized_shape), 0)), module.eps,
+            center=module.bias is not None, scale=module.weight is not None, dtype=dtype,
+        )  # fmt: skip
+    raise ValueError(
+        f"{module!r} has no counterpart in Keras; what goes over is Linear, Sigmoid, Tanh, ReLU, "
+        "LeakyReLU, SiLU, GELU, Softplus, Softmax, Flatten, Dropout, Embedding, BatchNorm1d and "
+        "LayerNorm with settings that Keras has, one after the other in a Sequential"
+    )

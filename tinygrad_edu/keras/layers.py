@@ -1,0 +1,303 @@
+"""Keras' layers as ours: a table of the kinds and settings that are known.
+
+A layer is made from the description that Keras gives of it, a dict, and is given its weights. What
+is asked of a description is taken out of it; what is left over, and not free to be anything, is
+refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array
+from ..nn import (
+    GELU,
+    BatchNorm1d,
+    Dropout,
+    Embedding,
+    Flatten,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    Module,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from ..tensor import Tensor
+
+ACTIVATIONS: dict[str, Callable[[], Module] | None] = {
+    "gelu": GELU,
+    "leaky_relu": lambda: LeakyReLU(0.2),  # the slope of the function; the layer's is 0.3
+    "linear": None,
+    "relu": ReLU,
+    "sigmoid": Sigmoid,
+    "silu": SiLU,
+    "softmax": Softmax,
+    "softplus": Softplus,
+    "swish": SiLU,
+    "tanh": Tanh,
+}
+# The Keras layers that have weights, and where their arrays stand with us, in Keras' order.
+WITH_WEIGHTS: dict[type[Module], tuple[str, tuple[str, ...]]] = {
+    Linear: ("Dense", ("weight", "bias")),
+    BatchNorm1d: ("BatchNormalization", ("weight", "bias", "running_mean", "running_var")),
+    LayerNorm: ("LayerNormalization", ("weight", "bias")),
+    Embedding: ("Embedding", ("weight",)),
+}
+
+
+class Layer:
+    """A layer as Keras describes it. What is asked of it is taken out; what is left is refused.
+
+    Example:
+        >>> config = {"name": "re_lu", "negative_slope": 0.2}
+        >>> Layer({"module": "keras.layers", "class_name": "ReLU", "config": config}, []).modules()
+        [LeakyReLU(negative_slope=0.2)]
+    """
+
+    # What has no say in what a trained layer computes.
+    FREE = ("name", "trainable", "dtype", "seed", "batch_shape", "build_config", "synchronized")
+
+    def __init__(self, description: Mapping[str, Any], weights: list[Array]) -> None:
+        self.kind = str(description["class_name"])
+        config = description["config"]
+        name = config.get("name", "") if isinstance(config, dict) else ""
+        self.title = f"{self.kind} {str(name)!r}"
+        known = description.get("module") == "keras.layers" and not description.get(
+            "registered_name"
+        )
+        if not known or self.kind not in MAKERS:
+            raise ValueError(
+                f"{self.title} has no counterpart here; there are {', '.join(MAKERS)}. Write a "
+                "Module of your own for it, or take it out of the Keras model"
+            )
+        self.config: dict[str, Any] = dict(config)
+        self.weights = weights
+        self.penalties: list[tuple[Tensor, float, float]] = []
+        self.input_shape = (description.get("build_config") or {}).get("input_shape")
+        dtype = self.config.get("dtype", "float32")
+        name = dtype["config"].get("name") if isinstance(dtype, dict) else dtype
+        if self.kind != "InputLayer" and name not in ("float32", "float64"):
+            self.refuse(f"dtype {name!r}", "float32 and float64 are read")
+        self.frozen = self.config.get("trainable") is False
+
+    def modules(self) -> list[Module]:
+        """What it is with us."""
+        made = MAKERS[self.kind](self)
+        for module in made:
+            for attribute in ("weight", "bias"):
+                regularizer = self.config.pop(REGULARIZERS.get((self.kind, attribute), ""), None)
+                if regularizer is not None:
+                    l1, l2 = self._regularizer(regularizer)
+                    if l1 or l2:
+                        self.penalties.append((getattr(module, attribute), l1, l2))
+            if self.frozen:
+                for parameter in module.parameters():
+                    parameter.requires_grad = False
+        for option, value in self.config.items():
+            free = option in self.FREE or option.endswith("_initializer")
+            if not free and value not in (None, False):
+                self.refuse(f"{option}={value!r:.80}", "make the layer without it")
+        return made
+
+    def take(self, option: str, default: Any, *accepted: Any) -> Any:
+        """An option's value; one of those accepted where any are given."""
+        value = self.config.pop(option, default)
+        if accepted and value not in accepted:
+            told = " or ".join(map(repr, accepted))
+            self.refuse(f"{option}={value!r:.80}", f"here it can be {told}")
+        return value
+
+    def number(self, option: str, default: Any, kind: type = float) -> Any:
+        """An option's value, which must be a number."""
+        value = self.take(option, default)
+        if isinstance(value, bool) or not isinstance(value, (int, kind)):
+            self.refuse(f"{option}={value!r:.80}", "here it is a number")
+        return value
+
+    def activation(self) -> list[Module]:
+        """The module of the option `activation`."""
+        name = self.take("activation", "linear") or "linear"
+        if not isinstance(name, str) or name not in ACTIVATIONS:
+            self.refuse(f"activation={name!r:.80}", f"there are {', '.join(ACTIVATIONS)}")
+        make = ACTIVATIONS[name]
+        return [] if make is None else [make()]
+
+    def array(self, i: int, shape: tuple[int | None, ...]) -> Array:
+        """The i-th array of its weights."""
+        if i >= len(self.weights):
+            raise ValueError(
+                f"{self.title} has no weights yet; let the Keras model begin with "
+                "keras.Input(shape), or call it once"
+            )
+        found = self.weights[i]
+        fits = len(shape) == found.ndim and all(
+            n in (None, m) for n, m in zip(shape, found.shape, strict=True)
+        )
+        if not fits or found.dtype not in (np.float32, np.float64):
+            raise ValueError(
+                f"{self.title}: array {i} of its weights is {found.shape} {found.dtype}, expected "
+                f"{shape} float32 or float64"
+            )
+        return found
+
+    def filled(self, module: Module) -> list[Module]:
+        """The module with the layer's weights, all of them."""
+        _fill(self.title, module, self.weights)
+        return [module]
+
+    def _regularizer(self, regularizer: Any) -> tuple[float, float]:
+        config = dict(regularizer.get("config", {}))
+        l1, l2 = config.pop("l1", 0.0), config.pop("l2", 0.0)
+        known = regularizer.get("module") == "keras.regularizers"
+        if not known or regularizer.get("class_name") not in ("L1", "L2", "L1L2") or config:
+            self.refuse(
+                f"regularizer {regularizer.get('class_name')!r}", "L1, L2 and L1L2 are read"
+            )
+        return float(l1 or 0.0), float(l2 or 0.0)
+
+    def refuse(self, what: str, way_out: str) -> None:
+        """Say what of this layer has no counterpart."""
+        raise ValueError(f"{self.title}: {what} has no counterpart here; {way_out}")
+
+
+def _dense(layer: Layer) -> list[Module]:
+    units = layer.number("units", None, int)
+    bias = layer.take("use_bias", True, True, False)
+    kernel = layer.array(0, (None, units))
+    made = Linear(*kernel.shape, bias=bias, init=lambda *_: kernel, dtype=kernel.dtype)
+    return layer.filled(made) + layer.activation()
+
+
+def _flatten(layer: Layer) -> list[Module]:
+    layer.take("data_format", None, None, "channels_last")
+    return [Flatten()]
+
+
+def _reshape(layer: Layer) -> list[Module]:
+    shape = layer.take("target_shape", None)
+    if len(shape) != 1:
+        layer.refuse(f"target_shape={shape}", "only rows (-1,) are made; reshape the data instead")
+    return [Flatten()]
+
+
+def _dropout(layer: Layer) -> list[Module]:
+    return [Dropout(layer.number("rate", None))]
+
+
+def _relu(layer: Layer) -> list[Module]:
+    layer.take("max_value", None, None)
+    layer.take("threshold", 0.0, 0.0, None)
+    slope = layer.number("negative_slope", 0.0)
+    return [LeakyReLU(slope) if slope else ReLU()]
+
+
+def _leaky_relu(layer: Layer) -> list[Module]:
+    return [LeakyReLU(layer.number("negative_slope", 0.3))]
+
+
+def _softmax(layer: Layer) -> list[Module]:
+    return [Softmax(layer.number("axis", -1, int))]
+
+
+def _embedding(layer: Layer) -> list[Module]:
+    shape = layer.number("input_dim", None, int), layer.number("output_dim", None, int)
+    table = layer.array(0, shape)
+    return layer.filled(Embedding(*shape, init=lambda *_: table, dtype=table.dtype))
+
+
+def _batch_normalization(layer: Layer) -> list[Module]:
+    if layer.frozen:
+        layer.refuse("trainable=False", "Keras then uses the running values in training too")
+    rank = len(layer.input_shape or ())
+    if layer.take("axis", -1) not in (-1, 1) or rank != 2:
+        layer.refuse(f"an input of {rank} axes", "here it takes (m, n), one feature a column")
+    scale, center = layer.take("scale", True, True, False), layer.take("center", True, True, False)
+    if scale != center:
+        layer.refuse(f"scale={scale} with center={center}", "here it has both or neither")
+    layer.take("renorm_momentum", None)  # which says nothing without renorm
+    n = len(layer.array(0, (None,)))
+    momentum, eps = round(1 - layer.number("momentum", 0.99), 12), layer.number("epsilon", 1e-3)
+    return layer.filled(BatchNorm1d(n, eps, momentum, affine=scale, dtype=layer.weights[0].dtype))
+
+
+def _layer_normalization(layer: Layer) -> list[Module]:
+    axis = layer.take("axis", -1)
+    axes = axis if isinstance(axis, list) else [axis]
+    rank = len(layer.input_shape or ())
+    count = len(axes)
+    if [a - rank if a > 0 else a for a in axes] != list(range(-count, 0)):
+        layer.refuse(f"axis={axis}", "here the last axes are normalised")
+    scale, center = layer.take("scale", True, True, False), layer.take("center", True, True, False)
+    if center and not scale:
+        layer.refuse("center=True without scale", "here the bias comes with a weight")
+    if scale:
+        array = layer.array(0, (None,) * count)
+        shape, dtype = array.shape, array.dtype
+    else:
+        shape, dtype = tuple((layer.input_shape or ())[-count:]), np.dtype(np.float32)
+    eps = layer.number("epsilon", 1e-3)
+    return layer.filled(LayerNorm(shape, eps, scale, center, dtype=dtype))
+
+
+MAKERS: dict[str, Callable[[Layer], list[Module]]] = {
+    "InputLayer": lambda layer: [],
+    "Dense": _dense,
+    "Activation": Layer.activation,
+    "ReLU": _relu,
+    "LeakyReLU": _leaky_relu,
+    "Softmax": _softmax,
+    "Flatten": _flatten,
+    "Reshape": _reshape,
+    "Dropout": _dropout,
+    "Embedding": _embedding,
+    "BatchNormalization": _batch_normalization,
+    "LayerNormalization": _layer_normalization,
+}
+REGULARIZERS = {
+    ("Dense", "weight"): "kernel_regularizer",
+    ("Dense", "bias"): "bias_regularizer",
+    ("BatchNormalization", "weight"): "gamma_regularizer",
+    ("BatchNormalization", "bias"): "beta_regularizer",
+    ("LayerNormalization", "weight"): "gamma_regularizer",
+    ("LayerNormalization", "bias"): "beta_regularizer",
+    ("Embedding", "weight"): "embeddings_regularizer",
+}
+
+
+def tensors(module: Module) -> list[Tensor]:
+    """The tensors of a layer that Keras has as its weights, in Keras' order.
+
+    Example:
+        >>> [tensor.shape for tensor in tensors(Linear(3, 2, rng=0))]
+        [(3, 2), (2,)]
+    """
+    _, names = WITH_WEIGHTS.get(type(module), ("", ()))
+    return [tensor for name in names if (tensor := getattr(module, name)) is not None]
+
+
+def beside(title: str, module: Module, arrays: Sequence[Array]) -> list[tuple[Tensor, Array]]:
+    """The tensors of a layer beside their new values, refused unless they fit.
+
+    Example:
+        >>> beside("dense", Linear(3, 2, rng=0), [np.ones((2, 3))])
+        Traceback (most recent call last):
+        ValueError: dense: the weights have the shapes [(2, 3)], expected [(3, 2), (2,)]
+    """
+    own = tensors(module)
+    expected, found = [t.shape for t in own], [a.shape for a in arrays]
+    if expected != found:
+        raise ValueError(f"{title}: the weights have the shapes {found}, expected {expected}")
+    return list(zip(own, arrays, strict=True))
+
+
+def _fill(title: str, module: Module, arrays: Sequence[Array]) -> None:
+    for tensor, array in beside(title, module, arrays):
+        tensor.data = array.astype(tensor.dtype)

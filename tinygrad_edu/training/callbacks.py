@@ -1,0 +1,328 @@
+"""What happens beside training: hooks that `fit` calls, and the usual things to hang on them.
+
+A callback derives from `Callback` and overrides the hooks it needs, under Keras' names. A plain
+function of (epoch, logs) is one too: it is called when an epoch is over. `logs` holds what the
+History gets: loss, metrics, and the same with `val_` in front. What a callback adds to them at the
+end of an epoch gets a column of its own. `model.stop_training = True` ends the training.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ..engine import Array
+from ..files import FORMATS
+from ..saving import save_checkpoint
+from .metrics import direction
+
+__all__ = ["CSVLogger", "Callback", "EarlyStopping", "LambdaCallback", "ModelCheckpoint"]
+
+HOOKS = (
+    "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin",
+    "on_train_batch_end", "on_test_begin", "on_test_end",
+)  # fmt: skip
+Logs = dict[str, float]
+
+
+class Callback:
+    """Hooks that do nothing; override those you need.
+
+    Before the first hook `fit` sets `model` and `params`, a dict of epochs, steps (batches in an
+    epoch), verbose, optimizer and history.
+
+    Source:  keras.callbacks.Callback
+    Example:
+        >>> class Halve(Callback):
+        ...     def on_epoch_end(self, epoch, logs):
+        ...         logs["lr"] = self.params["optimizer"].lr
+        ...         self.params["optimizer"].lr /= 2
+        >>> model = tg.nn.Linear(1, 1, init=tg.init.ones)
+        >>> sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+        >>> x = np.ones((4, 1))
+        >>> tg.fit(model, x, x, loss="mse", optimizer=sgd, epochs=3, callbacks=[Halve()]).history
+        {'loss': [0.0, 0.0, 0.0], 'lr': [0.1, 0.05, 0.025]}
+    """
+
+    model: Any
+    params: dict[str, Any]
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Before the first epoch; logs are empty."""
+
+    def on_train_end(self, logs: Logs) -> None:
+        """After the last epoch, also when it was interrupted; logs of the last whole epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        """Before an epoch (the first is 0); logs are empty."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """After an epoch and its validation; the History holds its logs already."""
+
+    def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
+        """Before a batch (the first of an epoch is 0); logs are empty."""
+
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
+        """After a batch; logs are the means over the epoch's samples so far."""
+
+    def on_test_begin(self, logs: Logs) -> None:
+        """Before the validation of an epoch; logs are empty."""
+
+    def on_test_end(self, logs: Logs) -> None:
+        """After the validation; logs are its results, without `val_`."""
+
+
+class LambdaCallback(Callback):
+    """A callback of functions given by the hooks' names.
+
+    Raises:  TypeError for a name that is no hook
+    Source:  keras.callbacks.LambdaCallback
+    Example:
+        >>> callback = LambdaCallback(on_epoch_begin=lambda epoch, logs: print("epoch", epoch))
+        >>> callback.on_epoch_begin(3, {})
+        epoch 3
+    """
+
+    def __init__(self, **hooks: Callable[..., Any]) -> None:
+        for name, function in hooks.items():
+            if name not in HOOKS:
+                raise TypeError(f"there is no hook {name!r}; there are {', '.join(HOOKS)}")
+            setattr(self, name, function)
+
+
+def as_callbacks(callbacks: Any) -> list[Callback]:
+    """The callbacks given to `fit`, a plain function as one that is called after each epoch."""
+    found: list[Callback] = []
+    if callbacks is None:
+        return found
+    if isinstance(callbacks, Callback) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks is a list, received {callbacks!r:.60}")
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            if isinstance(callback, type) or not callable(callback):
+                raise TypeError(
+                    "a callback is a function of (epoch, logs) or an object that derives from "
+                    f"tg.callbacks.Callback, received {callback!r:.60}"
+                )
+            callback = LambdaCallback(on_epoch_end=callback)
+        found.append(callback)
+    return found
+
+
+def hooks(callbacks: Iterable[Callback], name: str) -> list[Callable[..., Any]]:
+    """The hooks of that name that somebody has written."""
+    nothing = getattr(Callback, name)
+    written = (getattr(callback, name) for callback in callbacks)
+    return [hook for hook in written if getattr(hook, "__func__", None) is not nothing]
+
+
+class _Best(Callback):
+    """Keeps the best value of one column of the logs."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float, best: float | None) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode must be 'auto', 'min' or 'max', received {mode!r}")
+        if not min_delta >= 0:
+            raise ValueError(f"min_delta must be at least 0, received {min_delta!r}")
+        self.monitor = monitor
+        self.mode = direction(monitor) if mode == "auto" else mode
+        self.min_delta = min_delta
+        self.best = best
+
+    def value(self, logs: Logs) -> float:
+        if self.monitor not in logs:
+            raise KeyError(
+                f"{type(self).__name__} monitors {self.monitor!r}, but there are only "
+                f"{', '.join(logs)}; give validation_data for a column that begins with val_"
+            )
+        return float(logs[self.monitor])
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether a value is better by more than min_delta; NaN is better than nothing at all."""
+        if than is None:
+            return True
+        if self.mode == "min":
+            return value + self.min_delta < than
+        return value - self.min_delta > than
+
+
+class EarlyStopping(_Best):
+    """End the training when a quantity has not become better for `patience` epochs.
+
+    monitor                a column of the History
+    min_delta              a change by no more than this is no improvement
+    patience               epochs to wait; 0 stops at the first that is not better
+    mode                   "min", "max", or "auto": told by the name
+    baseline               only what is better than this starts the waiting anew
+    restore_best_weights   when the training ends, also by Ctrl-C (but not by an error), go back to
+                           the weights of the best epoch
+    start_from_epoch       epochs before this one are passed over
+
+    Each training, a resumed one too, begins to count anew.
+
+    Keeps:   best, best_epoch, stopped_epoch (0: was not stopped), wait
+    Raises:  KeyError after the first epoch if the History has no such column, ValueError for a
+             name that does not tell the mode
+    Source:  keras.callbacks.EarlyStopping
+    Example:
+        >>> stop = EarlyStopping(monitor="loss", patience=2)
+        >>> model = tg.nn.Linear(1, 1, init=tg.init.ones)
+        >>> sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+        >>> x = np.ones((4, 1))
+        >>> tg.fit(model, x, x, loss="mse", optimizer=sgd, epochs=9, callbacks=[stop]).epoch
+        [0, 1, 2]
+        >>> stop.stopped_epoch, stop.best_epoch, stop.best
+        (2, 0, 0.0)
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        *,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta, None)
+        self.patience = patience
+        self.baseline = baseline
+        self.restore_best_weights = restore_best_weights
+        self.start_from_epoch = start_from_epoch
+        self.on_train_begin({})
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Begin to count."""
+        self.best = None
+        self.wait = self.best_epoch = self.stopped_epoch = 0
+        self.best_weights: dict[str, Array] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Count, and stop the training when it is time."""
+        value = self.value(logs)
+        if epoch < self.start_from_epoch:
+            return
+        self.wait += 1
+        if self.better(value, self.best):
+            self.best, self.best_epoch = value, epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.state_dict()
+            if self.baseline is None or self.better(value, self.baseline):
+                self.wait = 0
+        elif self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs) -> None:
+        """Go back to the best weights, where that was asked for."""
+        if self.best_weights is not None:
+            self.model.load_state_dict(self.best_weights)
+
+
+class CSVLogger(Callback):
+    """Write the logs of each epoch as a row of a CSV file, at once.
+
+    The columns are epoch and those that the first epoch's logs have. With `append=True` rows are
+    added to a file that is there, which must have these columns.
+
+    Raises:  ValueError if a file that is to be continued has other columns, OSError if nothing can
+             be written there
+    Source:  keras.callbacks.CSVLogger
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
+        >>> log = CSVLogger(path)
+        >>> log.on_train_begin({})
+        >>> log.on_epoch_end(0, {"loss": 0.5, "accuracy": 0.75})
+        >>> print(path.read_text(), end="")
+        epoch,loss,accuracy
+        0,0.5,0.75
+    """
+
+    def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
+        self.filename, self.separator, self.append = Path(filename), separator, append
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Open the file: what cannot be written is found out before the work, not after it."""
+        self.columns: list[str] = []
+        if self.append and self.filename.exists():
+            with self.filename.open(encoding="utf-8", newline="") as file:
+                self.columns = next(csv.reader(file, delimiter=self.separator), [])
+        with self.filename.open("a" if self.append else "w", encoding="utf-8"):
+            pass
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Write a row."""
+        with self.filename.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter=self.separator, lineterminator="\n")
+            columns = ["epoch", *logs]
+            if not self.columns:
+                self.columns = columns
+                writer.writerow(columns)
+            if columns != self.columns:
+                raise ValueError(
+                    f"{self.filename} has the columns {self.columns}, the epoch gave {columns}; "
+                    "give CSVLogger another file"
+                )
+            writer.writerow([epoch, *logs.values()])
+
+
+class ModelCheckpoint(_Best):
+    """Save a checkpoint after each epoch, or after each that is better than all before.
+
+    filepath         a `.safetensors` or `.npz` file; `{epoch}` (the first is 1) and the columns of
+                     the logs may stand in its name: "net-{epoch:02d}-{val_loss:.2f}.npz"
+    monitor, mode    what is better: see `EarlyStopping`
+    save_best_only   only where it is better than before
+    extra            what else belongs to the checkpoint, by name, such as `rng=rng`
+
+    A checkpoint holds the parts model, optimizer, history and those given, with the number of the
+    next epoch. It is written as a whole or not at all; `tg.load_checkpoint` brings it back.
+
+    Keeps:   best, path of the last file
+    Raises:  ValueError for a name that cannot be one, and as `tinygrad_edu.save`
+    Source:  keras.callbacks.ModelCheckpoint
+    Example:
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "best.npz"
+        >>> model = tg.nn.Linear(1, 1, rng=0)
+        >>> sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+        >>> x, best = np.ones((4, 1)), ModelCheckpoint(path, monitor="loss", save_best_only=True)
+        >>> history = tg.fit(model, x, x, loss="mse", optimizer=sgd, epochs=2, callbacks=[best])
+        >>> tg.load_checkpoint(path, model=model, history=history)["epoch"]
+        2
+    """
+
+    def __init__(
+        self,
+        filepath: Any,
+        monitor: str = "val_loss",
+        save_best_only: bool = False,
+        *,
+        mode: str = "auto",
+        initial_value_threshold: float | None = None,
+        **extra: Any,
+    ) -> None:
+        if not save_best_only:
+            mode = "min"  # which is not asked for
+        super().__init__(monitor, mode, 0.0, initial_value_threshold)
+        self.filepath, self.save_best_only, self.extra = str(filepath), save_best_only, extra
+        self.path: Path | None = None
+        if Path(self.filepath).suffix not in FORMATS:
+            raise ValueError(f"{filepath} should end in {' or '.join(FORMATS)}")
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Save, where it is worth it."""
+        if self.save_best_only:
+            value = self.value(logs)
+            if not self.better(value, self.best):
+                return
+            self.best = value
+        self.path = Path(self.filepath.format(epoch=epoch + 1, **logs))
+        parts = {"optimizer": self.params["optimizer"], "history": self.params["history"]}
+        parts = {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
+        save_checkpoint(self.path, model=self.model, epoch=epoch + 1, **parts, **self.extra)

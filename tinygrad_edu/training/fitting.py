@@ -1,0 +1,671 @@
+"""Training: `fit`, `evaluate` and `predict`, with Keras' names and Keras' arithmetic.
+
+`train` is the loop: epochs, batches, callbacks, Ctrl-C. What a step is and what it counts is up to
+its caller; `fit` puts in a model, a loss and an optimizer, the chapter's networks their own.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from math import floor, isfinite, nan
+from operator import add
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..anomaly import first_nonfinite
+from ..data import minibatches
+from ..engine import Array, Box, as_array, describe, no_grad
+from ..init import Random, as_random
+from ..nn import Module
+from .callbacks import HOOKS, Callback, as_callbacks, hooks
+from .history import History
+from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total, unreduced
+from .progress import progress_bar
+
+__all__ = ["History", "NonFiniteLoss", "evaluate", "fit", "predict", "train"]
+
+TrainStep = Callable[..., tuple[float, Array]]
+Logs = dict[str, float]
+
+
+class NonFiniteLoss(FloatingPointError):
+    """The loss of a batch is NaN or infinite; training has stopped with the weights before it.
+
+    epoch, batch   where it happened, the first are 0
+    cause          what the first number came from that is not finite
+    history        the History so far
+
+    Example:
+        >>> model = tg.nn.Linear(1, 1, init=tg.init.ones)
+        >>> sgd = tg.optim.SGD(model.parameters(), lr=1e200)
+        >>> x, y = np.ones((4, 1)), np.zeros(4)
+        >>> try:
+        ...     with np.errstate(over="ignore"):
+        ...         tg.fit(model, x, y, loss="mse", optimizer=sgd, epochs=9)
+        ... except NonFiniteLoss as error:
+        ...     print(error)
+        the loss is inf in epoch 1, batch 0 (counted from 0); the weights are those of before
+        mse_loss gave inf
+          received (4, 1) float64
+          received (4, 1) float64
+    """
+
+    def __init__(self, loss: float, cause: str) -> None:
+        super().__init__(loss, cause)
+        self.loss, self.cause = loss, cause
+        self.epoch = self.batch = -1
+        self.history: History | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"the loss is {self.loss} in epoch {self.epoch}, batch {self.batch} (counted from 0); "
+            f"the weights are those of before\n{self.cause}"
+        )
+
+
+# --- the loop -------------------------------------------------------------------------------------
+
+
+def train(
+    model: Any,
+    batches: Callable[[], Iterable[tuple[Any, ...]]],
+    step: Callable[..., Sequence[float]],
+    *,
+    logs: Callable[[Sequence[float]], Logs],
+    validate: Callable[[], Logs] = dict,
+    epochs: int,
+    initial_epoch: int = 0,
+    callbacks: Sequence[Callback] = (),
+    history: History | None = None,
+) -> History:
+    """The loop under `fit`: for each epoch, `step(*batch)` for all of `batches()`.
+
+    What the steps of an epoch return is added up, place by place; `logs(sums)` makes of it what
+    the History notes, and `validate()` what it notes with `val_` in front.
+
+    Ctrl-C ends it after the step at hand; a second one raises KeyboardInterrupt. An error in a
+    step leaves the weights of before it.
+
+    Example:
+        >>> w = tg.nn.Linear(1, 1, init=tg.init.ones)
+        >>> def step(x):
+        ...     w.weight.data = w.weight.data / 2
+        ...     return [float(x.sum()), len(x)]
+        >>> batches = lambda: tg.data.minibatches(np.arange(5.0), batch_size=2)
+        >>> train(w, batches, step, logs=lambda s: {"loss": s[0] / s[1]}, epochs=2).history
+        {'loss': [2.0, 2.0]}
+    """
+    history = History() if history is None else history
+    history.interrupted = False
+    where = ""
+    on = {name: hooks(callbacks, name) for name in HOOKS}
+    batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
+    weights = _Weights(model)
+    ended: Logs = {}
+    batch = 0
+
+    def run(epoch: int) -> Sequence[float] | None:
+        """The sums of an epoch; None where it was broken off."""
+        nonlocal batch
+        sums: Sequence[float] = ()
+        for batch, arrays in enumerate(batches()):
+            if ctrl_c.pressed:
+                return None
+            for hook in batch_begin:
+                hook(batch, {})
+            weights.note()
+            try:
+                counted = step(*arrays)
+            except BaseException:
+                weights.undo()
+                raise
+            sums = [*map(add, sums, counted)] if sums else counted
+            if batch_end:
+                running = logs(sums)
+                for hook in batch_end:
+                    hook(batch, running)
+            if model.stop_training:
+                break
+        return sums
+
+    with _mode(model, True), _stoppable(model), _CtrlC() as ctrl_c:
+        for hook in on["on_train_begin"]:
+            hook({})
+        for epoch in range(initial_epoch, epochs):
+            for hook in on["on_epoch_begin"]:
+                hook(epoch, {})
+            try:
+                if (sums := run(epoch)) is None:
+                    where = f"in epoch {epoch}, before batch {batch} (counted from 0)"
+                    break
+                ended = logs(sums)
+                for key, value in validate().items():
+                    ended[f"val_{key}"] = value
+            except NonFiniteLoss as error:
+                weights.undo()
+                error.epoch, error.batch, error.history = epoch, batch, history
+                raise
+            history.append(epoch, ended)
+            columns = len(ended)
+            for hook in on["on_epoch_end"]:
+                hook(epoch, ended)
+            if len(ended) > columns:  # of a callback, and behind the others
+                history.add(dict(list(ended.items())[columns:]))
+            if ctrl_c.pressed:
+                where = f"after epoch {epoch} (counted from 0)"
+                break
+            if model.stop_training:
+                break
+        history.interrupted = bool(where)
+        for hook in on["on_train_end"]:
+            hook(ended)
+    if where:
+        told = f"training was interrupted {where}; the weights are those of the last whole step"
+        print(told, file=sys.stderr)
+    return history
+
+
+class _Weights:
+    """What parameters and buffers were before the last step and the one before it.
+
+    Only references are kept: a step gives them new arrays, and writes into none.
+    """
+
+    def __init__(self, model: Module) -> None:
+        self.tensors = [*model.parameters(), *model.buffers()]
+        self.before = self.earlier = [tensor.value for tensor in self.tensors]
+
+    def note(self) -> None:
+        self.earlier, self.before = self.before, [tensor.value for tensor in self.tensors]
+
+    def undo(self) -> None:
+        """Go back before the last step, and one more if that is where NaN came in."""
+        values = self.before if all(map(_finite, self.before)) else self.earlier
+        for tensor, value in zip(self.tensors, values, strict=True):
+            tensor.value = value
+
+
+def _finite(x: Any) -> bool:
+    return bool(np.isfinite(x).all())
+
+
+class _CtrlC:
+    """Note the first Ctrl-C instead of raising KeyboardInterrupt in the middle of a step.
+
+    Only in the main thread, and only where nobody else has taken over the signal.
+    """
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def __enter__(self) -> _CtrlC:
+        self.ours = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self.ours:
+            signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+    def __exit__(self, *failure: object) -> None:
+        if self.ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _mode(model: Module, training: bool) -> Iterator[None]:
+    """`train()` or `eval()` for all modules, and afterwards each as it was."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
+
+
+@contextmanager
+def _stoppable(model: Any) -> Iterator[None]:
+    """Give the model the attribute by which callbacks end the training."""
+    model.stop_training = False
+    try:
+        yield
+    finally:
+        del model.stop_training
+
+
+# --- fit, evaluate, predict -----------------------------------------------------------------------
+
+
+def fit(
+    model: Module,
+    x: Any,
+    y: Any,
+    *,
+    loss: Any,
+    optimizer: Any,
+    epochs: int = 1,
+    batch_size: int = 32,
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+    validation_batch_size: int | None = None,
+    metrics: Any = (),
+    penalty: Callable[[Module], Any] | None = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[int, float] | None = None,
+    shuffle: bool = True,
+    rng: Random | int | None = None,
+    callbacks: Iterable[Any] | None = (),
+    verbose: int | str = "auto",
+    initial_epoch: int | None = None,
+    history: History | None = None,
+) -> History:
+    """Train a model as Keras' `compile` and `fit` do.
+
+    loss               a function of (prediction, target), such as `tg.cross_entropy`, or a name:
+                       "categorical_crossentropy", "sparse_categorical_crossentropy",
+                       "binary_crossentropy" (these three take probabilities), "mse", "mae"
+    optimizer          one that has the model's parameters, such as `tg.optim.SGD`
+    epochs             the number of the last epoch: those before `initial_epoch` are not run again
+    validation_data    (x, y) or (x, y, sample_weight), measured after each epoch
+    validation_split   or the share of the samples, taken from the end before they are shuffled
+    metrics            names or functions of (prediction, target): "accuracy", "top_k_categorical_
+                       accuracy" …; as a dict, with names of your own (see `tg.metrics`)
+    penalty            a function of the model, added to the loss of each batch
+    sample_weight      a factor for the loss of each sample, or class_weight: {class: factor}
+    shuffle, rng       take the samples in a new order each epoch, drawn from `rng`: a Generator, a
+                       RandomState or a seed
+    callbacks          see `tg.callbacks`
+    verbose            0: nothing, 1: a bar, 2: a line for each epoch; "auto": 1 on a terminal,
+                       else 0
+    history            go on with this one, from the epoch after its last
+
+    The loss and the metrics of an epoch are the means over its samples as they were met, while the
+    weights moved; the last batch is what is left. The validation comes after the epoch, in `eval`
+    mode. The data are not changed or copied as a whole: each batch is brought to the dtype of the
+    parameters (whole numbers of 32 and 64 bits, which may be indices, stay as they are).
+
+    With the same `history`, `optimizer` and `rng` (a generator in the same state, no seed) training
+    in two parts is the same, bit for bit, as in one.
+
+    Ctrl-C ends the training after the step at hand: the History so far comes back, with
+    `interrupted` set. A second one raises KeyboardInterrupt, and the weights are those of the last
+    whole step then too.
+
+    Returns: a `History`
+    Raises:  NonFiniteLoss (a FloatingPointError) where a loss is NaN or infinite, ValueError and
+             TypeError for arguments that do not fit together
+    Source:  keras.Model.fit, tests/training/test_fitting.py writes the arithmetic out in NumPy
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(200, 2))
+        >>> y = (x[:, 0] > x[:, 1]).astype(int)
+        >>> model = tg.nn.Linear(2, 2, rng=rng)
+        >>> sgd = tg.optim.SGD(model.parameters(), lr=0.5)
+        >>> history = fit(model, x, y, loss=tg.cross_entropy, optimizer=sgd, epochs=5, rng=rng,
+        ...               metrics=["accuracy"], validation_split=0.2)
+        >>> list(history.history)
+        ['loss', 'accuracy', 'val_loss', 'val_accuracy']
+        >>> history.history["val_accuracy"][-1] > 0.9
+        True
+    """
+    data = _data((x, y, sample_weight), "")
+    function, found = _measures(loss, metrics)
+    _check(model, optimizer)
+    if not isinstance(epochs, (int, np.integer)) or epochs < 0:
+        raise ValueError(f"epochs must be a whole number of at least 0, received {epochs!r}")
+    val_size = batch_size if validation_batch_size is None else validation_batch_size
+    for size in (batch_size, val_size):
+        if not isinstance(size, (int, np.integer)) or size < 1:
+            raise ValueError(f"batch_size must be a positive integer, received {size!r}")
+    held: tuple[Array, ...] = ()
+    if validation_data is not None:
+        if validation_split:
+            raise ValueError("give validation_data or validation_split, not both")
+        held = _data(validation_data, "validation ")
+    elif validation_split:
+        data, held = _split(data, validation_split)
+    if held and held[0].shape[1:] != data[0].shape[1:]:
+        raise ValueError(f"x {data[0].shape} and validation x {held[0].shape} are of other kinds")
+    if class_weight is not None:
+        data = _with_class_weights(data, class_weight)
+    if history is not None and not isinstance(history, History):
+        raise TypeError(f"history must be a tg.History, received {type(history).__name__}")
+    if initial_epoch is None:
+        initial_epoch = history.epoch[-1] + 1 if history is not None and history.epoch else 0
+    if initial_epoch < 0:
+        raise ValueError(f"initial_epoch must be at least 0, received {initial_epoch}")
+    if history is not None and history.epoch and initial_epoch <= history.epoch[-1]:
+        raise ValueError(
+            f"initial_epoch is {initial_epoch}, but the history goes to epoch {history.epoch[-1]}"
+        )
+    random = as_random(rng) if shuffle else None
+    take = train_step(model, function, optimizer, penalty)
+    names = ["loss", *found]
+
+    def batches() -> Iterable[tuple[Array, ...]]:
+        return minibatches(*data, batch_size=batch_size, rng=random)
+
+    dtype = _dtype(model)
+
+    def step(x: Array, *y: Array) -> list[float]:
+        m = len(x)
+        number, prediction = take(_as_input(x, dtype), *y)
+        return [m, number * m, *_totals(found, prediction, y[0])]
+
+    def logs(sums: Sequence[float]) -> Logs:
+        return {name: value / sums[0] for name, value in zip(names, sums[1:], strict=True)}
+
+    def validate() -> Logs:
+        for name, parameter in model.named_parameters():
+            if not _finite(parameter.value):  # the loss of the next batch would not be either
+                raise NonFiniteLoss(nan, _brought_in(name))
+        if not held:
+            return {}
+        for hook in hooks(given, "on_test_begin"):
+            hook({})
+        values = _measure(model, held, function, found, penalty, val_size)
+        for hook in hooks(given, "on_test_end"):
+            hook(values)
+        return values
+
+    steps = -(-len(data[0]) // batch_size)
+    given = as_callbacks(callbacks)
+    history = History() if history is None else history
+    with progress_bar(verbose) as bar:
+        given += bar
+        for callback in given:
+            callback.model = model
+            callback.params = {
+                "epochs": epochs, "steps": steps, "verbose": verbose, "optimizer": optimizer,
+                "history": history,
+            }  # fmt: skip
+        return train(
+            model, batches, step, logs=logs, validate=validate, epochs=epochs,
+            initial_epoch=initial_epoch, callbacks=given, history=history,
+        )  # fmt: skip
+
+
+def train_step(
+    model: Module, loss: Function, optimizer: Any, penalty: Callable[[Module], Any] | None = None
+) -> TrainStep:
+    """One step on one batch, as a function of (x, y) or (x, y, weights of the samples): it returns
+    the loss and the prediction before the step.
+
+    Where the loss is no finite number it raises NonFiniteLoss and moves no weight.
+
+    Example:
+        >>> model = tg.nn.Linear(1, 1, init=tg.init.ones)
+        >>> step = train_step(model, tg.mse_loss, tg.optim.SGD(model.parameters(), lr=0.1))
+        >>> x = np.ones((4, 1))
+        >>> step(x, 0 * x)[0], step(x, 0 * x)[0].__round__(6)
+        (1.0, 0.36)
+    """
+
+    def step(x: Array, y: Array, weights: Array | None = None) -> tuple[float, Array]:
+        prediction = model(x)
+        try:
+            value = _loss(loss, prediction, y, weights)
+        except ValueError as error:  # some losses refuse predictions that are NaN
+            if isinstance(prediction, Box) and not _finite(prediction.value):
+                raise NonFiniteLoss(nan, _cause(prediction, model)) from error
+            raise
+        if penalty is not None:
+            value = value + penalty(model)
+        number = _number(value)
+        if not isfinite(number):
+            raise NonFiniteLoss(number, _cause(value, model))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return number, prediction.value
+
+    return step
+
+
+def evaluate(
+    model: Module,
+    x: Any,
+    y: Any,
+    *,
+    loss: Any,
+    metrics: Any = (),
+    penalty: Callable[[Module], Any] | None = None,
+    sample_weight: Any = None,
+    batch_size: int = 256,
+    return_dict: bool = False,
+) -> Any:
+    """Loss and metrics of a model on data, in `eval` mode; nothing is recorded or changed.
+
+    The arguments are those of `fit`.
+
+    Returns: the loss, or with metrics a list [loss, *metrics], or a dict of them
+    Raises:  ValueError and TypeError for arguments that do not fit together
+    Source:  keras.Model.evaluate
+    Example:
+        >>> model = tg.nn.Linear(1, 2, init=tg.init.zeros)
+        >>> x, y = np.ones((4, 1)), np.array([0, 0, 0, 1])
+        >>> values = evaluate(model, x, y, loss=tg.cross_entropy, metrics=["accuracy"])
+        >>> [round(value, 6) for value in values]
+        [0.693147, 0.75]
+    """
+    function, found = _measures(loss, metrics)
+    data = _data((x, y, sample_weight), "")
+    values = _measure(model, data, function, found, penalty, batch_size)
+    if return_dict:
+        return values
+    return list(values.values()) if found else values["loss"]
+
+
+def predict(model: Module, x: Any, *, batch_size: int = 256) -> Array:
+    """The model's output for each sample, in `eval` mode, batch by batch; nothing is recorded.
+
+    Shapes:  (m, …) → (m, …)
+    Raises:  ValueError for no samples
+    Source:  keras.Model.predict
+    Example:
+        >>> predict(tg.nn.Linear(2, 1, init=tg.init.ones), np.ones((3, 2)))
+        array([[2.],
+               [2.],
+               [2.]])
+    """
+    x = _samples(x, "x")
+    dtype = _dtype(model)
+    with _mode(model, False), no_grad():
+        parts = [
+            _output(model(_as_input(part, dtype)), len(part))
+            for (part,) in minibatches(x, batch_size=batch_size)
+        ]
+    return np.concatenate(parts)
+
+
+# --- what they share ------------------------------------------------------------------------------
+
+
+def _measure(
+    model: Module,
+    data: tuple[Array, ...],
+    loss: Function,
+    metrics: dict[str, Function],
+    penalty: Callable[[Module], Any] | None,
+    batch_size: int,
+) -> Logs:
+    """The means of loss and metrics over all samples, in eval mode."""
+    dtype = _dtype(model)
+    sums = np.zeros(1 + len(metrics))
+    # A loss of probabilities looks for the logits in the record of the last operation.
+    recording = nullcontext() if takes_probabilities(loss) else no_grad()
+    with _mode(model, False):
+        for x, y, *weights in minibatches(*data, batch_size=batch_size):
+            with recording:
+                prediction = model(_as_input(x, dtype))
+            with no_grad():
+                number = _number(_loss(loss, prediction, y, *weights))
+            output = _output(prediction, len(x))
+            sums += [number * len(x), *_totals(metrics, output, y)]
+        means = sums / len(data[0])
+        if penalty is not None:
+            with no_grad():
+                means[0] += _number(penalty(model))
+    return dict(zip(["loss", *metrics], means.tolist(), strict=True))
+
+
+def _loss(loss: Function, prediction: Any, y: Array, weights: Array | None = None) -> Any:
+    """The loss of a batch; with weights Σ wᵢ lᵢ / m, as Keras has it."""
+    y = beside(y, prediction)
+    if weights is None:
+        return loss(prediction, y)
+    each = unreduced(loss)(prediction, y, reduction="none")
+    each = ops.mean(ops.reshape(each, (len(y), -1)), axis=1)
+    return ops.sum(each * weights.astype(each.dtype, copy=False)) / len(y)
+
+
+def _number(loss: Any) -> float:
+    """A loss as Python's number, refused if it is none."""
+    value = loss.value if isinstance(loss, Box) else loss
+    if np.size(value) != 1:
+        raise ValueError(
+            f"the loss of a batch must be one number, received {describe(loss)}; "
+            "take reduction='mean'"
+        )
+    return float(value)
+
+
+def _measures(loss: Any, metrics: Any) -> tuple[Function, dict[str, Function]]:
+    function = as_loss(loss)
+    return function, as_metrics(metrics, function)
+
+
+def _totals(metrics: dict[str, Function], prediction: Array, y: Array) -> list[float]:
+    if not metrics:
+        return []
+    y = beside(y, prediction)
+    return [total(metric, prediction, y) for metric in metrics.values()]
+
+
+def _output(prediction: Any, m: int) -> Array:
+    array = prediction.value if isinstance(prediction, Box) else prediction
+    if not isinstance(array, np.ndarray) or array.ndim == 0 or len(array) != m:
+        raise ValueError(
+            f"for {m} samples the model must give an array of {m} rows, gave {describe(prediction)}"
+        )
+    return array
+
+
+def _samples(data: Any, name: str) -> Array:
+    """The data as an array of at least one sample; the same memory where it is one already."""
+    if isinstance(data, (dict, set, Iterator)) or (data is None):
+        raise TypeError(
+            f"{name} must be one array with a row for each sample, received "
+            f"{type(data).__name__}; for anything else write the loop with minibatches"
+        )
+    array = data.value if isinstance(data, Box) else as_array(data)
+    if array.ndim == 0 or len(array) == 0:
+        raise ValueError(f"{name} must have at least one sample, received shape {array.shape}")
+    return array
+
+
+def _data(data: Any, prefix: str) -> tuple[Array, ...]:
+    """x and y, and the weights where there are any: arrays of one length."""
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise ValueError(
+            f"{prefix}data must be (x, y) or (x, y, sample_weight), received {type(data).__name__}"
+        )
+    names = [f"{prefix}{name}" for name in ("x", "y", "sample_weight")]
+    given = list(data) if len(data) == 2 or data[2] is not None else data[:2]
+    arrays = [_samples(part, name) for part, name in zip(given, names, strict=False)]
+    for array, name in zip(arrays[1:], names[1:], strict=False):
+        if len(array) != len(arrays[0]):
+            raise ValueError(
+                f"{names[0]} has {len(arrays[0])} samples and {name} {len(array)}: "
+                f"{arrays[0].shape} and {array.shape}"
+            )
+    if len(arrays) == 3 and arrays[2].ndim > 1:
+        raise ValueError(f"{names[2]} must be (m,), received {arrays[2].shape}")
+    return tuple(arrays)
+
+
+def _split(data: tuple[Array, ...], share: float) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """What is trained on, and the last share of the samples, cut where Keras cuts."""
+    if not 0 < share < 1:
+        raise ValueError(f"validation_split must be between 0 and 1, received {share!r}")
+    m = len(data[0])
+    at = floor(m * (1.0 - share))
+    if at in (0, m):
+        raise ValueError(
+            f"validation_split={share!r} of {m} samples leaves {at} to train on and {m - at} to "
+            "validate"
+        )
+    return tuple(part[:at] for part in data), tuple(part[at:] for part in data)
+
+
+def _with_class_weights(data: tuple[Array, ...], weights: Mapping[int, float]) -> tuple[Array, ...]:
+    """The data with a weight for each sample by its class; 1 for a class that has none."""
+    if len(data) == 3:
+        raise ValueError("give sample_weight or class_weight, not both")
+    x, y = data
+    classes = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
+    if unknown := sorted(set(weights) - set(classes.tolist())):
+        raise ValueError(f"class_weight has weights for {unknown}, which are no classes of y")
+    factors = np.ones(len(x))
+    for kind, factor in weights.items():
+        factors[classes == kind] = factor
+    return x, y, factors
+
+
+def _dtype(model: Module) -> Any:
+    """The dtype of the first parameter; None where there is none."""
+    return next((p.value.dtype for p in model.parameters()), None)
+
+
+def _as_input(x: Array, dtype: Any) -> Array:
+    """A batch in the model's dtype; wide whole numbers, which may be indices, as they are."""
+    if dtype is None or (x.dtype.kind in "iu" and x.itemsize > 2):
+        return x
+    return x.astype(dtype, copy=False)
+
+
+def _check(model: Module, optimizer: Any) -> None:
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a tg.nn.Module, received {model!r:.60}")
+    if isinstance(optimizer, (str, type)) or not hasattr(optimizer, "step"):
+        raise TypeError(
+            "optimizer must be one such as tg.optim.SGD(model.parameters(), lr=0.01) (Keras' "
+            f"'sgd'), received {optimizer!r}"
+        )
+    own = {id(parameter) for parameter in model.parameters()}
+    if not own & {id(parameter) for parameter in optimizer.parameters}:
+        raise ValueError(
+            f"the optimizer moves none of the model's {len(own)} parameters; make it from "
+            "model.parameters()"
+        )
+
+
+def _cause(loss: Any, model: Module) -> str:
+    """The first operation that gave a number that is not finite, or what was so before."""
+    if not isinstance(loss, Box) or loss.record is None:
+        return "it was not computed from a parameter"
+    found = first_nonfinite(loss)
+    if found is None:
+        return "all that was recorded is finite"
+    if not found.op:
+        for name, parameter in model.named_parameters():
+            if parameter.value is found.value:
+                return _brought_in(name)
+    return str(found)
+
+
+def _brought_in(name: str) -> str:
+    return f"parameter {name} is not finite since the last step, which has been undone"

@@ -1,0 +1,11 @@
+"""Verify: gradients that somebody derived by hand, are they right, and what is wrong with them.
+
+verification   `verify`: the verdict on each claim
+claims, derivations    what was claimed: expressions, lines, functions, arrays
+grammar, expressions   reading a claim without eval, and printing it
+functions, evaluation  what it may call, and its worth within bounds
+problems               random problems of many sizes, and their gradients
+edits, repair          the smallest change that makes it right
+report, wording        what was found, in English and Korean
+submissions, worker    files and folders, each in a process of its own
+"""
