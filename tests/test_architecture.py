@@ -232,6 +232,21 @@ print(*sorted(set(sys.modules) - before))
         assert heavy not in loaded
 
 
+def test_dir_lists_what_is_imported_later_and_nothing_else() -> None:
+    code = """
+import sys
+import tinygrad_edu
+names = dir(tinygrad_edu)
+print("tinygrad_edu.training" in sys.modules, *names)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded, *names = done.stdout.split()
+    assert loaded == "False"
+    assert {name for name in names if not name.startswith("_")} == set(tinygrad_edu.__all__)
+    assert {"explain", "fit", "testing", "from_keras"} <= set(names)
+    assert {"__name__", "__version__"} <= set(names)
+
+
 def test_the_package_is_marked_as_typed() -> None:
     assert (PACKAGE / "py.typed").exists()
     assert Path(tinygrad_edu.__file__ or "").parent == PACKAGE  # it is this one that is tested

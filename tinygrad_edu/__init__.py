@@ -101,3 +101,8 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """All that can be asked for, also what has not been imported yet: for `dir` and the Tab key."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
