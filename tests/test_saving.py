@@ -191,6 +191,8 @@ def test_files_of_other_programs_are_read_if_that_is_asked_for(tmp_path: Path) -
     [
         ({"a": {"b": object()}}, r"a\.b: .* cannot be saved; a state is made of arrays"),
         ({"a": [1, {2}]}, r"a\.1: \{2\} cannot be saved"),
+        (nn.ReLU(), r"the state: ReLU itself cannot be saved, .* its state_dict\(\)"),
+        ({"model": nn.ReLU()}, "model: ReLU itself cannot be saved"),
         ({"a": 1j}, "a: 1j cannot be saved"),
         ({"a": np.ones(2, complex)}, "expected real numbers"),
         ({"a": np.array([None])}, "expected real numbers"),

@@ -208,6 +208,12 @@ def _pack(x: Any, path: str, arrays: dict[str, Array]) -> Any:
         x = x.item()
     if x is None or isinstance(x, (bool, int, float, str)):
         return x
+    if not isinstance(x, (Box, np.ndarray)) and hasattr(x, "state_dict"):
+        name = type(x).__name__
+        raise TypeError(
+            f"{path or 'the state'}: {name} itself cannot be saved, its state can: give its "
+            f"state_dict(), or the {name} by name to save_checkpoint"
+        )
     if not isinstance(x, (Box, np.ndarray)):
         raise TypeError(
             f"{path or 'the state'}: {describe(x)} cannot be saved; a state is made of arrays, "
