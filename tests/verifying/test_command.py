@@ -45,7 +45,7 @@ def write(folder: Path, name: str, text: str | bytes) -> Path:
         (FORWARD + BACKPROP.format(", axis=0"), 0, "all 2 claims are right"),
         (FORWARD + BACKPROP.format(""), 1, "b_grad = np.sum(err, axis=0) / m"),
         (FORWARD, 2, "neither `claims` nor `backprop`"),
-        (RIGHT, 2, "has no function `forward`"),
+        (RIGHT, 2, "has no function `forward`; if it stands in another file, say so with --task"),
         ("", 2, "the file is empty"),
         ("def forward(:", 2, "line 1: the Python is wrong"),
         (FORWARD + RIGHT + "1 / 0", 2, "ZeroDivisionError"),

@@ -160,7 +160,8 @@ class Report:
 
     def _summary(self) -> str:
         n, wrong = len(self.verdicts), sum(not v.right for v in self.verdicts)
-        return say("some-wrong" if wrong else "all-right", self.lang, n=n, wrong=wrong)
+        what = "wrong" if wrong else "right"
+        return say(f"one-{what}" if n == 1 else f"some-{what}", self.lang, n=n, wrong=wrong)
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Name, verdict and text of each claim; a wrong one with what makes it right."""

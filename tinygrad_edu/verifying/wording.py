@@ -150,7 +150,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "seen from the loss inwards, the first mistake is in ∂L/∂{name}",
         "손실에서부터 안쪽으로 볼 때 첫 번째 실수는 ∂L/∂{name} 식에 있습니다",
     ),
-    "all-right": ("all {n} claims are right", "식 {n}개가 모두 맞습니다"),
+    "one-right": ("the claim is right", "식이 맞습니다"),
+    "one-wrong": ("the claim is wrong", "식이 틀렸습니다"),
+    "some-right": ("all {n} claims are right", "식 {n}개가 모두 맞습니다"),
     "some-wrong": ("{wrong} of {n} claims are wrong", "식 {n}개 중 {wrong}개가 틀렸습니다"),
     "checked": (
         "checked on {problems} random problems, sizes such as {sizes}",
@@ -458,7 +460,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "파일을 실행하다가 오류가 났습니다: {error}",
     ),
     "check-fails": ("checking it fails: {error}", "확인하다가 오류가 났습니다: {error}"),
-    "no-forward": ("the file has no function `forward`", "파일에 함수 `forward`가 없습니다"),
+    "no-forward": (
+        "the file has no function `forward`; if it stands in another file, say so with --task FILE",
+        "파일에 함수 `forward`가 없습니다. 다른 파일에 있으면 --task FILE 로 지정하세요",
+    ),
     "no-shapes": ("the file has no dictionary `shapes`", "파일에 딕셔너리 `shapes`가 없습니다"),
     "wrong-kinds": (
         "`forward` must be a function and `shapes` a dictionary",
@@ -486,9 +491,9 @@ def say(what: str, lang: str = "en", /, **about: Any) -> str:
     """A sentence in one of the languages.
 
     Example:
-        >>> say("all-right", "en", n=4)
+        >>> say("some-right", "en", n=4)
         'all 4 claims are right'
-        >>> say("all-right", "ko", n=4)
+        >>> say("some-right", "ko", n=4)
         '식 4개가 모두 맞습니다'
     """
     sentences = SENTENCES.get(what) or EDITS[what]
