@@ -79,5 +79,5 @@ def document() -> str:
     """
     lines = [r"\documentclass{article}", r"\usepackage{amsmath}", r"\begin{document}"]
     for system, (kind, *_) in SYSTEMS.items():
-        lines += [rf"\section*{{{system} {kind.__name__}}}", derivation(system)._repr_latex_()]
+        lines += [rf"\section*{{{system} {kind.__name__}}}", derivation(system).latex]
     return "\n".join([*lines, r"\end{document}", ""])

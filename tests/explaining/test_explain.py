@@ -500,7 +500,9 @@ def test_latex_of_the_chapter_can_be_set() -> None:
     for found in [*map(derivation, ("S1", "S2", "S5")), *others]:
         for line in (*found.forward, *found.errors, *found.gradients.values()):
             parser.parse(line._repr_latex_().replace(r"\displaystyle ", ""))
-        assert found._repr_latex_().startswith("$$\\begin{aligned}")
+        assert found.latex.startswith("$$\\begin{aligned}")
+        assert found._repr_latex_() == found.latex
+        assert found.steps._repr_latex_() == found.steps.latex
     assert (
         others[0]["E3"]
         ._repr_latex_()

@@ -136,8 +136,13 @@ class Steps(tuple[Step, ...]):
     def __str__(self) -> str:
         return "\n".join(f"{k}. {step}" for k, step in enumerate(self, 1))
 
-    def _repr_latex_(self) -> str:
+    @property
+    def latex(self) -> str:
+        """The links as LaTeX, one below the other."""
         return _aligned([step.formula for step in self])
+
+    def _repr_latex_(self) -> str:
+        return self.latex
 
 
 @dataclass
@@ -194,8 +199,13 @@ class Explanation:
             lines.append("")
         return "\n".join([*lines, *self.notes]).rstrip()
 
-    def _repr_latex_(self) -> str:
+    @property
+    def latex(self) -> str:
+        """All lines as LaTeX, one below the other: for a slide; a notebook shows it by itself."""
         return _aligned([*self.forward, *self.errors, *self.gradients.values()])
+
+    def _repr_latex_(self) -> str:
+        return self.latex
 
 
 def _aligned(lines: Sequence[Formula]) -> str:
