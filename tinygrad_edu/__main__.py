@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         "verify",
         help="check the claims in files, or in a folder of submissions",
         description="Check files that hold a function `forward`, a dictionary `shapes`, and "
-        "`claims` or a function `backprop` (docs/verifying.md tells more). With a folder: one row a file. "
+        "`claims` or a function `backprop` (see docs/verifying.md). With a folder: one row a file. "
         "Files are programs and are run, each in a process of its own with bounds on time and "
         "memory. Exit code: 0 right, 1 wrong, 2 cannot be checked.",
     )
