@@ -481,6 +481,14 @@ def test_formulas_with_indices_hold_at_the_authors_sizes() -> None:
     assert found["W"].value.shape == (4, 2)
 
 
+def test_the_prompt_shows_what_print_does() -> None:
+    found = tg.explain(lambda X, W: tg.square(X @ W).sum(), array(4, 3), variable(3, 1))
+    assert repr(found) == str(found)
+    assert "∂L/∂W" in repr(found)
+    for part in (found["W"], found.steps, found.steps[0]):
+        assert repr(part) == str(part)
+
+
 def test_latex_of_the_chapter_can_be_set() -> None:
     mathtext = pytest.importorskip("matplotlib.mathtext")
     parser = mathtext.MathTextParser("agg")

@@ -84,6 +84,8 @@ class Formula:
     def __str__(self) -> str:
         return f"{self.left} = {self.text}"
 
+    __repr__ = __str__
+
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {latex_name(self.left)} = {self.latex}$"
 
@@ -118,6 +120,8 @@ class Step:
             lines[0] += f" = {self.becomes.text}"
         return "\n".join([*lines, *(f"    {line}" for line in self.rule.splitlines())])
 
+    __repr__ = __str__
+
 
 class Steps(tuple[Step, ...]):
     """The links of a chain, printed one below the other.
@@ -135,6 +139,8 @@ class Steps(tuple[Step, ...]):
 
     def __str__(self) -> str:
         return "\n".join(f"{k}. {step}" for k, step in enumerate(self, 1))
+
+    __repr__ = __str__
 
     @property
     def latex(self) -> str:
@@ -198,6 +204,8 @@ class Explanation:
             lines += [f"{line!s:<{width}}    {line.shapes}" for line in block]
             lines.append("")
         return "\n".join([*lines, *self.notes]).rstrip()
+
+    __repr__ = __str__
 
     @property
     def latex(self) -> str:
