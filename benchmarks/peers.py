@@ -182,8 +182,8 @@ def products(network: Network) -> Callable[[], float]:
 # --- ours -----------------------------------------------------------------------------------------
 
 
-def eager(network: Network) -> Contestant:
-    """Modules, a loss, backward and SGD; recorded anew in every step."""
+def ours(network: Network, backend: str | None = None) -> Contestant:
+    """Modules, a loss, backward and SGD; recorded anew in every step, or captured in the first."""
     X, Y = network.batches()
     modules: list[nn.Module] = []
     for n_in, n_out in zip(network.sizes, network.sizes[1:], strict=False):
@@ -194,15 +194,23 @@ def eager(network: Network) -> Contestant:
     optimizer = optim.SGD(model.parameters(), lr=network.lr)
     criterion = tg.binary_cross_entropy_with_logits if network.k == 1 else tg.cross_entropy
 
-    def step(x: Array, y: Array) -> float:
+    def step(x: Array, y: Array) -> Any:
         loss = criterion(model(x), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return float(loss.item())
+        return loss
 
+    run: Any = tg.compile(step, backend=backend) if backend else step
+    if backend == "numba":
+        x, y = (array.reshape(-1, *array.shape[2:]) for array in (X, Y))
+        order = np.arange(len(x)).reshape(network.steps, network.batch)
+        return Contestant(
+            lambda: float(run.epoch(x, y, order=order).mean()),
+            lambda: [np.array(p.data) for p in model.parameters()],
+        )
     return Contestant(
-        lambda: sum(map(step, X, Y)) / network.steps,
+        lambda: sum(run(x, y).item() for x, y in zip(X, Y, strict=True)) / network.steps,
         lambda: [np.array(p.data) for p in model.parameters()],
     )
 
@@ -412,7 +420,9 @@ PEERS: dict[str, Callable[[Network], Contestant]] = {
     REFERENCE: partial(by_hand, slides=False),
     "NumPy as on the slides": partial(by_hand, slides=True),
     "NumPy, hand-optimised": optimised,
-    "tinygrad_edu, eager": eager,
+    "tinygrad_edu, eager": ours,
+    "tinygrad_edu, captured": partial(ours, backend="numpy"),
+    "tinygrad_edu, captured, Numba": partial(ours, backend="numba"),
     "PyTorch, eager": pytorch,
     "JAX, jit per step": partial(jax, scan=False),
     "JAX, lax.scan": partial(jax, scan=True),

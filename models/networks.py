@@ -23,7 +23,7 @@ import tinygrad_edu as tg
 from tinygrad_edu import init, nn, optim
 from tinygrad_edu.data import minibatches, one_hot
 from tinygrad_edu.training.callbacks import LambdaCallback
-from tinygrad_edu.training.fitting import train
+from tinygrad_edu.training.fitting import captured, train
 
 __all__ = [
     "DualLayer",
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 SEED = 42
+MANY = 20  # epochs from which on it pays to capture the step
 TINY = 1e-10  # recorded losses keep probabilities in [TINY, 1 − TINY] before the logarithm
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -150,8 +151,14 @@ class SingleLayer(nn.Module):
         batches = self.batches(rng)
         self._note_weights()
 
+        def take(x: Array, y: Array) -> Any:
+            return self.step(x, y, optimizer)
+
+        self.history.compiled = epochs >= MANY
+        run = captured(take, self.history, strict=False)
+
         def step(x: Array, y: Array) -> tuple[float, int]:
-            z = self.step(x, y, optimizer)
+            z = np.asarray(run(x, y).numpy())
             return self.data_loss(self.activation(z), y), self._right(z, y)
 
         def logs(sums: Sequence[float]) -> dict[str, float]:
@@ -168,18 +175,19 @@ class SingleLayer(nn.Module):
         train(
             self, partial(batches, x, y), step, logs=logs, epochs=epochs, history=self.history,
             callbacks=[LambdaCallback(on_epoch_end=after_epoch)],
+            in_place=self.history.compiled is True,
         )  # fmt: skip
         return self
 
-    def step(self, x: Array, y: Array, optimizer: optim.SGD) -> Array:
-        """One step on one batch: Z before the step."""
+    def step(self, x: Array, y: Array, optimizer: optim.SGD) -> Any:
+        """One step on one batch: Z before the step, as a tensor."""
         m = len(x)
         z = self(x)
         loss = (self.criterion(z, y, reduction="sum") + self.penalty()) / m
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return np.asarray(z.numpy())
+        return z
 
     def penalty(self) -> Any:
         """l1·Σ|W| + l2/2·ΣW² over the weights, not the biases; part of the loss."""

@@ -1,6 +1,7 @@
 """Settings for all tests: Hypothesis repeats its examples in CI, and looks for new ones else."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,10 @@ settings.register_profile(
 )
 chosen = "ci" if "CI" in os.environ else "default"
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", chosen))
+
+
+# A shell that runs the tests in the background has them ignore Ctrl-C, and their processes too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -23,17 +23,18 @@ MODULES = sorted(
 # The core: each module and the modules of the package that it imports, these and no others.
 CORE: dict[str, set[str]] = {
     "engine": set(),
+    "watch": set(),
     "ops": {"engine"},
     "losses": {"engine", "ops"},
     "windows": {"engine", "ops"},
-    "dispatch": {"engine", "ops", "windows"},
+    "dispatch": {"engine", "ops", "watch", "windows"},
     "hooks": {"engine"},
-    "tensor": {"dispatch", "engine", "hooks", "ops"},
+    "tensor": {"dispatch", "engine", "hooks", "ops", "watch"},
     "init": {"engine"},
     "module": {"engine", "tensor"},
     "nn": {"engine", "init", "losses", "module", "ops", "tensor", "windows"},
     "lr_scheduler": set(),
-    "optim": {"engine", "lr_scheduler", "ops", "tensor"},
+    "optim": {"engine", "lr_scheduler", "ops", "tensor", "watch"},
     "data": {"engine", "init", "ops"},
     "naming": {"engine", "nn", "ops"},
     "anomaly": {"engine", "nn"},
@@ -47,12 +48,14 @@ FOLDERS: dict[str, set[str]] = {
     "verifying": set(),
     "pictures": set(),
     "checking": set(),
-    "training": set(),
+    "capturing": set(),
+    "training": {"capturing"},
     "keras": {"training"},
 }
 OUTSIDE = {"numpy"} | sys.stdlib_module_names
 # Packages of extras: who uses which, imported inside the function that needs it.
 OPTIONAL: dict[str, set[str]] = {
+    "capturing.native": {"numba"},
     "checking.rules": {"hypothesis"},
     "files": {"safetensors"},
     "keras.bridges": {"keras"},

@@ -19,6 +19,7 @@ verifying   `verify`: gradients derived by hand: are they right, and what is wro
 training    `fit`, `evaluate`, `predict`, callbacks, metrics, History
 checking    `check_rule`, `gradcheck`, `testing.check_layer`: for who writes operations and layers
 pictures    `picture`, `summary`: a recorded graph and a model to look at
+capturing   `compile`: a training step as a straight-line program, by NumPy or Numba (watch)
 keras       `from_keras`, `to_keras`: networks from Keras and to it
 saving      `save`, `load`, checkpoints: states in files that are whole, or refused (files)
 anomaly     `detect_anomaly`, `first_nonfinite`: where the first NaN came from
@@ -39,6 +40,7 @@ from .windows import *
 
 if TYPE_CHECKING:
     from .anomaly import detect_anomaly, first_nonfinite
+    from .capturing.compiled import compile
     from .checking import testing
     from .checking.gradients import GradientError, gradcheck
     from .checking.rules import check_rule
@@ -54,14 +56,15 @@ if TYPE_CHECKING:
     from .verifying.problems import CannotCheck
     from .verifying.report import Report
     from .verifying.verification import assert_right, verify
+    from .watch import CannotCapture
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Buffer", "CannotCheck", "Explanation", "Function", "GradientError", "History",
-    "NonFiniteLoss", "Parameter", "Picture", "Report", "Summary", "Tensor", "assert_right",
-    "callbacks", "check_rule", "data", "detect_anomaly", "evaluate", "explain",
-    "first_nonfinite", "fit", "from_keras", "grad", "gradcheck", "init", "load",
+    "Buffer", "CannotCapture", "CannotCheck", "Explanation", "Function", "GradientError",
+    "History", "NonFiniteLoss", "Parameter", "Picture", "Report", "Summary", "Tensor",
+    "assert_right", "callbacks", "check_rule", "compile", "data", "detect_anomaly", "evaluate",
+    "explain", "first_nonfinite", "fit", "from_keras", "grad", "gradcheck", "init", "load",
     "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict",
     "primitive", "save", "save_checkpoint", "summary", "testing", "to_keras", "verify",
 ]  # fmt: skip
@@ -83,6 +86,8 @@ _LATER = {
     "pictures.summary": ["Summary", "summary"],
     "saving": ["load", "load_checkpoint", "save", "save_checkpoint"],
     "keras.bridges": ["from_keras", "to_keras"],
+    "capturing.compiled": ["compile"],
+    "watch": ["CannotCapture"],
     "anomaly": ["detect_anomaly", "first_nonfinite"],
     "function": ["Function"],
 }

@@ -6,7 +6,7 @@ is not in these tables is refused by name, so that no gradient is lost without a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from inspect import signature
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from . import ops, windows
 from .engine import Box
+from .watch import watcher
 
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     **ops.STEPS,
@@ -94,6 +95,7 @@ VALUES = {
     np.count_nonzero, np.empty_like, np.flatnonzero, np.isclose, np.ndim, np.nonzero,
     np.ones_like, np.round, np.searchsorted, np.shape, np.size, np.zeros_like,
 }  # fmt: skip
+SHAPES = {np.empty_like, np.ndim, np.ones_like, np.shape, np.size, np.zeros_like}  # these no more
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: Any, settings: dict[str, Any]) -> Any:
@@ -118,6 +120,8 @@ def call_function(function: Callable[..., Any], types: Any, args: Any, settings:
     if not all(issubclass(kind, (Box, np.ndarray)) for kind in types):
         return NotImplemented
     if function in VALUES:
+        if (watching := watcher.get()) is not None and function not in SHAPES:
+            watching.leaves(next(_boxes([*args, *settings.values()])), f"np.{function.__name__}")
         return function(*_values(args), **{name: _values(x) for name, x in settings.items()})
     name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
     if function not in FUNCTIONS:
@@ -137,6 +141,14 @@ def _values(x: Any) -> Any:
     if isinstance(x, (list, tuple)):
         return type(x)(_values(part) for part in x)
     return x.value if isinstance(x, Box) else x
+
+
+def _boxes(x: Any) -> Iterator[Box]:
+    if isinstance(x, Box):
+        yield x
+    elif isinstance(x, (list, tuple)):
+        for part in x:
+            yield from _boxes(part)
 
 
 def _uncovered(name: str) -> str:

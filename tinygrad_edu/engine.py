@@ -290,8 +290,10 @@ def as_operand(x: Any) -> Any:
     stays float32 beside them), anything else as an array of real numbers."""
     if type(x) is ndarray and x.dtype.kind in "fiub":
         return x
-    if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
+    if isinstance(x, (bool, int)):
         return x
+    if isinstance(x, float) and not isinstance(x, np.generic):
+        return float(x)  # NumPy takes a number of a class of its own for one of float64
     return as_array(x)
 
 
@@ -366,9 +368,8 @@ def sum_to(x: Any, /, shape: Any) -> Any:
         >>> sum_to(np.ones((3, 2)), (2,))
         array([3., 3.])
     """
-    total = np.asarray(x)
-    if (new := total.ndim - len(shape)) > 0:
-        total = np.add.reduce(total, axis=tuple(range(new)))
+    new = np.ndim(x) - len(shape)
+    total = np.add.reduce(x, axis=tuple(range(new))) if new > 0 else np.asarray(x)
     if total.shape != shape and new >= 0:
         ones = [i for i, (n, m) in enumerate(zip(shape, total.shape, strict=True)) if n == 1 != m]
         total = np.add.reduce(total, axis=tuple(ones), keepdims=True)
@@ -560,7 +561,8 @@ def _on_the_way(nodes: Iterable[Box], wanted: set[Box]) -> set[Box]:
     """The tensors that were computed from a wanted one: only these have to be visited."""
     needed = set(wanted)
     for node in nodes:
-        if any(isinstance(arg, Box) and arg in needed for arg in node.record[2]):
+        _, op, args, *_ = node.record
+        if op.needs == 2 and any(isinstance(arg, Box) and arg in needed for arg in args):
             needed.add(node)
     return needed
 

@@ -44,7 +44,7 @@ def _each(g: Any, reduction: str, x: Any) -> Any:
 def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:
     """Both as floating arrays of the prediction's dtype, refused unless they have one shape."""
     prediction = _floating(prediction)
-    target = np.asarray(target, dtype=prediction.dtype)
+    target = _floating(target, prediction.dtype)
     if prediction.shape != target.shape:
         raise ValueError(
             f"predictions {prediction.shape} and targets {target.shape} must have the same shape; "

@@ -35,6 +35,7 @@ class watching:
 
     found    (depth of the call, name, tensor or array), in the order met
     layers   (the Linear layer, what it gave), in the order of the calls
+    codes    the code that ran, with its global variables
 
     Example:
         >>> with watching() as seen:
@@ -46,8 +47,10 @@ class watching:
     def __init__(self) -> None:
         self.found: list[tuple[int, str, Any]] = []
         self.layers: list[tuple[nn.Linear, Box]] = []
+        self.codes: dict[Any, dict[str, Any]] = {}
         self._seen: set[tuple[str, int]] = set()
         self._before: Any = None
+        self._home: FrameType | None = None
 
     def __enter__(self) -> watching:
         self._before = sys.getprofile()
@@ -57,9 +60,11 @@ class watching:
 
     def __exit__(self, *failure: object) -> None:
         sys.setprofile(self._before)
+        self._home = None  # a frame knows its variables, of which this is one: let both go
 
     def _event(self, frame: FrameType, event: str, result: Any) -> None:
         if event == "call":
+            self.codes[frame.f_code] = frame.f_globals
             if frame.f_back is not None:
                 self._look(frame.f_back)
         elif event == "return":

@@ -1030,19 +1030,22 @@ def one_hot(labels: Any, /, n_classes: int | None = None, dtype: Any = np.float6
                [0., 1., 0., 0.],
                [0., 0., 0., 1.]])
     """
-    labels = np.asarray(labels)
+    labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"class indices must be integers, received dtype {labels.dtype}")
-    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, -1)
-    n = high + 1 if n_classes is None else n_classes
-    if low < 0 or high >= n:
-        raise ValueError(f"class indices must be in 0 … {n - 1}, received {low} … {high}")
-    rows = np.zeros((*labels.shape, n), dtype)
-    np.put_along_axis(rows, labels[..., None], 1, axis=-1)
-    return rows
+    n = n_classes
+    if n is None:
+        n = int(labels.max()) + 1 if labels.size else 0
+    if labels.size and not (labels.min() >= 0 and labels.max() < n):
+        raise ValueError(
+            f"class indices must be in 0 … {n - 1}, received {labels.min()} … {labels.max()}"
+        )
+    return (labels[..., None] == np.arange(n)).astype(dtype)
 
 
-def _floating(x: Any) -> Array:
+def _floating(x: Any, dtype: Any = None) -> Any:
     """x as an array of floating (or complex) numbers: unsigned integers have no −x."""
-    array: Array = np.asarray(x)
+    array = x if hasattr(x, "dtype") else np.asarray(x)
+    if dtype is not None:
+        return array if array.dtype == dtype else array.astype(dtype)
     return array if array.dtype.kind in "fc" else array.astype(np.float64)

@@ -18,6 +18,7 @@ from . import lr_scheduler
 from .engine import Array, as_array
 from .ops import astype
 from .tensor import Parameter, Tensor
+from .watch import watcher
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
 
@@ -72,6 +73,9 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient; its array is replaced, never written to."""
+        if (watching := watcher.get()) is not None:
+            watching.moves(self)
+            return
         moves = []
         for i, parameter in enumerate(self.parameters):  # all are looked at before one is moved
             if (g := parameter.grad) is None:

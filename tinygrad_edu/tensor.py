@@ -13,6 +13,7 @@ import numpy as np
 from . import dispatch, engine, ops
 from .engine import Array, Box
 from .hooks import Hook
+from .watch import watcher
 
 __all__ = ["Buffer", "Parameter", "Tensor"]
 
@@ -96,7 +97,8 @@ class Tensor(Box, results=True):
                 f"the data of a result (from {self.record[1]}) belong to the record; write "
                 "t.detach() for a tensor of their own"
             )
-        self.value = self._new_value(data)
+        if (watching := watcher.get()) is None or not watching.assigns(self, data):
+            self.value = self._new_value(data)
 
     def _new_value(self, data: Any) -> Array:
         """A copy of the data, refused unless they have this tensor's shape and kind of numbers."""
@@ -194,7 +196,10 @@ class Tensor(Box, results=True):
             >>> x.grad
             array([2., 4.])
         """
-        engine.backward(self, gradient, retain_graph)
+        if (watching := watcher.get()) is not None:
+            watching.backward(self, gradient, retain_graph)
+        else:
+            engine.backward(self, gradient, retain_graph)
 
     def register_hook(self, function: Callable[[Any], Any]) -> Hook:
         """Call `function(g)` with the gradient g at this tensor whenever one has been computed.
@@ -234,6 +239,7 @@ class Tensor(Box, results=True):
             >>> Tensor([1.0, 2.0]).numpy()
             array([1., 2.])
         """
+        self._leaves("numpy()")
         view = self.value.view()
         view.flags.writeable = False
         return view
@@ -248,13 +254,20 @@ class Tensor(Box, results=True):
         """
         if self.size != 1:
             raise ValueError(f"item() needs a single entry, received shape {self.shape}")
+        self._leaves("item()")
         return self.value.item()
 
     def tolist(self) -> Any:
         """The entries as nested lists of Python numbers."""
+        self._leaves("tolist()")
         return self.value.tolist()
 
+    def _leaves(self, how: str) -> None:
+        if (watching := watcher.get()) is not None:
+            watching.leaves(self, how)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        self._leaves("np.asarray")
         if self.record is not None:
             raise TypeError(
                 "this would turn a tensor that requires a gradient into a plain array and lose "
@@ -278,6 +291,7 @@ class Tensor(Box, results=True):
     def _unrecorded(self) -> Tensor:
         """This tensor, unless NumPy or Python would take a plain number out of a recorded one, as
         in `array[0] = t`: the gradient would be lost."""
+        self._leaves("a plain number")
         if self.record is not None:
             raise TypeError(
                 "this would turn a tensor that requires a gradient into a plain number and lose "
@@ -291,6 +305,7 @@ class Tensor(Box, results=True):
                 f"a tensor of shape {self.shape} is neither true nor false; ask for .any() or "
                 ".all() of t.numpy()"
             )
+        self._leaves("a truth value")
         return bool(self.value.item())
 
     def __index__(self) -> int:
@@ -477,10 +492,15 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
     if isinstance(index, Box):
+        if (watching := watcher.get()) is not None:
+            watching.keeps(index)
         return index.value
     if isinstance(index, list):
         array = np.asarray(index)
-        return array if array.size else array.astype(np.intp)
+        array = array if array.size else array.astype(np.intp)
+        if (watching := watcher.get()) is not None:
+            watching.keeps(array)
+        return array
     return index
 
 

@@ -7,7 +7,9 @@ import importlib.util
 import sys
 import time
 from collections import Counter
+from functools import partial
 
+from .captured import check_captured
 from .check import Failure, check, script
 from .generate import generate
 from .program import Program
@@ -38,10 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         program = generate(seed, options.length)
         programs += 1
         operations.update(call.operation for call in program.calls)
-        failure = check(program, torch=options.torch)
+        test = check_captured if options.captured else partial(check, torch=options.torch)
+        failure = test(program)
         if failure:
             failures += 1
-            _show(program, failure, options.torch)
+            _show(program, failure, options.torch, options.captured)
             if failures == options.failures:
                 break
     counts = " ".join(f"{name} {n}" for name, n in sorted(operations.items()))
@@ -53,8 +56,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-def _show(program: Program, failure: Failure, torch: bool) -> None:
+def _show(program: Program, failure: Failure, torch: bool, captured: bool) -> None:
     def test(smaller: Program) -> Failure | None:
+        if captured:
+            return check_captured(smaller)
         second = "second" in failure.kind
         return check(smaller, torch=torch and "torch" in failure.kind, second=second)
 
@@ -75,6 +80,11 @@ def _options() -> argparse.ArgumentParser:
         "--length", type=_whole, help="attempted instructions (1 to 12, as the seed says)"
     )
     parser.add_argument("--torch", action="store_true", help="compare with PyTorch as well")
+    parser.add_argument(
+        "--captured", action="store_true",
+        help="instead, capture each as a training step and compare three steps on new data, bit "
+        "for bit, with the step itself",
+    )  # fmt: skip
     parser.add_argument("--seconds", type=float, help="start no program after so many seconds")
     parser.add_argument("--failures", type=_whole, default=1, help="stop after so many (1)")
     return parser

@@ -52,6 +52,7 @@ def test_every_epoch_equals_the_hand_derived_network(
 ) -> None:
     ours, theirs = trained(name, cancer(), epochs, **settings)
     assert len(ours.losses) == epochs
+    assert ours.history.compiled is True  # by captured steps
     assert_same_losses(ours, theirs)
     assert ours.score(cancer().x_val, cancer().y_val) == theirs.score(
         cancer().x_val, cancer().y_val

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,9 +20,10 @@ from hypothesis import strategies as st
 
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
-from tinygrad_edu.training.callbacks import Callback, LambdaCallback
 from tinygrad_edu.training import metrics
-from tinygrad_edu.training.fitting import NonFiniteLoss, train, train_step
+from tinygrad_edu.training.callbacks import Callback, LambdaCallback
+from tinygrad_edu.training.fitting import NonFiniteLoss, fit, train, train_step
+from tinygrad_edu.training.history import History
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -726,12 +728,12 @@ def test_a_step_moves_nothing_where_the_loss_is_not_finite() -> None:
     model = p.model()
     step = train_step(model, tg.cross_entropy, optim.SGD(model.parameters(), lr=0.1))
     loss, prediction = step(p.x, p.y)
-    np.testing.assert_allclose(prediction, p.x @ p.W + p.b)
+    np.testing.assert_allclose(prediction.value, p.x @ p.W + p.b)
     before = model.state_dict()
     with pytest.raises(NonFiniteLoss):
         step(p.x * np.nan, p.y)
     np.testing.assert_equal(model.state_dict(), before)
-    assert step(p.x, p.y)[0] < loss
+    assert step(p.x, p.y)[0].item() < loss.item()
 
 
 def test_running_means_are_of_before_the_step_too() -> None:
@@ -885,3 +887,43 @@ def test_nan_in_a_second_process_names_epoch_batch_and_operation() -> None:
 def test_names_of_losses_are_those_that_stand_in_the_documentation() -> None:
     for name in metrics.LOSSES:
         assert callable(metrics.as_loss(name))
+
+
+@pytest.mark.parametrize("nan_at", [None, 15])
+def test_captured_steps_train_to_the_same_bits(nan_at: int | None) -> None:
+    """Also the weights left where a number is not finite, and a last batch that is less."""
+    states, histories = [], []
+    for compiled in (True, False):
+        p = Problem(25)
+        if nan_at is not None:
+            p.x[nan_at:] = np.nan
+        model = p.model(nn.BatchNorm1d(3))
+        history = History()
+        with pytest.raises(NonFiniteLoss) if nan_at else nullcontext():
+            p.fit(model, shuffle=False, epochs=3, history=history, compile=compiled)
+        assert history.compiled is compiled
+        states.append(model.state_dict())
+        histories.append(history.history)
+    np.testing.assert_equal(*states)
+    assert histories[0] == histories[1]
+
+
+def test_what_cannot_be_captured_is_trained_as_it_is_and_said() -> None:
+    def loss(prediction: Any, y: Any) -> Any:
+        value = tg.mse_loss(prediction, y)
+        return value if value.item() > 0 else value * 2
+
+    x = np.ones((400, 2))
+    for compiled in ("auto", True):
+        model = nn.Linear(2, 1, rng=0)
+        sgd = optim.SGD(model.parameters(), lr=0.01)
+        history = History()
+        with pytest.raises(tg.CannotCapture) if compiled is True else nullcontext():
+            fit(
+                model, x, x[:, :1], loss=loss, optimizer=sgd, epochs=30, history=history,
+                compile=compiled,
+            )  # fmt: skip
+    model = nn.Linear(2, 1, rng=0)
+    sgd = optim.SGD(model.parameters(), lr=0.01)
+    history = fit(model, x, x[:, :1], loss=loss, optimizer=sgd, epochs=30)
+    assert "item() takes numbers out of" in str(history.compiled)

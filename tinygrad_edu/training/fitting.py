@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from math import floor, isfinite, nan
+from math import floor, nan
 from operator import add
 from types import FrameType
 from typing import Any
@@ -20,10 +20,12 @@ import numpy as np
 
 from .. import ops
 from ..anomaly import first_nonfinite
+from ..capturing.compiled import CompiledStep
 from ..data import minibatches
 from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
 from ..nn import Module
+from ..watch import CannotCapture, all_finite
 from .callbacks import HOOKS, Callback, as_callbacks, hooks
 from .history import History
 from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total, unreduced
@@ -31,7 +33,7 @@ from .progress import progress_bar
 
 __all__ = ["History", "NonFiniteLoss", "evaluate", "fit", "predict", "train"]
 
-TrainStep = Callable[..., tuple[float, Array]]
+TrainStep = Callable[..., tuple[Any, Any]]
 Logs = dict[str, float]
 
 
@@ -84,11 +86,14 @@ def train(
     initial_epoch: int = 0,
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
+    in_place: bool = False,
 ) -> History:
     """The loop under `fit`: for each epoch, `step(*batch)` for all of `batches()`.
 
     What the steps of an epoch return is added up, place by place; `logs(sums)` makes of it what
     the History notes, and `validate()` what it notes with `val_` in front.
+
+    in_place   steps may write over the arrays of weights, as captured ones do
 
     Ctrl-C ends it after the step at hand; a second one raises KeyboardInterrupt. An error in a
     step leaves the weights of before it.
@@ -107,7 +112,7 @@ def train(
     where = ""
     on = {name: hooks(callbacks, name) for name in HOOKS}
     batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
-    weights = _Weights(model)
+    weights = _Weights(model, in_place)
     ended: Logs = {}
     batch = 0
 
@@ -175,21 +180,31 @@ def train(
 class _Weights:
     """What parameters and buffers were before the last step and the one before it.
 
-    Only references are kept: a step gives them new arrays, and writes into none.
+    A step gives them new arrays and writes into none, so references do. A captured step writes
+    over the arrays as long as nobody else holds them; of these, copies are kept.
     """
 
-    def __init__(self, model: Module) -> None:
+    def __init__(self, model: Module, copied: bool) -> None:
         self.tensors = [*model.parameters(), *model.buffers()]
-        self.before = self.earlier = [tensor.value for tensor in self.tensors]
+        self.copied = copied
+        self.before = [tensor.value for tensor in self.tensors]
+        self.earlier = self.before
+        if copied:
+            self.before, self.earlier = ([x.copy() for x in self.before] for _ in range(2))
 
     def note(self) -> None:
-        self.earlier, self.before = self.before, [tensor.value for tensor in self.tensors]
+        self.earlier, self.before = self.before, self.earlier
+        if self.copied:
+            for tensor, copy in zip(self.tensors, self.before, strict=True):
+                np.copyto(copy, tensor.value)
+        else:
+            self.before = [tensor.value for tensor in self.tensors]
 
     def undo(self) -> None:
         """Go back before the last step, and one more if that is where NaN came in."""
         values = self.before if all(map(_finite, self.before)) else self.earlier
         for tensor, value in zip(self.tensors, values, strict=True):
-            tensor.value = value
+            tensor.value = value.copy() if self.copied else value
 
 
 def _finite(x: Any) -> bool:
@@ -271,6 +286,7 @@ def fit(
     verbose: int | str = "auto",
     initial_epoch: int | None = None,
     history: History | None = None,
+    compile: bool | str = "auto",
 ) -> History:
     """Train a model as Keras' `compile` and `fit` do.
 
@@ -291,6 +307,8 @@ def fit(
     verbose            0: nothing, 1: a bar, 2: a line for each epoch; "auto": 1 on a terminal,
                        else 0
     history            go on with this one, from the epoch after its last
+    compile            True: capture the step (see `tg.compile`), False: do not; "auto": where it
+                       pays and can be done. `history.compiled` says True, or why not
 
     The loss and the metrics of an epoch are the means over its samples as they were met, while the
     weights moved; the last batch is what is left. The validation comes after the epoch, in `eval`
@@ -352,7 +370,12 @@ def fit(
             f"initial_epoch is {initial_epoch}, but the history goes to epoch {history.epoch[-1]}"
         )
     random = as_random(rng) if shuffle else None
+    history = History() if history is None else history
+    few = len(data[0]) * (epochs - initial_epoch) < 100 * batch_size
+    history.compiled = "there are too few steps" if few and compile == "auto" else bool(compile)
     take = train_step(model, function, optimizer, penalty)
+    if history.compiled is True:
+        take = captured(take, history, strict=compile is True)
     names = ["loss", *found]
 
     def batches() -> Iterable[tuple[Array, ...]]:
@@ -362,8 +385,8 @@ def fit(
 
     def step(x: Array, *y: Array) -> list[float]:
         m = len(x)
-        number, prediction = take(_as_input(x, dtype), *y)
-        return [m, number * m, *_totals(found, prediction, y[0])]
+        value, prediction = take(_as_input(x, dtype), *y)
+        return [m, float(value.value) * m, *_totals(found, prediction.value, y[0])]
 
     def logs(sums: Sequence[float]) -> Logs:
         return {name: value / sums[0] for name, value in zip(names, sums[1:], strict=True)}
@@ -383,7 +406,6 @@ def fit(
 
     steps = -(-len(data[0]) // batch_size)
     given = as_callbacks(callbacks)
-    history = History() if history is None else history
     with progress_bar(verbose) as bar:
         given += bar
         for callback in given:
@@ -395,6 +417,7 @@ def fit(
         return train(
             model, batches, step, logs=logs, validate=validate, epochs=epochs,
             initial_epoch=initial_epoch, callbacks=given, history=history,
+            in_place=history.compiled is True,
         )  # fmt: skip
 
 
@@ -402,7 +425,7 @@ def train_step(
     model: Module, loss: Function, optimizer: Any, penalty: Callable[[Module], Any] | None = None
 ) -> TrainStep:
     """One step on one batch, as a function of (x, y) or (x, y, weights of the samples): it returns
-    the loss and the prediction before the step.
+    the loss and the prediction before the step, as tensors.
 
     Where the loss is no finite number it raises NonFiniteLoss and moves no weight.
 
@@ -410,11 +433,11 @@ def train_step(
         >>> model = tg.nn.Linear(1, 1, init=tg.init.ones)
         >>> step = train_step(model, tg.mse_loss, tg.optim.SGD(model.parameters(), lr=0.1))
         >>> x = np.ones((4, 1))
-        >>> step(x, 0 * x)[0], step(x, 0 * x)[0].__round__(6)
-        (1.0, 0.36)
+        >>> [round(step(x, 0 * x)[0].item(), 6) for _ in range(2)]
+        [1.0, 0.36]
     """
 
-    def step(x: Array, y: Array, weights: Array | None = None) -> tuple[float, Array]:
+    def step(x: Array, y: Array, weights: Array | None = None) -> tuple[Any, Any]:
         prediction = model(x)
         try:
             value = _loss(loss, prediction, y, weights)
@@ -424,13 +447,31 @@ def train_step(
             raise
         if penalty is not None:
             value = value + penalty(model)
-        number = _number(value)
-        if not isfinite(number):
-            raise NonFiniteLoss(number, _cause(value, model))
+        _check_loss(value)
+        if not all_finite(value):
+            raise NonFiniteLoss(_number(value), _cause(value, model))
         optimizer.zero_grad()
         value.backward()
         optimizer.step()
-        return number, prediction.value
+        return value, prediction
+
+    return step
+
+
+def captured(take: Callable[..., Any], history: History, strict: bool) -> Callable[..., Any]:
+    """The step as a captured one; unless `strict`, as it is if that cannot be, and the history
+    says why."""
+    compiled = CompiledStep(take)
+
+    def step(*batch: Array) -> Any:
+        if history.compiled is True:
+            try:
+                return compiled(*batch)
+            except CannotCapture as reason:
+                if strict:
+                    raise
+                history.compiled = str(reason)
+        return take(*batch)
 
     return step
 
@@ -532,15 +573,18 @@ def _loss(loss: Function, prediction: Any, y: Array, weights: Array | None = Non
     return ops.sum(each * weights.astype(each.dtype, copy=False)) / len(y)
 
 
-def _number(loss: Any) -> float:
-    """A loss as Python's number, refused if it is none."""
-    value = loss.value if isinstance(loss, Box) else loss
-    if np.size(value) != 1:
+def _check_loss(loss: Any) -> None:
+    if np.size(loss.value if isinstance(loss, Box) else loss) != 1:
         raise ValueError(
             f"the loss of a batch must be one number, received {describe(loss)}; "
             "take reduction='mean'"
         )
-    return float(value)
+
+
+def _number(loss: Any) -> float:
+    """A loss as Python's number, refused if it is none."""
+    _check_loss(loss)
+    return float(loss.value if isinstance(loss, Box) else loss)
 
 
 def _measures(loss: Any, metrics: Any) -> tuple[Function, dict[str, Function]]:

@@ -15,6 +15,7 @@ class History:
     history       {"loss": [...], "accuracy": [...], "val_loss": [...], "val_accuracy": [...]}
     epoch         the numbers of the epochs, the first is 0
     interrupted   whether Ctrl-C has ended the training
+    compiled      True: by captured steps (see `tg.compile`); False, or the reason why not
 
     A column that was begun later (a validation, say) is shorter: it belongs to the last epochs.
 
@@ -32,6 +33,7 @@ class History:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
         self.interrupted = False
+        self.compiled: bool | str = False
 
     def append(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Note an epoch."""

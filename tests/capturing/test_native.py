@@ -1,0 +1,147 @@
+"""Captured steps as machine code: to rounding what NumPy computes, whole epochs, kept on disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_edu as tg
+from tests.capturing.test_compiled import batches, left_by, network, training
+from tinygrad_edu import nn, optim
+
+pytest.importorskip("numba")
+
+
+@pytest.fixture(autouse=True)
+def a_cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Machine code is kept for the run of these tests, and nowhere else."""
+    folder = tmp_path_factory.getbasetemp() / "machine-code"
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.mark.parametrize(("dtype", "k", "tolerance"), [("float64", 1, 1e-12), ("float32", 3, 1e-5)])
+def test_an_epoch_agrees_with_numpy(dtype: str, k: int, tolerance: float) -> None:
+    loss = tg.binary_cross_entropy_with_logits if k == 1 else tg.cross_entropy
+    hidden = nn.Sigmoid if k == 1 else nn.ReLU
+    model, other = (network(30, 10, k, hidden=hidden, dtype=dtype) for _ in range(2))
+    eager = training(model, optim.SGD(model.parameters(), lr=0.1), loss)
+    step = tg.compile(training(other, optim.SGD(other.parameters(), lr=0.1), loss), backend="numba")
+    x, y = (np.concatenate(parts) for parts in zip(*batches(32, 30, k, dtype, 10), strict=True))
+    order = np.random.default_rng(0).permutation(len(x)).reshape(-1, 32)
+    losses = step.epoch(x, y, order=order)
+    assert step.native == [True]
+    np.testing.assert_allclose(losses, [eager(x[i], y[i]).item() for i in order], rtol=tolerance)
+    for got, want in zip(left_by(other), left_by(model), strict=True):
+        np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+    # One step at a time, and what is seen from outside.
+    for m in (model, other):
+        m[0].weight.data = np.ones((30, 10))
+    kept = other[0].weight.data
+    assert step(x[:32], y[:32]).item() == pytest.approx(eager(x[:32], y[:32]).item(), rel=tolerance)
+    np.testing.assert_array_equal(kept, 1)
+    # A class that is none is the function's own error, in the middle of an epoch too.
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=r"must be|must have"):
+        step.epoch(x, y * 3, order=order)
+    for name, array in other.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_adam_on_numba() -> None:
+    model, other = network(5, 4, 1), network(5, 4, 1)
+    eager = training(model, optim.Adam(model.parameters(), lr=0.1), tg.mse_loss)
+    step = tg.compile(
+        training(other, optim.Adam(other.parameters(), lr=0.1), tg.mse_loss), backend="numba"
+    )
+    for x, y in batches(8, 5, 1, float):
+        assert step(x, y).item() == pytest.approx(eager(x, y).item(), rel=1e-10)
+    assert step.native == [True], [
+        r.surroundings.changed() for p in step.programs.values() for r in p
+    ]
+
+
+def test_what_has_no_loop_runs_on_numpy_and_says_so() -> None:
+    @tg.primitive(lambda g, y, x: 2 * g * x)
+    def own(x: Any) -> Any:
+        return x * x
+
+    step = tg.compile(lambda x: own(x).sum(), backend="numba")
+    assert step(np.arange(3.0)).item() == 5.0
+    assert step.native == ["there is no loop for own on [(3,)]"]
+    np.testing.assert_array_equal(step.epoch(np.arange(4.0), order=[[0, 1], [2, 3]]), [1.0, 13.0])
+
+
+SCRIPT = """
+import numpy as np
+import tinygrad_edu as tg
+step = tg.compile(lambda x: (np.exp(-x * x) + 1).sum(), backend="numba")
+step(np.ones(4))  # runs the function
+print(step(np.ones(4)).item(), step.native)
+hits = step.programs[next(iter(step.programs))][0]._step.stats.cache_hits
+print(sum(hits.values()))
+"""
+
+
+def test_machine_code_is_kept_for_other_processes(tmp_path: Path) -> None:
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    told = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        told.append(done.stdout.splitlines())
+    assert told[0][0] == told[1][0] == f"{4 * (np.exp(-1) + 1)} [True]"
+    assert [lines[1] for lines in told] == ["0", "1"]
+
+
+def test_without_numba_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numba", None)
+    with pytest.raises(ImportError, match=r"tinygrad_edu\[native\]"):
+        tg.compile(lambda x: x + 1, backend="numba")(np.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("order", "error"),
+    [([0, 1], TypeError), ([[0.0]], TypeError), ([[4]], IndexError), ([[-1]], IndexError)],
+)
+def test_orders_that_name_no_rows_are_refused(order: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        tg.compile(lambda x: x.sum()).epoch(np.arange(4.0), order=order)
+
+
+def test_only_steps_that_give_numbers_have_epochs() -> None:
+    with pytest.raises(TypeError, match="numbers"):
+        tg.compile(lambda x: x * 2).epoch(np.arange(4.0), order=[[0, 1]])
+
+
+def test_backends_have_names() -> None:
+    with pytest.raises(ValueError, match="'numpy' or 'numba'"):
+        tg.compile(lambda x: x, backend="jax")
+
+
+def test_exponentials_are_exact_to_the_last_digits() -> None:
+    from tinygrad_edu.capturing.native import _HEAD
+
+    space: dict[str, Any] = {}
+    exec(_HEAD, space)
+    for dtype, name, tolerance in [("float32", "exp32", 2e-7), ("float64", "exp64", 5e-16)]:
+        ends = (-87, 88) if dtype == "float32" else (-700, 709)
+        x = np.linspace(*ends, 997, dtype=dtype)
+        found = [space[name](v) for v in x]
+        np.testing.assert_allclose(found, np.exp(x.astype(float)), rtol=tolerance)
+        special = [np.inf, -np.inf, np.nan, 1e6]
+        found = [space[name](np.dtype(dtype).type(v)) for v in special]
+        np.testing.assert_allclose(found, [np.inf, 0, np.nan, np.inf], atol=1e-37)

@@ -1,0 +1,102 @@
+"""Programs as training steps: captured once, run again on new data, and compared bit for bit."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import tinygrad_edu as tg
+
+from .check import Failure
+from .program import Input, Program, name_registers, source
+
+
+@dataclass
+class Step:
+    """A program as a function of its constants that trains its variables."""
+
+    function: Callable[..., Any]
+    variables: list[tg.Tensor]
+
+
+def check_captured(program: Program, steps: int = 3) -> Failure | None:
+    """Whether the captured step gives and leaves what the step itself does, on new data each time.
+
+    None also where the step itself cannot be run, as with a singular slope.
+    """
+    plain, other = as_step(program), as_step(program)
+    captured = tg.compile(other.function)
+    for k in range(steps):
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            data = [_moved(x, k) for x in program.inputs if x.kind in ("constant", "array")]
+            expected = plain.function(*data)
+            try:
+                found = captured(*data)
+            except tg.CannotCapture as error:
+                # The outer product makes an array of a Python number, which nobody can tell apart.
+                if any(call.operation == "outer" for call in program.calls):
+                    return None
+                return Failure("capture", "", str(error))
+            except Exception as error:
+                return Failure("capture", "", f"{type(error).__name__}: {error}")
+        pairs = [(found.value, expected.value)]
+        for x, y in zip(other.variables, plain.variables, strict=True):
+            pairs.append((x.value, y.value))
+            pairs.append((np.asarray(x.grad, float), np.asarray(y.grad, float)))
+        for got, want in pairs:
+            if got.dtype != want.dtype or not np.array_equal(got, want, equal_nan=True):
+                return Failure(f"captured step {k}", "", got, want)
+    return None
+
+
+def as_step(program: Program) -> Step:
+    """The program as `def step(constants): …; loss.backward(); optimizer.step(); return loss`."""
+    names = name_registers(program)
+    space: dict[str, Any] = {}
+    variables, arguments = [], []
+    for name, x in zip(names, program.inputs, strict=False):
+        if x.kind == "variable":
+            space[name] = tg.Tensor(x.value, requires_grad=True, name=name)
+            variables.append(space[name])
+        elif x.kind != "number":
+            arguments.append(name)
+    given = set(names[: len(program.inputs)])
+    lines = [
+        line
+        for line in source(program).splitlines()
+        if line and not line.startswith("import") and line.split(" = ")[0] not in given
+    ]
+    body = [*lines, "optimizer.zero_grad()", "loss.backward()", "optimizer.step()", "return loss"]
+    text = f"def step({', '.join(arguments)}):\n    " + "\n    ".join(body)
+    space |= {"np": np, "tg": tg, "optimizer": tg.optim.SGD(variables, lr=1e-3)}
+    exec(ast.unparse(_Hoisted(space).visit(ast.parse(text))), space)
+    return Step(space["step"], variables)
+
+
+class _Hoisted(ast.NodeTransformer):
+    """Takes the arrays that a program writes as literals out of it: a step finds them around it."""
+
+    def __init__(self, space: dict[str, Any]) -> None:
+        self.space = space
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        if ast.unparse(node.func) in ("np.array", "np.zeros"):
+            name = f"k{len(self.space)}"
+            self.space[name] = eval(ast.unparse(node), self.space)
+            return ast.Name(name, ast.Load())
+        self.generic_visit(node)
+        return node
+
+
+def _moved(x: Input, k: int) -> Any:
+    """New data near the old, so that no kink is crossed."""
+    array = x.value.copy()
+    if array.dtype.kind == "f":
+        array = np.asarray(array * (1 + 1e-4 * k), array.dtype)
+    return tg.Tensor(array) if x.kind == "constant" else array

@@ -1,0 +1,12 @@
+"""Capture: a training step, run once on tensors, as a straight-line program.
+
+compiled      `compile`: one program for each kind of arguments
+capture       run a step with everything recorded, and write down what it does
+surroundings  what a step finds around it by name, and whether it has changed
+lowering      an operation as the NumPy calls that it is made of
+program       the calls, and the memory that they share
+replay        a program with the arrays of parameters and optimizers
+rates         learning rates, which may change between calls
+listing       the program as the backprop that a student would write
+native        the same program as machine code, by Numba
+"""

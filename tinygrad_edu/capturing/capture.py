@@ -1,0 +1,505 @@
+"""Capture: run a training step once on tensors, and write what it does down as a program.
+
+Forward pass, backward sweep and the optimizer's update all run with everything recorded, so that
+what comes back is a graph, from the results to the arguments and to the parameters. `Capture`
+walks through it, oldest first, and lowers each operation into a program.
+
+What makes this safe is what is refused. Numbers that leave the graph (`item()`, `if loss > 1`) and
+arrays that come from nowhere (a random mask) could not be repeated, so each array that an operation
+receives must be known: an argument, a result, or something that the function finds around it by
+name (see `surroundings`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import engine
+from ..engine import VARIABLE, Array, Box, as_array, as_recorded, astype, describe
+from ..naming import Names, parameter_names, watching
+from ..tensor import Tensor
+from ..watch import CannotCapture, Watcher, watcher
+from .listing import listing
+from .lowering import expect, lower
+from .program import Program, Value, values_in
+from .rates import Rate
+from .replay import Home, Replay
+from .surroundings import Surroundings
+
+# Files whose own names say nothing of what the author's objects have.
+_MACHINERY = {
+    __file__,
+    *(
+        str(Path(__file__).parents[1] / f"{name}.py")
+        for name in ("dispatch", "engine", "naming", "ops", "optim", "tensor", "watch")
+    ),
+}
+
+
+class Capture(Watcher):
+    """A step while it runs for the first time, and what is known of it. A `Watcher`."""
+
+    def __init__(self, function: Callable[..., Any], homes: dict[Any, Home]) -> None:
+        self.function, self._homes = function, homes
+        self.program = Program()
+        self.rates: dict[Any, Rate] = {}
+        self.states: dict[Any, dict[int, Any]] = {}
+        self.moved: dict[Box, Box] = {}  # a tensor, or the stand-in of a state, and its new value
+        self._was: dict[Box, tuple[Array, Any]] = {}  # data and gradient before the step
+        self._random: bytes | None = None
+        self._had: list[tuple[Any, dict[int, Any]]] = []  # the same of optimizers
+        self.errors: dict[Box, Box] = {}  # ∂L/∂x of everything on the way, for the source
+        self._differentiated: dict[Box, None] = {}
+        self._numbers: dict[Any, Value] = {}
+        self._places: dict[Box, Value] = {}
+        self._released: set[Box] = set()
+        self.names = Names()
+        self._arguments: list[Any] = []
+        self._called: list[str] = []
+        self._expected: list[Any] = []
+        self._known: dict[int, tuple[Any, Any]] = {}  # id of an array: the array, whose it is
+        self._used_homes: dict[Home, Value] = {}
+        self._state_boxes: dict[Any, Box] = {}
+        self._ours: list[tuple[int, int]] = []  # from which age to which our own rules ran
+
+    # --- what a watcher is asked ------------------------------------------------------------------
+
+    def leaves(self, tensor: Any, how: str) -> None:
+        raise CannotCapture(
+            f"{how} takes numbers out of {describe(tensor)} while the step is captured; they would "
+            "be the same at every later call. Return the tensor and ask the result, or compute "
+            "with tensors (tg.where in place of if)"
+        )
+
+    def keeps(self, tensor: Any) -> None:
+        array = tensor.value if isinstance(tensor, Box) else tensor
+        self._known.setdefault(id(array), (array, tensor if isinstance(tensor, Box) else None))
+
+    def assigns(self, tensor: Any, data: Any) -> bool:
+        if not isinstance(data, Box):
+            raise CannotCapture(
+                f"{describe(tensor)} is given data that are not computed by recorded operations; "
+                "assign a tensor, or do it outside of the step"
+            )
+        if data.value.dtype != tensor.dtype:
+            data = astype(data, tensor.dtype)
+        if data.value.shape != tensor.shape:
+            raise ValueError(f"expected data of shape {tensor.shape}, received {describe(data)}")
+        self._move(tensor, as_recorded(data))
+        tensor.value = self.moved[tensor].value
+        return True
+
+    def backward(self, output: Any, gradient: Any, retain_graph: bool) -> None:
+        if gradient is not None and not isinstance(gradient, Box):
+            raise CannotCapture("backward(gradient) in a captured step takes a tensor")
+        start = engine._tick()
+        seed = engine._seed(output, gradient, True)
+        nodes = engine.history(output)
+        variables = dict.fromkeys(
+            x for node in [*nodes, output] for x in (*node.record[2], node) if _is_variable(x)
+        )
+        on_the_way = engine._on_the_way(nodes, set(variables))
+        if output not in on_the_way:
+            raise RuntimeError(
+                f"there is nothing to go back through: {describe(output)} was computed from no "
+                "tensor with requires_grad=True"
+            )
+        if engine.hooks and any(engine.hooks.get(id(x)) for x in (*nodes, *variables)):
+            raise CannotCapture("a hook is registered with a tensor of the step: it is Python code")
+        if self._released & on_the_way:
+            raise RuntimeError(
+                "a part of this graph was released by an earlier backward(); call "
+                "backward(retain_graph=True) the first time"
+            )
+        if not retain_graph:
+            self._released |= on_the_way - set(variables)
+        found = engine.sweep(output, seed, {*on_the_way, *variables}, recorded=True)
+        self.errors |= found
+        for variable in variables:
+            if variable in found:
+                before: Any = variable.grad
+                if before is not None and not isinstance(before, Box):
+                    raise CannotCapture(
+                        f"{describe(variable)} has a .grad from before the step, to which this one "
+                        "would be added; call optimizer.zero_grad() before backward()"
+                    )
+                new: Any = found[variable] if before is None else before + found[variable]
+                variable.grad = new
+                self._differentiated[variable] = None
+        self._ours.append((start, engine._tick()))
+
+    def expects(self, condition: Any) -> None:
+        self._expected.append(condition)
+
+    def moves(self, optimizer: Any) -> None:
+        if optimizer not in self.before.optimizers:
+            raise CannotCapture(
+                f"the step uses {optimizer!r:.80}, which cannot be reached from it by name"
+            )
+        start = engine._tick()
+        lr = Rate.of(lambda: optimizer.lr, ("lr", id(optimizer)))
+        updates = []
+        for i, parameter in enumerate(optimizer.parameters):
+            g = parameter.grad
+            if g is None:
+                continue
+            if not isinstance(g, Box):
+                raise CannotCapture(
+                    f"{describe(parameter)} has a .grad that backward() did not leave in this step"
+                )
+            boxes = self._state(optimizer, i)
+            w = self.moved.get(parameter, parameter)
+            current = {name: self.moved.get(box, box) for name, box in boxes.items()}
+            value, state = optimizer.update(w, g, current, lr)
+            if value.shape != w.shape:
+                raise ValueError(
+                    f"{type(optimizer).__name__}.update gave parameter {i} the shape "
+                    f"{value.shape}, expected {w.shape}"
+                )
+            if value.dtype != w.dtype:
+                value = astype(value, w.dtype)
+            updates.append((i, parameter, value, boxes, state))
+        for i, parameter, value, boxes, state in updates:
+            self._move(parameter, value)
+            parameter.value = value.value
+            for name, box in boxes.items():
+                self._move(box, state[name])
+            optimizer.state[i] = {name: x.value for name, x in state.items()}
+        self._ours.append((start, engine._tick()))
+
+    def _move(self, tensor: Box, value: Box) -> None:
+        self.moved[tensor] = value
+        self.keeps(value)
+
+    def _state(self, optimizer: Any, i: int) -> dict[str, Box]:
+        """Stand-ins for what an optimizer keeps for a parameter."""
+        if i not in optimizer.state:
+            optimizer.state[i] = optimizer.first_state(optimizer.parameters[i].value)
+        boxes = {}
+        for name, array in optimizer.state[i].items():
+            key = (optimizer, i, name)
+            if key not in self._state_boxes:
+                box = self._state_boxes[key] = Tensor(np.array(array))
+                home = self._homes.setdefault((id(optimizer), i, name), Home((optimizer, i), name))
+                self._known[id(box.value)] = (box.value, home)
+            boxes[name] = self._state_boxes[key]
+        self.states.setdefault(optimizer, {})[i] = boxes.keys()
+        return boxes
+
+    # --- the run ----------------------------------------------------------------------------------
+
+    def capture(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Replay, Any]:
+        """Run the function, and make its program."""
+        others = [x for x in (*args, *kwargs.values()) if not _is_data(x)]
+        self.before = before = Surroundings(self.function, *others)
+        self._was = {x: (x.value, x.grad) for x in before.tensors.values()}
+        self._had = [(o, dict(o.state)) for o in before.optimizers]
+        self._random = before.random_state()
+        arguments = [self._argument(x) for x in (*args, *kwargs.values())]
+        self._arguments, self._called = arguments, _names_of(self.function, args, kwargs)
+        by_name = dict(zip(kwargs, arguments[len(args) :], strict=True))
+        for x in before.tensors.values():
+            self._known.setdefault(id(x.value), (x.value, x))
+        for array in before.arrays.values():
+            self._known.setdefault(id(array), (array, array))
+        self._start = engine._tick()
+        token = watcher.set(self)
+        try:
+            with engine.recording(engine.ALL), watching() as seen:
+                result = self.function(*arguments[: len(args)], **by_name)
+        finally:
+            watcher.reset(token)
+        used = {
+            name
+            for code in seen.codes
+            if code.co_filename not in _MACHINERY
+            for name in code.co_names
+        }
+        self.surroundings = Surroundings(self.function, *others, used=used, codes=seen.codes)
+        self._refuse_what_changed()
+        captured = self._written(result, seen)
+        for x in self._differentiated:
+            g: Any = x.grad
+            x.grad = g.value if isinstance(g, Box) else g
+        return captured, plain(result)
+
+    def undo(self) -> None:
+        """Leave tensors and optimizers as they were."""
+        for x, (value, grad) in self._was.items():
+            x.value, x.grad = value, grad
+        for optimizer, state in self._had:
+            optimizer.state = dict(state)
+        if self._random is not None:
+            self.before.restore_random_state(self._random)
+
+    def _argument(self, x: Any) -> Any:
+        if not _is_data(x):
+            return x
+        array = as_array(x.value if isinstance(x, Box) else x).view()  # not what a closure knows
+        box = Tensor(array)
+        box.name = x.name if isinstance(x, Box) else None
+        self._known[id(box.value)] = (box.value, self.program.argument(box.value))
+        return box
+
+    def _refuse_what_changed(self) -> None:
+        if (path := self.surroundings.changed_since(self.before)) is not None:
+            raise CannotCapture(
+                f"the step changed {path}, which Python does and a program of array operations "
+                "does not; return what is to be kept, and keep it outside of the step"
+            )
+        for x, (value, _) in self._was.items():
+            if x.value is not (self.moved[x].value if x in self.moved else value):
+                raise CannotCapture(
+                    f"{describe(x)} was given new data by something that is not recorded"
+                )
+
+    # --- the program ------------------------------------------------------------------------------
+
+    def _written(self, result: Any, seen: watching) -> Replay:
+        """The program of what was recorded."""
+        gradients: dict[Box, Any] = {x: x.grad for x in self._differentiated}
+        outputs: list[Any] = [*boxes(result), *self.moved.values(), *self._expected]
+        outputs += [g for g in gradients.values() if isinstance(g, Box)]
+        nodes = self._nodes(outputs)
+        self._name(seen, outputs)
+        self.source = listing(self, nodes, result)
+        drawn = any("rng" in node.record[4] for node in nodes)
+        if not drawn and self.before.random_state() != self._random:
+            raise CannotCapture(
+                "the step draws random numbers beside the recorded operations; they would be the "
+                "same at every call. Draw them outside and give them as an argument"
+            )
+        for node in nodes:
+            self._lower(node)
+        for condition in self._expected:
+            self.program.guard(expect, (self._place_of(condition), True))
+        results = _with_places(result, self._place_of)
+        moves = []
+        for x, value in self.moved.items():
+            home, place = self._home_of(x)
+            new = self._place_of(value, ours=True)
+            if new is not place:
+                home.written = True
+                moves.append((place, new))
+        taken = {final for _, final in moves}
+        left: list[tuple[Box, Value | None]] = []
+        for x, g in gradients.items():
+            final: Value | None = None
+            if isinstance(g, Box):
+                final = self._place_of(g, ours=True)
+                if final.kind != "result" or final in taken:
+                    final = self.program.owned(final)
+                taken.add(final)
+            left.append((x, final))
+        values = [*values_in(results), *(v for _, v in left if v is not None)]
+        self.program.finish(values, moves)
+        return Replay(
+            self.program, self.surroundings, list(self._used_homes.items()), left, results,
+            list(self.rates.values()), self.states,
+        )  # fmt: skip
+
+    def _name(self, seen: watching, outputs: list[Box]) -> None:
+        """Names for what the author has named, and the slides' for what lies between."""
+        names = self.names
+        for x, name in zip(self._arguments, self._called, strict=True):
+            if isinstance(x, Box):
+                names.give(x, x.name or name)
+        for module in self.surroundings.modules:
+            for parameter, name in parameter_names(module):
+                names.give(parameter, name)
+        for x in self.surroundings.tensors.values():
+            if x.name:
+                names.give(x, x.name)
+        names.give_layers(seen.layers)
+        names.give_all(seen.found, outputs[0] if outputs else Tensor(0.0))
+        if self._differentiated:
+            names.give_activations(sorted(self.errors, key=lambda x: x.record[0]))
+        for (_, i, name), box in self._state_boxes.items():
+            names.give(box, f"{name}{i + 1}")
+
+    def _nodes(self, outputs: Iterable[Box]) -> list[Box]:
+        """All recorded results that lead to the outputs, oldest first."""
+        found: set[Box] = set()
+        stack = list(outputs)
+        while stack:
+            x = stack.pop()
+            if x in found or x.record is None or x.record[1] is VARIABLE:
+                continue
+            if x.record[0] < self._start:
+                raise CannotCapture(
+                    f"{describe(x)} was computed by {x.record[1]} before the step, and would be "
+                    "the same at every call; compute it in the step, or detach() it"
+                )
+            found.add(x)
+            _, _, args, raw, settings = x.record
+            for arg, array in zip(args, raw, strict=True):
+                if isinstance(arg, Box):
+                    stack.append(arg)
+                stack += self._maker(array)
+            for array in _arrays_in(settings):
+                stack += self._maker(array)
+        return sorted(found, key=attrgetter("record"))
+
+    def _maker(self, array: Any) -> list[Box]:
+        _, owner = self._known.get(id(array), (None, None))
+        return [owner] if isinstance(owner, Box) else []
+
+    def _lower(self, node: Box) -> None:
+        age, op, args, raw, settings = node.record
+        self._age, self._op = age, op
+        places = [self._resolved(arg, x) for arg, x in zip(args, raw, strict=True)]
+        if op is as_recorded.op:
+            self._places[node] = places[0]
+        else:
+            settings = _with_places(settings, self._setting)
+            self._places[node] = lower(self.program, op, places, raw, settings, node.value)
+
+    def _resolved(self, arg: Any, raw: Any) -> Any:
+        """The value in the program that an argument is, or the Python number."""
+        if isinstance(arg, Box) and arg in self._places:
+            return self._places[arg]
+        if isinstance(arg, Rate):
+            if arg.key not in self._numbers:
+                self.rates[arg.key] = arg
+                self._numbers[arg.key] = self.program.argument(raw)
+            return self._numbers[arg.key]
+        if not isinstance(raw, np.ndarray):
+            return raw
+        if (place := self._known_place(raw)) is not None:
+            return place
+        if not isinstance(arg, (Box, np.ndarray)) or self._is_ours():
+            return self.program.constant(raw)
+        raise self._unknown(arg)
+
+    def _place_of(self, x: Any, ours: bool = False) -> Value:
+        """The value that a result or a new value is; `ours`: it came from a rule or an optimizer,
+        whose constants follow from shapes."""
+        if isinstance(x, Box) and x in self._places:
+            return self._places[x]
+        self._op = "the result"
+        array = x.value if isinstance(x, Box) else x
+        if (place := self._known_place(array)) is not None:
+            return place
+        if ours:
+            return self.program.constant(array)
+        raise self._unknown(x)
+
+    def _setting(self, array: Array) -> Any:
+        if (place := self._known_place(array)) is not None:
+            return place
+        if id(array) in self._known or self._is_ours():
+            return array
+        raise self._unknown(array)
+
+    def _unknown(self, x: Any) -> CannotCapture:
+        return CannotCapture(
+            f"{self._op} received {describe(x)}, an array that was made in the step beside the "
+            "recorded operations; it would be the same at every call. Give it as an argument, make "
+            "it once outside of the step, or compute it with the operations of tinygrad_edu"
+        )
+
+    def _is_ours(self) -> bool:
+        """Whether the operation at hand was called by a rule or an optimizer, whose constants
+        follow from shapes."""
+        return any(start < self._age < end for start, end in self._ours)
+
+    def _known_place(self, array: Array) -> Value | None:
+        _, owner = self._known.get(id(array), (None, None))
+        if owner is None or isinstance(owner, Value):
+            return owner
+        if isinstance(owner, Box) and owner in self._places:
+            return self._places[owner]
+        return self._home_place(owner)
+
+    def _home_of(self, x: Any) -> tuple[Home, Any]:
+        array = self._was[x][0] if x in self._was else x.value  # of a stand-in for a state
+        place = self._known_place(array)
+        home = next(home for home, value in self._used_homes.items() if value is place)
+        return home, place
+
+    def _home_place(self, owner: Any) -> Value:
+        """The value for a tensor, an array or a state that the step finds around it."""
+        if isinstance(owner, Home):
+            home, array = owner, owner.read()
+        else:
+            home = self._homes.setdefault(id(owner), Home(owner))
+            boxed = isinstance(owner, Box)
+            if id(owner) not in (self.surroundings.tensors if boxed else self.surroundings.arrays):
+                raise self._unknown(owner)
+            array = self._was[owner][0] if boxed else owner
+        if home not in self._used_homes:
+            self._used_homes[home] = Value("home", np.asarray(array))
+        return self._used_homes[home]
+
+
+def _names_of(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
+    """What the function calls its arguments."""
+    try:
+        by_place = [
+            p.name
+            for p in inspect.signature(function).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+    except (TypeError, ValueError):
+        by_place = []
+    by_place += [f"x{i + 1}" for i in range(len(by_place), len(args))]
+    return [*by_place[: len(args)], *kwargs]
+
+
+def _is_data(x: Any) -> bool:
+    """Whether an argument is an array, given anew at each call."""
+    return isinstance(x, np.ndarray) or (isinstance(x, Box) and x.record is None)
+
+
+def _is_variable(x: Any) -> bool:
+    return isinstance(x, Box) and x.record is not None and x.record[1] is VARIABLE
+
+
+def boxes(x: Any) -> Iterator[Box]:
+    """All tensors in a result."""
+    if isinstance(x, Box):
+        yield x
+    elif isinstance(x, (tuple, list)):
+        for part in x:
+            yield from boxes(part)
+    elif isinstance(x, dict):
+        yield from boxes(list(x.values()))
+
+
+def _arrays_in(x: Any) -> Iterator[Array]:
+    """All arrays in a setting."""
+    if isinstance(x, np.ndarray):
+        yield x
+    elif isinstance(x, (tuple, list)):
+        for part in x:
+            yield from _arrays_in(part)
+    elif isinstance(x, dict):
+        yield from _arrays_in(list(x.values()))
+
+
+def _with_places(x: Any, place: Callable[[Any], Any]) -> Any:
+    """A result or a setting with places in the program instead of tensors and arrays."""
+    if isinstance(x, (Box, np.ndarray)):
+        return place(x)
+    if isinstance(x, (tuple, list)):
+        return type(x)(_with_places(part, place) for part in x)
+    if isinstance(x, dict):
+        return {name: _with_places(part, place) for name, part in x.items()}
+    return x
+
+
+def plain(result: Any) -> Any:
+    """A result without its record, as a program gives it."""
+    if isinstance(result, Box):
+        return Tensor(result.value.copy(), name=result.name)
+    if isinstance(result, (tuple, list)):
+        return type(result)(map(plain, result))
+    if isinstance(result, dict):
+        return {name: plain(x) for name, x in result.items()}
+    return result

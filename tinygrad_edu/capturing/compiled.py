@@ -1,0 +1,279 @@
+"""Compiled steps: a training step, run once on tensors and from then on as a straight-line program.
+
+    step = compile(train_step)       # train_step(x, y): forward, loss, backward, optimizer.step()
+
+The first call with a certain kind of arguments (shapes and dtypes) runs the function with
+everything recorded: the forward pass, the backward sweep, whose errors are then recorded
+computations themselves, and the optimizer's update. What was recorded is written down as a program
+(see `program`), and later calls run that: no tensors, no records, hardly any memory. The results
+are those of the function bit for bit.
+
+What makes this safe is what is refused. Numbers that leave the graph (`item()`, `if loss > 1`) and
+arrays that come from nowhere (a random mask) cannot be repeated: `CannotCapture` says which. What
+the function finds around it is looked at before each run (see `surroundings`), and if anything is
+another one the step is captured anew. Parameters and an optimizer's state live where they always
+do, and are written over only while nobody else holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from .. import engine
+from ..engine import Array, Box, describe
+from ..watch import CannotCapture, watcher
+from .capture import Capture, boxes, plain
+from .lowering import Mispredicted
+from .native import NotNative
+from .replay import Home, Replay
+
+__all__ = ["CannotCapture", "CompiledStep", "compile"]
+
+PLAIN = (bool, int, float, str, np.generic, type(None))
+MOST = 8  # programs for one kind of arguments, and kinds of arguments times as many
+
+
+def compile(
+    function: Callable[..., Any] | None = None, *, check: bool = False, backend: str = "numpy"
+) -> Any:
+    """The function as a captured step: the same results, without the cost of recording.
+
+        step = compile(train_step)           or  @compile  above the function
+
+    Arguments are arrays, tensors and numbers; each kind of them (shapes, dtypes, values of plain
+    numbers) gets a program of its own. Results are tensors without a record, in memory of their
+    own. Parameters, `.grad`, buffers and the optimizer's state are after each call what the
+    function would have left; its Python code is not run again.
+
+    check    at each capture run the function itself as well and compare all that it gives and
+             changes, bit for bit
+    backend  "numpy", or "numba": compiled to machine code, where small steps take a fraction of the
+             time; results agree to rounding. What Numba cannot do runs on NumPy, and `step.native`
+             says why. The first compilation takes seconds, and is kept on disk
+    Raises:  ImportError without the extra that the backend needs; CannotCapture, at the first
+             call, for what a program cannot repeat: control flow on data, arrays and random
+             numbers made beside the recorded operations, lists or attributes that the function
+             changes; all is then as it was before
+    Source:  torch.compile, jax.jit
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> w = tg.Tensor([1.0, 2.0], requires_grad=True, name="w")
+        >>> optimizer = tg.optim.SGD([w], lr=0.1)
+        >>> @tg.compile
+        ... def step(x):
+        ...     loss = ((w - x) ** 2).sum()
+        ...     optimizer.zero_grad()
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     return loss
+        >>> for _ in range(3):
+        ...     print(step(np.array([1.0, 1.0])))
+        Tensor(1.)
+        Tensor(0.64)
+        Tensor(0.4096)
+        >>> w.data
+        array([1.   , 1.512])
+    """
+    if function is None:
+        return lambda given: CompiledStep(given, check, backend)
+    return CompiledStep(function, check, backend)
+
+
+class CompiledStep:
+    """What `compile` gives."""
+
+    def __init__(
+        self, function: Callable[..., Any], check: bool = False, backend: str = "numpy"
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"compile takes a function, received {describe(function)}")
+        if backend not in ("numpy", "numba"):
+            raise ValueError(f"backend is 'numpy' or 'numba', received {backend!r}")
+        self.function, self.check, self.backend = function, check, backend
+        self.native: list[bool | str] = []  # for each program: True, or why it runs on NumPy
+        self.programs: dict[Any, list[Replay]] = {}
+        self._homes: dict[Any, Home] = {}
+        self._sources: list[str] = []
+        self._lock = RLock()
+        update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if watcher.get() is not None:  # a part of a step that is being captured
+            return self.function(*args, **kwargs)
+        if engine.watches:  # somebody looks on at each operation
+            return plain(self.function(*args, **kwargs))
+        with self._lock:
+            given, key = _given([*args, *kwargs.values()])
+            key = (key, len(args), *kwargs)
+            for captured in self.programs.get(key, ()):
+                if captured.holds():
+                    try:
+                        return captured.run(given)
+                    except Mispredicted:  # a check fails: the function says what is wrong
+                        return plain(self.function(*args, **kwargs))
+            return self._capture(key, args, kwargs, given)
+
+    def _capture(self, key: Any, args: Any, kwargs: Any, given: list[Any]) -> Any:
+        known = self.programs.get(key, [])
+        if len(known) == MOST or len(self.programs) == MOST * MOST:
+            changed = known[-1].surroundings.changed() if known else "a plain number or a shape"
+            raise CannotCapture(
+                f"{_name(self.function)} was captured {MOST} times or more: {changed or 'lr'} is "
+                "another one at each call; give what changes as an array argument"
+            )
+        trace = Capture(self.function, self._homes)
+        try:
+            captured, result = trace.capture(args, kwargs)
+            if self.check:
+                _compare(self.function, args, kwargs, trace, captured, given)
+        except BaseException:
+            trace.undo()
+            raise
+        if self.backend == "numba":
+            self._compile(captured, given)
+        self.programs.setdefault(key, []).append(captured)
+        self._sources.append(trace.source)
+        return result
+
+    def _compile(self, captured: Replay, given: list[Any]) -> None:
+        try:
+            captured.compile(given)
+            self.native.append(True)
+        except NotNative as reason:
+            self.native.append(f"there is no loop for {reason}")
+
+    def epoch(self, *sources: Any, order: Any) -> Array:
+        """A step for each row of `order`, whose arguments are the rows of the sources named in it.
+
+        What `step(*(source[i] for source in sources))` does for i in order, with one memory for all
+        batches; on Numba without coming back to Python in between.
+
+        Shapes:  sources (m, …), order (steps, batch) of indices; the result is (steps,), or
+                 (steps, k) where a step gives k numbers
+        Raises:  as the step; IndexError for an index that is not in [0, m); TypeError where a step
+                 gives anything but numbers
+        Example:
+            >>> import tinygrad_edu as tg
+            >>> total = tg.compile(lambda x: x.sum())
+            >>> total.epoch(np.arange(4.0), order=[[0, 1], [2, 3]])
+            array([1., 5.])
+        """
+        arrays = [np.asarray(source) for source in sources]
+        order = np.asarray(order)
+        if order.ndim != 2 or order.dtype.kind not in "iu":
+            raise TypeError(f"order must be (steps, batch) of indices, received {describe(order)}")
+        m = min(map(len, arrays))
+        if order.size and not (order.min() >= 0 and order.max() < m):
+            raise IndexError(
+                f"the sources have {m} rows, received indices {order.min()} … {order.max()}"
+            )
+        buffers = [np.empty((order.shape[1], *x.shape[1:]), x.dtype) for x in arrays]
+        results: list[Any] = []
+        while len(results) < len(order):
+            if results and (more := self._epoch_on_numba(arrays, buffers, order[len(results) :])):
+                results += more
+                continue
+            for array, buffer in zip(arrays, buffers, strict=True):
+                np.take(array, order[len(results)], axis=0, out=buffer, mode="clip")
+            results.append(_numbers(self(*buffers)))
+        found = np.array(results)
+        return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+
+    def _epoch_on_numba(
+        self, arrays: list[Array], buffers: list[Array], order: Array
+    ) -> list[list[float]]:
+        """The numbers of the steps that Numba has done; none where it cannot."""
+        if self.backend != "numba" or engine.watches or watcher.get() is not None:
+            return []
+        with self._lock:
+            _, key = _given(buffers)
+            for captured in self.programs.get((key, len(buffers)), ()):
+                if captured.holds():
+                    return captured.epoch(arrays, order)
+        return []
+
+    @property
+    def source(self) -> str:
+        """The programs as NumPy code, with the names of the slides."""
+        return "\n\n".join(self._sources)
+
+    def __repr__(self) -> str:
+        n = sum(map(len, self.programs.values()))
+        return f"compile({_name(self.function)}): {n} captured"
+
+
+def _numbers(result: Any) -> list[float]:
+    """The numbers that a step gave."""
+    found = [x.value for x in boxes(result)]
+    if not found or any(x.size != 1 for x in found):
+        raise TypeError("epoch() is for steps that give numbers, such as their loss")
+    return [x.item() for x in found]
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _given(values: list[Any]) -> tuple[list[Any], Any]:
+    """The arrays among the arguments, and what a program for such arguments is known by."""
+    given: list[Any] = []
+    key: list[Any] = []
+    for x in values:
+        array = x.value if isinstance(x, Box) and x.record is None else x
+        if isinstance(array, np.ndarray):
+            given.append(array)
+            key.append((array.shape, array.dtype, array.strides, type(x)))
+        elif isinstance(x, PLAIN):
+            key.append((type(x), repr(x)))
+        else:
+            key.append((type(x), id(x)))
+    return given, tuple(key)
+
+
+# --- the check ------------------------------------------------------------------------------------
+
+
+def _compare(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    trace: Capture,
+    captured: Replay,
+    given: list[Any],
+) -> None:
+    """Run the function itself and the program, from the same start, and compare what they leave."""
+    trace.undo()
+    expected = _left(trace, function(*args, **kwargs))
+    trace.undo()
+    found = _left(trace, captured.run(given))
+    for name, array in expected.items():
+        if name not in found or not _equal(array, found[name]):
+            raise CannotCapture(
+                f"the captured step and {_name(function)} itself differ in {name}: "
+                f"{describe(found.get(name))} is not {describe(array)}, or its entries differ"
+            )
+
+
+def _left(trace: Capture, result: Any) -> dict[str, Array]:
+    """All that a step gives and leaves."""
+    left = {f"result {i}": x.value.copy() for i, x in enumerate(boxes(result))}
+    for i, x in enumerate(trace.before.tensors.values()):
+        name = x.name or f"tensor {i}"
+        left[f"the data of {name}"] = x.value.copy()
+        if x.grad is not None:
+            left[f"the gradient of {name}"] = x.grad.copy()
+    for k, optimizer in enumerate(trace.before.optimizers):
+        for i, state in optimizer.state.items():
+            for name, array in state.items():
+                left[f"{name} of parameter {i} in optimizer {k}"] = np.array(array)
+    return left
+
+
+def _equal(a: Array, b: Array) -> bool:
+    same = a.shape == b.shape and a.dtype == b.dtype
+    return same and bool(np.all((a == b) | ((a != a) & (b != b))))

@@ -1,0 +1,375 @@
+"""A straight-line program: NumPy calls one after the other, into arrays that were made beforehand.
+
+A program is written call by call; each gives a `Value`, a place that holds an array while the
+program runs. What was computed once is not computed again, and what follows from constants alone
+is a constant. `finish` drops what nobody needs, decides which values share memory, and which take
+the memory of an operand that is not needed any more. `bind` makes the arrays. From then on `run`
+allocates nothing, apart from what operations do inside that take no `out=`.
+
+A view (a transpose, a slice) is made once, when the arrays are. It costs nothing in a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array
+
+
+class Value:
+    """A place in a program.
+
+    kind      argument: given at each call · home: outlives the call (a parameter's data) ·
+              constant · number: a Python number given at each call · view: of another value ·
+              result: of a call
+    of        what it is a view of
+    function  how the view is made
+    """
+
+    __slots__ = ("array", "block", "dtype", "function", "kind", "of", "shape", "strides")
+
+    def __init__(
+        self, kind: str, array: Any, of: Value | None = None, function: Any = None
+    ) -> None:
+        self.kind, self.of, self.function = kind, of, function
+        self.array = array  # while tracing: what it held then
+        self.block: Any = None
+        self.shape: tuple[int, ...] = np.shape(array)
+        self.dtype: Any = getattr(array, "dtype", None)
+        self.strides = np.empty_like(array).strides if kind == "result" else None
+
+    @property
+    def root(self) -> Value:
+        """What owns the memory."""
+        value = self
+        while value.of is not None:
+            value = value.of
+        return value
+
+
+class Nested:
+    """A setting with values inside, such as an index of arrays."""
+
+    def __init__(self, parts: Any) -> None:
+        self.parts = parts
+
+
+class Out:
+    """Stands for the result among the arguments of a call."""
+
+
+OUT = Out()
+
+
+class Call:
+    """`function(*args)`, which writes `out`; the place of out among the arguments is OUT.
+
+    elementwise   each entry of out depends on the same entries of the operands only, so that out
+                  may be written over one of them
+    guard         gives no value but raises, and so comes before everything that can wait
+    """
+
+    __slots__ = ("args", "elementwise", "function", "guard", "out")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        out: Any,  # a Value; None: a guard
+        elementwise: bool = False,
+    ) -> None:
+        self.function, self.args, self.out = function, args, out
+        self.elementwise, self.guard = elementwise, out is None
+
+    def reads(self) -> Iterator[Value]:
+        """The values among the arguments."""
+        return values_in(self.args)
+
+
+def values_in(x: Any) -> Iterator[Value]:
+    """All values in an argument, also inside of settings."""
+    if isinstance(x, Value):
+        yield x
+    elif isinstance(x, Nested):
+        yield from values_in(x.parts)
+    elif isinstance(x, (tuple, list)):
+        for part in x:
+            yield from values_in(part)
+    elif isinstance(x, dict):
+        yield from values_in(list(x.values()))
+
+
+class Program:
+    """Calls, and the arrays that they read and write.
+
+    Example:
+        >>> program = Program()
+        >>> x = program.argument(np.ones(3))
+        >>> y = program.call(np.multiply, (x, x, OUT), np.ones(3), elementwise=True)
+        >>> z = program.call(np.add, (y, 1.0, OUT), np.ones(3) + 1, elementwise=True)
+        >>> program.finish(results=[z], moves=[])
+        >>> program.bind({})
+        >>> program.run([np.array([1.0, 2.0, 3.0])])
+        >>> program.array(z)
+        array([ 2.,  5., 10.])
+        >>> program.blocks
+        [24]
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.given: list[Value] = []  # arguments and numbers, in the order of `run`
+        self.blocks: list[int] = []  # bytes of each piece of memory that results share
+        self.copies: list[tuple[Value, Value]] = []  # at the end: home ← value
+        self._known: dict[Any, Value] = {}
+        self._last: list[Any] = []
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def argument(self, array: Any) -> Value:
+        """What is given at each call; a Python number too."""
+        value = Value("argument" if isinstance(array, np.ndarray) else "number", array)
+        self.given.append(value)
+        return value
+
+    def constant(self, array: Any) -> Value:
+        """The same array at every call."""
+        key = ("constant", array.dtype, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = Value("constant", array.copy())
+        return self._known[key]
+
+    def view(self, base: Value, function: Callable[[Array], Array], key: Any, array: Any) -> Value:
+        """`function` of a value, which shares its memory."""
+        if base.kind == "constant":
+            return self.constant(np.asarray(array))
+        key = ("view", base, key)
+        if key not in self._known:
+            self._known[key] = Value("view", array, base, function)
+        return self._known[key]
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        array: Any,
+        *,
+        elementwise: bool = False,
+        pure: bool = True,
+    ) -> Value:
+        """The value that `function(*args)` writes where OUT stands, `array` when it was traced;
+        pure: what it gives depends on its arguments only."""
+        operands = list(values_in(args))
+        if pure and all(v.kind == "constant" for v in operands):
+            return self.constant(np.asarray(array))
+        key = (function, *map(_key, args)) if pure else object()
+        if key not in self._known:
+            self._known[key] = Value("result", np.asarray(array))
+            self.calls.append(Call(function, args, self._known[key], elementwise))
+        return self._known[key]
+
+    def guard(self, function: Callable[..., Any], args: Sequence[Any]) -> None:
+        """A call that raises where the program is not the right one."""
+        key = ("guard", function, *map(_key, args))
+        operands = list(values_in(args))
+        if key not in self._known and not all(v.kind == "constant" for v in operands):
+            self._known[key] = operands[0]
+            self.calls.append(Call(function, args, None))
+
+    def owned(self, value: Value) -> Value:
+        """A copy of a value, in memory that is nobody else's."""
+        return self.call(np.copyto, (OUT, value), value.array, pure=False)
+
+    def mark(self) -> tuple[int, dict[Any, Value]]:
+        """Where the writing stands, to go back to."""
+        return len(self.calls), dict(self._known)
+
+    def back_to(self, mark: tuple[int, dict[Any, Value]]) -> None:
+        """Forget what was written since."""
+        del self.calls[mark[0] :]
+        self._known = mark[1]
+
+    # --- planning ---------------------------------------------------------------------------------
+
+    def finish(self, results: Sequence[Value], moves: Sequence[tuple[Value, Value]]) -> None:
+        """Keep what leads to the results, to the new values of homes (`moves`: home, value) and to
+        guards; and decide who shares memory with whom."""
+        moves = [(home, self.owned(v) if v.root.kind == "home" else v) for home, v in moves]
+        self._drop({*results, *(value for _, value in moves)})
+        writer = {call.out: i for i, call in enumerate(self.calls) if call.out is not None}
+        last: dict[Value, int] = {}
+        for i, call in enumerate(self.calls):
+            for value in call.reads():
+                last[value.root] = i
+        end = len(self.calls)
+        for home, value in moves:
+            if not self._settle(home, value, writer, last):
+                self.copies.append((home, value))
+        for value in [*results, *(value for _, value in self.copies)]:
+            last[value.root] = end
+        self._place(last)
+        for call in self.calls:
+            for value in (*call.reads(), call.out):
+                x: Value | None = value
+                while x is not None:
+                    if x.kind != "constant":
+                        x.array = None  # was only an example
+                    x = x.of
+        self._known = {}
+
+    def _drop(self, needed: set[Value]) -> None:
+        """Keep the calls that lead to what is needed, those for guards first."""
+        needed_roots = {value.root for value in needed}
+        checked: set[Value] = set()
+        kept, first = [], []
+        for call in reversed(self.calls):
+            if call.guard or call.out in checked:
+                first.append(call)
+                checked.update(value.root for value in call.reads())
+            elif call.out in needed_roots:
+                kept.append(call)
+                needed_roots.update(value.root for value in call.reads())
+        self.calls = [*reversed(first), *reversed(kept)]
+
+    def _settle(
+        self, home: Value, value: Value, writer: dict[Value, int], last: dict[Value, int]
+    ) -> bool:
+        """Whether the value can be written over its home's old data at once: when everything else
+        that reads these has been done, and nothing comes in between."""
+        i = writer.get(value)
+        if i is None or value.block is not None or not self.calls[i].elementwise:
+            return False
+        if last.get(home, -1) > i or (value.shape, value.dtype) != (home.shape, home.dtype):
+            return False
+        if any(v.root is home and v is not home for v in self.calls[i].reads()):
+            return False
+        value.block = home
+        return True
+
+    def _place(self, last: dict[Value, int]) -> None:
+        """Give each result a block of memory: that of an operand which ends here and matches entry
+        by entry, one that is free, or a new one."""
+        free: list[int] = []
+        ending: dict[int, list[Value]] = {}
+        for value, i in last.items():
+            ending.setdefault(i, []).append(value)
+        for i, call in enumerate(self.calls):
+            out = call.out
+            if out is not None and out.block is None:
+                taken = self._over(call, out, last, i)
+                if taken is not None:
+                    out.block, taken.block = taken.block, (taken.block,)
+                else:
+                    size = max(1, int(np.prod(out.shape)) * out.dtype.itemsize)
+                    fits = [b for b in free if size <= self.blocks[b] <= 4 * size + 256]
+                    if fits:
+                        out.block = min(fits, key=self.blocks.__getitem__)
+                        free.remove(out.block)
+                    else:
+                        out.block = len(self.blocks)
+                        self.blocks.append(size)
+            free += [v.block for v in ending.get(i, ()) if isinstance(v.block, int)]
+        for call in self.calls:
+            if call.out is not None and isinstance(call.out.block, tuple):
+                call.out.block = call.out.block[0]  # its memory was handed on
+
+    def _over(self, call: Call, out: Value, last: dict[Value, int], i: int) -> Value | None:
+        if not call.elementwise:
+            return None
+        operands = list(call.reads())
+        for value in operands:
+            if (
+                value.kind == "result"
+                and isinstance(value.block, int)
+                and last[value] == i
+                and (value.shape, value.dtype, value.strides) == (out.shape, out.dtype, out.strides)
+                and all(v is value or v.root is not value for v in operands)
+            ):
+                return value
+        return None
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def bind(self, homes: dict[Value, Array]) -> None:
+        """Make the arrays; `homes` are those that outlive a call."""
+        blocks = [np.empty(size + 64, np.uint8) for size in self.blocks]
+        self._memory = [b[-b.ctypes.data % 64 :] for b in blocks]
+        self._homes = homes
+        self._arrays: dict[Value, Any] = {}
+        self._patches: list[tuple[list[Any], int, Any]] = []
+        self._last = []
+        self.bound: list[tuple[Callable[..., Any], list[Any]]] = []
+        for call in self.calls:
+            args: list[Any] = []
+            for place, x in enumerate(call.args):
+                if any(v.root.kind in ("argument", "number") for v in values_in(x)):
+                    self._patches.append((args, place, x))
+                    args.append(None)
+                else:
+                    args.append(self._made(call.out if x is OUT else x))
+            self.bound.append((call.function, args))
+        for home, value in self.copies:
+            self.bound.append((np.copyto, [self._made(home), self._made(value)]))
+
+    def _made(self, x: Any) -> Any:
+        """The array of a value; a setting with arrays in place of values."""
+        if isinstance(x, Value):
+            if x.of is not None:
+                if x.root.kind in ("argument", "number"):
+                    return x.function(self._made(x.of))
+                if x not in self._arrays:
+                    self._arrays[x] = x.function(self._made(x.of))
+            elif x not in self._arrays:
+                self._arrays[x] = self._array(x)
+            return self._arrays[x]
+        if isinstance(x, Nested):
+            return self._made(x.parts)
+        if isinstance(x, (tuple, list)):
+            return type(x)(map(self._made, x))
+        if isinstance(x, dict):
+            return {name: self._made(part) for name, part in x.items()}
+        return x
+
+    def _array(self, value: Value) -> Any:
+        if value.kind == "constant":
+            return value.array
+        if value.kind == "home":
+            return self._homes[value]
+        if isinstance(value.block, Value):
+            return self._homes[value.block]
+        memory = self._memory[value.block]
+        return np.ndarray(value.shape, value.dtype, memory.data, strides=value.strides)
+
+    def array(self, value: Value) -> Array:
+        """What a value holds after a run; the next run overwrites it."""
+        made: Array = self._made(value)
+        return made
+
+    def run(self, given: list[Any]) -> None:
+        """Run the calls; `given` are the arguments and numbers in their order."""
+        if len(given) != len(self._last) or not all(map(is_, given, self._last)):
+            self._arrays.update(zip(self.given, given, strict=True))
+            for args, place, x in self._patches:
+                args[place] = self._made(x)
+            self._last = given
+        for function, args in self.bound:
+            function(*args)
+
+
+def _key(x: Any) -> Any:
+    """What tells an argument from others that are not the same; 0.0, −0.0, 0 and False differ."""
+    if isinstance(x, (Value, Out)) or callable(x):
+        return x
+    if isinstance(x, Nested):
+        return _key(x.parts)
+    if isinstance(x, (tuple, list)):
+        return (type(x), *map(_key, x))
+    if isinstance(x, dict):
+        return tuple((name, _key(part)) for name, part in x.items())
+    if isinstance(x, np.ndarray):
+        return (x.dtype, x.shape, x.tobytes())
+    return (type(x), repr(x))
