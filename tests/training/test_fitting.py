@@ -406,6 +406,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
         ValueError,
         r"x \(23, 3\) and validation x \(2, 4\)",
     ),
+    ({"class_weight": "balanced"}, TypeError, "class_weight is a dict.*'balanced'"),
+    ({"class_weight": [1.0, 2.0]}, TypeError, "class_weight is a dict"),
     ({"callbacks": print}, TypeError, "callbacks is a list"),
     ({"callbacks": [Callback]}, TypeError, "a callback is a function"),
     ({"callbacks": [3]}, TypeError, "a callback is a function"),

@@ -153,11 +153,11 @@ def train(
                 error.epoch, error.batch, error.history = epoch, batch, history
                 raise
             history.append(epoch, ended)
-            columns = len(ended)
             for hook in on["on_epoch_end"]:
+                columns = len(ended)
                 hook(epoch, ended)
-            if len(ended) > columns:  # of a callback, and behind the others
-                history.add(dict(list(ended.items())[columns:]))
+                if len(ended) > columns:  # of this callback, and behind the others
+                    history.add(dict(list(ended.items())[columns:]))
             if ctrl_c.pressed:
                 where = f"after epoch {epoch} (counted from 0)"
                 break
@@ -615,6 +615,8 @@ def _with_class_weights(data: tuple[Array, ...], weights: Mapping[int, float]) -
     """The data with a weight for each sample by its class; 1 for a class that has none."""
     if len(data) == 3:
         raise ValueError("give sample_weight or class_weight, not both")
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"class_weight is a dict {{class: factor}}, received {weights!r:.60}")
     x, y = data
     classes = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
     if unknown := sorted(set(weights) - set(classes.tolist())):
