@@ -822,6 +822,23 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
         tg.load_checkpoint(tmp_path / "list.npz")
 
 
+@pytest.mark.parametrize("structure", [{"dict": 5}, {"array": "w"}, {"a": [], "b": []}, "deep"])
+def test_a_structure_that_is_none_is_refused_by_name(structure: Any, tmp_path: Path) -> None:
+    if structure == "deep":
+        structure = []
+        for _ in range(400):
+            structure = {"list": [structure]}
+    path = tmp_path / "odd.npz"
+    files.write(path, {}, structure)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(300)
+    try:
+        with pytest.raises(ValueError, match=r"odd\.npz"):
+            tg.load(path)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_40_epochs_are_17_a_kill_and_23(optimizer: str, tmp_path: Path) -> None:
     pytest.importorskip("safetensors")

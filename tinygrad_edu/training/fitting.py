@@ -164,11 +164,12 @@ def train(
             if model.stop_training:
                 break
         history.interrupted = bool(where)
+        weights.note()
         for hook in on["on_train_end"]:
             hook(ended)
     if where:
-        told = f"training was interrupted {where}; the weights are those of the last whole step"
-        print(told, file=sys.stderr)
+        kept = "a callback has put back" if weights.moved() else "of the last whole step"
+        print(f"training was interrupted {where}; the weights are those {kept}", file=sys.stderr)
     return history
 
 
@@ -184,6 +185,10 @@ class _Weights:
 
     def note(self) -> None:
         self.earlier, self.before = self.before, [tensor.value for tensor in self.tensors]
+
+    def moved(self) -> bool:
+        """Whether somebody has given them new arrays since."""
+        return any(t.value is not v for t, v in zip(self.tensors, self.before, strict=True))
 
     def undo(self) -> None:
         """Go back before the last step, and one more if that is where NaN came in."""
