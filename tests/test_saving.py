@@ -803,10 +803,10 @@ def test_all_parts_are_brought_back_or_none(
     other, its_optimizer, its_rng = training()
     given = {"model": other, "optimizer": its_optimizer, "rng": its_rng} | parts()
     own = tg.manual_seed(0)
-    before = saving._states(given) | {"own": own.bit_generator.state}
+    before = saving.states(given) | {"own": own.bit_generator.state}
     with pytest.raises((error, KeyError, TypeError), match=message):
         tg.load_checkpoint(path, **given)
-    assert same(saving._states(given) | {"own": own.bit_generator.state}, before)
+    assert same(saving.states(given) | {"own": own.bit_generator.state}, before)
 
 
 def test_the_random_numbers_inside_a_model_must_be_there(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def test_a_name_that_cannot_be_one_is_refused_before_the_work(tmp_path: Path, na
 @pytest.mark.parametrize("option", ["save_weights_only", "verbose", "epoch", "model"])
 def test_an_option_that_is_none_is_not_taken_for_a_part(option: str) -> None:
     with pytest.raises(TypeError, match=f"has no {option}; a checkpoint holds"):
-        ModelCheckpoint("net.npz", **{option: True})
+        ModelCheckpoint("net.npz", **{option: True})  # type: ignore[arg-type]
 
 
 def test_a_column_in_the_name_of_a_file_must_be_there(tmp_path: Path) -> None:
