@@ -139,7 +139,12 @@ def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
 
 def states(parts: Mapping[str, Any]) -> dict[str, Any]:
     """The state of each part; those of the random numbers inside the part `model` are called
-    `model.random`."""
+    `model.random`.
+
+    Example:
+        >>> states({"epoch": 3})
+        {'epoch': 3}
+    """
     found = {}
     for name, part in parts.items():
         found[name] = _state(part)
@@ -149,7 +154,17 @@ def states(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore(parts: Mapping[str, Any], states: Mapping[str, Any]) -> None:
-    """Bring each part to the state that `states` gave, one by one."""
+    """Bring each part to the state that `states` gave, one by one.
+
+    Raises:  KeyError if a part has other sources of random numbers inside than its state
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> before = states({"rng": rng})
+        >>> first = rng.random()
+        >>> restore({"rng": rng}, before)
+        >>> rng.random() == first
+        True
+    """
     for name, part in parts.items():
         if (put := _setter(part)) is not None:
             put(states[name])
