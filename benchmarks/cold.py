@@ -145,7 +145,7 @@ def installed_size(side: str) -> int:
         seen[name] = 0
         if name == "tinygrad-edu":  # which may be a folder on the path, and needs NumPy alone
             root = Path(__file__).parents[1] / "tinygrad_edu"
-            seen[name] = sum(path.stat().st_size for path in root.glob("*.py"))
+            seen[name] = sum(path.stat().st_size for path in root.rglob("*.py"))
         elif found is not None:
             files = (Path(str(found.locate_file(file))) for file in found.files or ())
             seen[name] = sum(path.stat().st_size for path in files if path.is_file())

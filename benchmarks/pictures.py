@@ -87,7 +87,7 @@ def times(
         t = timings[name]
         told = duration(t.seconds)
         if name != yardstick:
-            told += f" = {ratio(t.ratio)} × ({ratio(t.low)} … {ratio(t.high)})"
+            told += f", ratio {ratio(t.ratio)} ({ratio(t.low)} … {ratio(t.high)})"
         steady.annotate(told, (t.seconds, i), (4, 0), textcoords="offset points", va="center",
                         fontsize=8)  # fmt: skip
     steady.set(

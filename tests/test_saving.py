@@ -805,10 +805,10 @@ def test_all_parts_are_brought_back_or_none(
     other, its_optimizer, its_rng = training()
     given = {"model": other, "optimizer": its_optimizer, "rng": its_rng} | parts()
     own = tg.manual_seed(0)
-    before = saving._states(given) | {"own": own.bit_generator.state}
+    before = saving.states(given) | {"own": own.bit_generator.state}
     with pytest.raises((error, KeyError, TypeError), match=message):
         tg.load_checkpoint(path, **given)
-    assert same(saving._states(given) | {"own": own.bit_generator.state}, before)
+    assert same(saving.states(given) | {"own": own.bit_generator.state}, before)
 
 
 def test_the_random_numbers_inside_a_model_must_be_there(tmp_path: Path) -> None:
@@ -822,6 +822,23 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     tg.save(tmp_path / "list.npz", [1, 2])
     with pytest.raises(ValueError, match=r"list\.npz is no checkpoint: it holds list"):
         tg.load_checkpoint(tmp_path / "list.npz")
+
+
+@pytest.mark.parametrize("structure", [{"dict": 5}, {"array": "w"}, {"a": [], "b": []}, "deep"])
+def test_a_structure_that_is_none_is_refused_by_name(structure: Any, tmp_path: Path) -> None:
+    if structure == "deep":
+        structure = []
+        for _ in range(400):
+            structure = {"list": [structure]}
+    path = tmp_path / "odd.npz"
+    files.write(path, {}, structure)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(300)
+    try:
+        with pytest.raises(ValueError, match=r"odd\.npz"):
+            tg.load(path)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])

@@ -66,7 +66,7 @@ def load(path: StrPath, *, checksum: bool = True) -> Any:
     arrays, structure = read(path, checksum)
     try:
         return _unpack(structure, arrays)
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"{path} holds no state, though its checksum is right") from error
 
 
@@ -93,7 +93,7 @@ def save_checkpoint(path: StrPath, **parts: Any) -> None:
         >>> rng.random() == first
         True
     """
-    save(path, _states(parts) | {_OWN_SOURCE: _state(default_random())})
+    save(path, states(parts) | {_OWN_SOURCE: _state(default_random())})
 
 
 def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
         raise ValueError(f"{path} is no checkpoint: it holds {type(found).__name__}")
     if _OWN_SOURCE in found:
         parts |= {_OWN_SOURCE: default_random()}
-    before = _states(parts)  # also those of the sources of random numbers inside
+    before = states(parts)  # also those of the sources of random numbers inside
     for name, part in parts.items():
         if _setter(part) is None:
             raise TypeError(
@@ -129,26 +129,42 @@ def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
     if missing:
         raise KeyError(f"{path} has no {', '.join(missing)}; it has {', '.join(map(str, found))}")
     try:
-        _restore(parts, found)
+        restore(parts, found)
     except BaseException as error:
         error.add_note(f"in {path}; nothing has been changed")
-        _restore(parts, before)
+        restore(parts, before)
         raise
     return {name: state for name, state in found.items() if name not in before}
 
 
-def _states(parts: Mapping[str, Any]) -> dict[str, Any]:
+def states(parts: Mapping[str, Any]) -> dict[str, Any]:
     """The state of each part; those of the random numbers inside the part `model` are called
-    `model.random`."""
-    states = {}
+    `model.random`.
+
+    Example:
+        >>> states({"epoch": 3})
+        {'epoch': 3}
+    """
+    found = {}
     for name, part in parts.items():
-        states[name] = _state(part)
+        found[name] = _state(part)
         if inner := {path: _state(rng) for path, rng in _random_inside(part)}:
-            states[f"{name}.random"] = inner
-    return states
+            found[f"{name}.random"] = inner
+    return found
 
 
-def _restore(parts: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+def restore(parts: Mapping[str, Any], states: Mapping[str, Any]) -> None:
+    """Bring each part to the state that `states` gave, one by one.
+
+    Raises:  KeyError if a part has other sources of random numbers inside than its state
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> before = states({"rng": rng})
+        >>> first = rng.random()
+        >>> restore({"rng": rng}, before)
+        >>> rng.random() == first
+        True
+    """
     for name, part in parts.items():
         if (put := _setter(part)) is not None:
             put(states[name])

@@ -89,6 +89,13 @@ def test_a_network_of_ones_own_from_a_file(tmp_path: Path) -> None:
             tasks.task(f"{tmp_path / 'own.py'}:loss", dtype="float64")
 
 
+def test_the_installed_size_is_of_every_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cold.SIDES, "alone", ("tinygrad_edu",))
+    walked = (Path(at, file) for at, _, files in os.walk(ROOT / "tinygrad_edu") for file in files)
+    expected = sum(path.stat().st_size for path in walked if path.suffix == ".py")
+    assert cold.installed_size("alone") == expected
+
+
 def test_a_cold_start_is_measured_in_a_process_of_its_own() -> None:
     task = tasks.task("S2", data="digits")
     found = cold.cold_starts(task, 1)

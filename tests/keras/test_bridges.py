@@ -357,6 +357,29 @@ def test_what_fit_cannot_be_told_is_named(compiled: dict[str, Any], message: str
         tg.from_keras(theirs, settings=True)
 
 
+@pytest.mark.parametrize(
+    ("activation", "loss", "fits"),
+    [
+        ("softmax", "binary_crossentropy", False),
+        ("sigmoid", "categorical_crossentropy", False),
+        ("sigmoid", "sparse_categorical_crossentropy", False),
+        ("sigmoid", "binary_crossentropy", True),
+        ("softmax", "categorical_crossentropy", True),
+        ("softmax", "mse", True),
+    ],
+)
+def test_a_loss_that_keras_feeds_with_logits_of_another_kind_is_named(
+    activation: str, loss: str, fits: bool
+) -> None:
+    theirs = sequential(layers.Dense(3, activation))
+    theirs.compile("sgd", loss)
+    if fits:
+        assert tg.from_keras(theirs, settings=True)[1]["loss"] == loss
+    else:
+        with pytest.raises(ValueError, match=f"loss {loss} after a {activation.capitalize()}"):
+            tg.from_keras(theirs, settings=True)
+
+
 def test_how_it_was_compiled_comes_with_a_file(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
     y = np.arange(20) % 3
@@ -608,9 +631,9 @@ def in_a_process(code: str, folder: Path, **environment: str) -> str:
 
 @pytest.mark.parametrize("backend", ["numpy", "jax", "torch"])
 def test_other_back_ends(backend: str, tmp_path: Path) -> None:
-    for needed in {"numpy": ["jax"]}.get(backend, [backend]):  # Keras' NumPy computes with JAX too
-        if importlib.util.find_spec(needed) is None:
-            pytest.skip(f"{needed} is not installed")
+    needed = "jax" if backend == "numpy" else backend  # Keras' NumPy back end borrows from JAX's
+    if importlib.util.find_spec(needed) is None:
+        pytest.skip(f"{needed} is not installed")
     told = in_a_process(THERE_AND_BACK, tmp_path, KERAS_BACKEND=backend)
     assert told.split() == [backend, "True", "True", "True"]
 

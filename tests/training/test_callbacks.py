@@ -260,6 +260,27 @@ def test_a_name_that_cannot_be_one_is_refused_before_the_work(tmp_path: Path, na
         ModelCheckpoint(tmp_path / name)
 
 
+@pytest.mark.parametrize("option", ["save_weights_only", "verbose", "epoch", "model"])
+def test_an_option_that_is_none_is_not_taken_for_a_part(option: str) -> None:
+    with pytest.raises(TypeError, match=f"has no {option}; a checkpoint holds"):
+        ModelCheckpoint("net.npz", **{option: True})  # type: ignore[arg-type]
+
+
+def test_a_column_in_the_name_of_a_file_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="there is no 'val_auc', but epoch, loss, val_loss"):
+        fit(callbacks=[ModelCheckpoint(tmp_path / "net-{val_auc}.npz")])
+
+
+def test_a_checkpoint_holds_the_columns_of_the_callbacks_before_it(tmp_path: Path) -> None:
+    def note(epoch: int, logs: dict[str, float]) -> None:
+        logs["lr"] = 0.5
+
+    path, kept = tmp_path / "net.npz", tg.History()
+    _, history = fit(callbacks=[note, ModelCheckpoint(path)])
+    tg.load_checkpoint(path, history=kept)
+    assert kept.history == history.history
+
+
 # --- CSV ------------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
 from tinygrad_edu.training import metrics
-from tinygrad_edu.training.callbacks import Callback, LambdaCallback
+from tinygrad_edu.training.callbacks import Callback, EarlyStopping, LambdaCallback
 from tinygrad_edu.training.fitting import NonFiniteLoss, fit, train, train_step
 from tinygrad_edu.training.history import History
 
@@ -408,6 +408,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
         ValueError,
         r"x \(23, 3\) and validation x \(2, 4\)",
     ),
+    ({"class_weight": "balanced"}, TypeError, "class_weight is a dict.*'balanced'"),
+    ({"class_weight": [1.0, 2.0]}, TypeError, "class_weight is a dict"),
     ({"callbacks": print}, TypeError, "callbacks is a list"),
     ({"callbacks": [Callback]}, TypeError, "a callback is a function"),
     ({"callbacks": [3]}, TypeError, "a callback is a function"),
@@ -828,6 +830,24 @@ def test_ctrl_c_ends_after_the_step_at_hand() -> None:
     assert told["ends"] == [{"loss": told["history"]["loss"][-1]}]
     assert told["modes"] == [True]
     assert "interrupted in epoch 2, before batch 4" in errors
+
+
+@pytest.mark.parametrize("restore", [False, True])
+def test_the_message_tells_where_the_weights_are_from(
+    restore: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop = EarlyStopping("loss", patience=9, restore_best_weights=restore)
+
+    def press(epoch: int, logs: Any) -> None:
+        if epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    _, history = Problem().fit(epochs=3, callbacks=[stop, press])
+    assert history.interrupted
+    expected = "a callback has put back" if restore else "of the last whole step"
+    assert f"after epoch 1 (counted from 0); the weights are those {expected}\n" in (
+        capsys.readouterr().err
+    )
 
 
 def test_ctrl_c_between_two_epochs() -> None:

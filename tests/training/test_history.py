@@ -33,6 +33,26 @@ def test_a_state_brings_it_back_and_is_its_own() -> None:
     assert len(history.epoch) == len(state["epoch"]) == 3
 
 
+def test_a_value_stands_at_the_place_of_its_epoch() -> None:
+    history = History()
+    for epoch, logs in enumerate([{"a": 0.0}, {"a": 1.0, "late": 1.0}, {"late": 2.0}]):
+        history.append(epoch, logs)
+    assert history.history["a"] == [0.0, 1.0]
+    np.testing.assert_array_equal(history.history["late"], [np.nan, 1.0, 2.0])
+    again = History()
+    again.load_state_dict(history.state_dict())
+    again.append(3, {"a": 3.0})
+    np.testing.assert_array_equal(again.history["a"], [0.0, 1.0, np.nan, 3.0])
+
+
+def test_a_column_that_ended_early_is_drawn_over_its_own_epochs() -> None:
+    pytest.importorskip("matplotlib")
+    history = noted(2)
+    history.append(2, {"loss": 0.1})
+    _, val = history.plot().axes[0].get_lines()
+    np.testing.assert_array_equal(val.get_xdata(), [1, 2])
+
+
 def test_states_that_cannot_be_one_are_refused_and_nothing_is_changed() -> None:
     history = noted()
     with pytest.raises(KeyError, match="epoch"):
@@ -69,7 +89,7 @@ def test_the_picture_has_a_panel_for_each_quantity(tmp_path: Path) -> None:
     np.testing.assert_array_equal(val.get_ydata(), history.history["val_loss"])
     assert train.get_linestyle() != val.get_linestyle()  # told apart in grey
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
-    np.testing.assert_array_equal(late.get_lines()[0].get_xdata(), [3])  # the last epoch's
+    np.testing.assert_array_equal(late.get_lines()[0].get_ydata(), [np.nan, np.nan, 4.0])
 
 
 def test_what_cannot_be_drawn_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,7 @@ def from_keras(source: Any, *, into: Module | None = None, settings: bool = Fals
     `tg.fit(model, x, y, **settings)`, which goes on step for step: loss, metrics, an SGD optimizer
     with its momentum, and a penalty for kernel_regularizer and bias_regularizer.
 
+    Beside a loss of logits, "accuracy" compares a single output with 0, Keras with ½.
     BatchNormalization moves its running variance towards the variance of the batch, ours towards
     m/(m − 1) of it, as PyTorch: training on gives the same weights and other running variances.
 

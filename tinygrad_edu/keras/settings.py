@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import losses, ops
 from ..engine import Array
-from ..nn import Module
+from ..nn import Module, Sigmoid, Softmax
 from ..optim import SGD
 from ..tensor import Tensor
 from ..training import metrics
@@ -40,8 +40,15 @@ def fit_arguments(
     for option in ("loss_weights", "weighted_metrics"):
         if compiled.get(option):
             raise ValueError(f"compile's {option}={compiled[option]!r:.80} has no counterpart here")
+    loss = _loss(compiled["loss"])
+    crossed = CROSSED.get(metrics.LOSSES.get(loss) if isinstance(loss, str) else None)
+    if crossed and isinstance([*model.modules()][-1], crossed):
+        raise ValueError(
+            f"the loss {loss} after a {crossed.__name__}: Keras on TensorFlow then takes what went "
+            "into it for logits of another kind, other back ends do not; give fit a loss yourself"
+        )
     settings = {
-        "loss": _loss(compiled["loss"]),
+        "loss": loss,
         "optimizer": _optimizer(compiled["optimizer"], model, state),
         "metrics": dict(_metric(metric) for metric in compiled.get("metrics") or []),
     }
@@ -58,6 +65,11 @@ LOSSES: dict[tuple[str, bool], Any] = {
     ("sparsecategoricalcrossentropy", True): losses.cross_entropy,
     ("binarycrossentropy", True): losses.binary_cross_entropy_with_logits,
     **{(name.replace("_", ""), False): name for name in metrics.LOSSES},
+}
+# A loss, and the activation of the other one.
+CROSSED: dict[Any, type[Module]] = {
+    metrics.binary_crossentropy: Softmax,
+    metrics.categorical_crossentropy: Sigmoid,
 }
 FREE = ("name", "dtype", "fn")
 USUAL = {

@@ -23,7 +23,7 @@ from .. import nn, ops
 from ..engine import ALL, RELEASED, Box, describe, history, recording
 from ..module import Module, _inside, calls
 from ..naming import Names, leaves, parameter_names, watching
-from ..saving import _restore, _states
+from ..saving import restore, states
 from ..tensor import Tensor
 from .drawing import Graph, Group, Kind, Shape, dot, svg
 
@@ -173,12 +173,12 @@ def _run(
     if isinstance(function, Module):  # what it does with its inputs is to be seen, too
         parts = {"model": function}
         inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
-    before = _states(parts)  # running means, and where random numbers have come to
+    before = states(parts)  # running means, and where random numbers have come to
     try:
         with recording(ALL), watching() as seen:
             output = function(*inputs, **settings)
     finally:
-        _restore(parts, before)
+        restore(parts, before)
     if not isinstance(output, Box):
         raise TypeError(f"picture needs a tensor, the function gave {describe(output)}")
     found = [(0, *leaf) for leaf in _arguments(function, inputs, settings)] + seen.found

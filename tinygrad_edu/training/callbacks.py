@@ -271,6 +271,10 @@ class CSVLogger(Callback):
             writer.writerow([epoch, *logs.values()])
 
 
+# What a checkpoint holds by itself, and what Keras' callback can be told and this one cannot.
+_NO_EXTRA = ("model", "optimizer", "epoch", "history", "verbose", "save_weights_only", "save_freq")
+
+
 class ModelCheckpoint(_Best):
     """Save a checkpoint after each epoch, or after each that is better than all before.
 
@@ -284,7 +288,8 @@ class ModelCheckpoint(_Best):
     next epoch. It is written as a whole or not at all; `tg.load_checkpoint` brings it back.
 
     Keeps:   best, path of the last file
-    Raises:  ValueError for a name that cannot be one, and as `tinygrad_edu.save`
+    Raises:  ValueError for a name that cannot be one, TypeError for an option that Keras has and
+             this has not, KeyError for a column that is not there; and as `tinygrad_edu.save`
     Source:  keras.callbacks.ModelCheckpoint
     Example:
         >>> import tempfile, pathlib
@@ -314,6 +319,11 @@ class ModelCheckpoint(_Best):
         self.path: Path | None = None
         if Path(self.filepath).suffix not in FORMATS:
             raise ValueError(f"{filepath} should end in {' or '.join(FORMATS)}")
+        if unfit := [name for name in extra if name in _NO_EXTRA]:
+            raise TypeError(
+                f"ModelCheckpoint has no {', '.join(unfit)}; a checkpoint holds model, optimizer, "
+                "epoch and history already (weights only: tg.save(path, model.state_dict()))"
+            )
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save, where it is worth it."""
@@ -322,7 +332,12 @@ class ModelCheckpoint(_Best):
             if not self.better(value, self.best):
                 return
             self.best = value
-        self.path = Path(self.filepath.format(epoch=epoch + 1, **logs))
+        try:
+            self.path = Path(self.filepath.format(epoch=epoch + 1, **logs))
+        except KeyError as error:
+            raise KeyError(
+                f"{self.filepath}: there is no {error}, but epoch, {', '.join(logs)}"
+            ) from None
         parts = {"optimizer": self.params["optimizer"], "history": self.params["history"]}
         parts = {name: part for name, part in parts.items() if hasattr(part, "state_dict")}
         save_checkpoint(self.path, model=self.model, epoch=epoch + 1, **parts, **self.extra)

@@ -158,22 +158,23 @@ def train(
                 error.epoch, error.batch, error.history = epoch, batch, history
                 raise
             history.append(epoch, ended)
-            columns = len(ended)
             for hook in on["on_epoch_end"]:
+                columns = len(ended)
                 hook(epoch, ended)
-            if len(ended) > columns:  # of a callback, and behind the others
-                history.add(dict(list(ended.items())[columns:]))
+                if len(ended) > columns:  # of this callback, and behind the others
+                    history.add(dict(list(ended.items())[columns:]))
             if ctrl_c.pressed:
                 where = f"after epoch {epoch} (counted from 0)"
                 break
             if model.stop_training:
                 break
         history.interrupted = bool(where)
+        weights.note()
         for hook in on["on_train_end"]:
             hook(ended)
     if where:
-        told = f"training was interrupted {where}; the weights are those of the last whole step"
-        print(told, file=sys.stderr)
+        kept = "a callback has put back" if weights.moved() else "of the last whole step"
+        print(f"training was interrupted {where}; the weights are those {kept}", file=sys.stderr)
     return history
 
 
@@ -199,6 +200,11 @@ class _Weights:
                 np.copyto(copy, tensor.value)
         else:
             self.before = [tensor.value for tensor in self.tensors]
+
+    def moved(self) -> bool:
+        """Whether they have other values since they were noted."""
+        pairs = zip(self.tensors, self.before, strict=True)
+        return not all(np.array_equal(t.value, v, equal_nan=True) for t, v in pairs)
 
     def undo(self) -> None:
         """Go back before the last step, and one more if that is where NaN came in."""
@@ -659,6 +665,8 @@ def _with_class_weights(data: tuple[Array, ...], weights: Mapping[int, float]) -
     """The data with a weight for each sample by its class; 1 for a class that has none."""
     if len(data) == 3:
         raise ValueError("give sample_weight or class_weight, not both")
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"class_weight is a dict {{class: factor}}, received {weights!r:.60}")
     x, y = data
     classes = y.argmax(axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(len(y), -1)[:, 0]
     if unknown := sorted(set(weights) - set(classes.tolist())):

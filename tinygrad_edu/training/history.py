@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from io import BytesIO
+from math import nan
 from typing import Any
 
 __all__ = ["History"]
@@ -17,7 +18,8 @@ class History:
     interrupted   whether Ctrl-C has ended the training
     compiled      True: by captured steps (see `tg.compile`); False, or the reason why not
 
-    A column that was begun later (a validation, say) is shorter: it belongs to the last epochs.
+    What an epoch did not give (a validation that was begun later, say) is NaN; a column that ended
+    earlier is shorter.
 
     Source:  keras.callbacks.History
     Example:
@@ -43,7 +45,9 @@ class History:
     def add(self, logs: Mapping[str, float]) -> None:
         """Note more about the last epoch."""
         for key, value in logs.items():
-            self.history.setdefault(key, []).append(value)
+            column = self.history.setdefault(key, [])
+            column += [nan] * (len(self.epoch) - 1 - len(column))  # epochs that did not have it
+            column.append(value)
 
     def state_dict(self) -> dict[str, list[Any]]:
         """All of it as plain lists, for a checkpoint: "epoch" and the columns.
@@ -108,7 +112,7 @@ class History:
             for key, (label, color, line, mark) in styles.items():
                 if values := self.history.get(key):
                     few = mark if len(values) <= 20 else ""
-                    at = [epoch + 1 for epoch in self.epoch[-len(values) :]]
+                    at = [epoch + 1 for epoch in self.epoch[: len(values)]]
                     axes.plot(at, values, line, color=color, marker=few, markersize=4, label=label)
             axes.set(xlabel="epoch", ylabel=name)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
