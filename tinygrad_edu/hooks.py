@@ -36,8 +36,7 @@ class Hook:
             )
         if id(box) not in hooks:
             finalize(box, hooks.pop, id(box), None).atexit = False
-            hooks[id(box)] = _Functions(box)
-        self._functions: Any = hooks[id(box)]
+        self._functions: Any = hooks.setdefault(id(box), _Functions(box))
         self._functions[self] = function
 
     def remove(self) -> None:

@@ -399,3 +399,21 @@ def test_a_model_that_the_graph_knows_nothing_of_takes_no_names() -> None:
 def test_an_index_is_written_as_in_the_program() -> None:
     x = tg.Tensor(np.ones((3, 4, 2)), requires_grad=True)
     assert "index=(:, 1:3, …, None)" in tg.picture(x[:, 1:3, ..., None].sum()).svg
+
+
+def test_a_deep_network_is_broken_into_rows_that_fit_a_slide() -> None:
+    layers = [layer for k in range(12) for layer in (nn.Linear(8, 8, rng=k), nn.Tanh())]
+    text = tg.picture(nn.Sequential(*layers), np.ones((4, 8))).svg
+    root = ElementTree.fromstring(text)
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    assert width < 1700 and 1.2 < width / height < 2.6
+    rows = root.findall(f"{SVG}svg")
+    assert len(rows) > 1
+    boxes = 0
+    for row in rows:
+        left, _, wide, _ = map(float, row.attrib["viewBox"].split())
+        for box in row.findall(f"{SVG}g/{SVG}rect"):  # none is cut
+            assert left <= float(box.attrib["x"])
+            assert float(box.attrib["x"]) + float(box.attrib["width"]) <= left + wide
+            boxes += 1
+    assert boxes == 12 * 5 + 1
