@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from weakref import finalize, ref
 
 import numpy as np
@@ -36,7 +36,7 @@ class Hook:
             )
         if id(box) not in hooks:
             finalize(box, hooks.pop, id(box), None).atexit = False
-        self._functions: Any = hooks.setdefault(id(box), _Functions(box))
+        self._functions = cast(_Functions, hooks.setdefault(id(box), _Functions(box)))
         self._functions[self] = function
 
     def remove(self) -> None:

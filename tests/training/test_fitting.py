@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
-from tinygrad_edu.training.callbacks import Callback, LambdaCallback
 from tinygrad_edu.training import metrics
+from tinygrad_edu.training.callbacks import Callback, LambdaCallback
 from tinygrad_edu.training.fitting import NonFiniteLoss, train, train_step
 
 Array = np.ndarray[Any, np.dtype[Any]]

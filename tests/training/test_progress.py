@@ -14,8 +14,8 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
-from tinygrad_edu.training.callbacks import LambdaCallback
 from tinygrad_edu.training import progress
+from tinygrad_edu.training.callbacks import LambdaCallback
 
 X = np.ones((10, 1))
 

@@ -214,8 +214,8 @@ def svg(graph: Graph) -> str:
 
 
 def _rows(graph: Graph) -> list[tuple[float, float]]:
-    """From where to where each row goes: one for what is at most WIDE, else as many as can be seen
-    largest on a slide of 16 by 9."""
+    """From where to where each row goes: one for what is at most WIDE, else as few as can be seen
+    as large as that, or largest, on a slide of 16 by 9."""
     total, height = graph.root.width, graph.root.height + 2 * MARGIN
     gaps, end = [], 0.0
     whole = [node for node in (*graph.shapes, *graph.groups) if node.width < 0.6 * WIDE]
@@ -232,9 +232,11 @@ def _rows(graph: Graph) -> list[tuple[float, float]]:
         return list(pairwise([*ends, total]))
 
     choices = [broken(8 * total / n) for n in range(8, 9 if total <= WIDE else 65)]
-    return min(
-        choices, key=lambda rows: max(16 * len(rows) * height, *(9 * (b - a) for a, b in rows))
-    )
+
+    def size(rows: list[tuple[float, float]]) -> float:
+        return max(16 * len(rows) * height, 9 * WIDE, *(9 * (b - a) for a, b in rows))
+
+    return min(choices, key=size)
 
 
 def _row(
