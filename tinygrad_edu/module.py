@@ -22,7 +22,7 @@ from .tensor import Buffer, Parameter, Tensor
 __all__ = ["Module"]
 
 
-class Calls(local):
+class _Calls(local):
     """The latest calls of this thread: the ages before and after, and whose it was; they keep no
     module alive. From these a picture knows which module an operation stands in."""
 
@@ -30,7 +30,7 @@ class Calls(local):
         self.latest: deque[tuple[int, int, ref[Module]]] = deque(maxlen=1000)
 
 
-calls = Calls()
+calls = _Calls()
 
 
 class Module:
