@@ -1210,7 +1210,7 @@ def test_training_leaves_nothing_behind() -> None:
     gc.disable()
     tracemalloc.start()
     try:
-        steps(100)
+        steps(1_000)  # after which the log of the latest calls is full
         before = tracemalloc.get_traced_memory()[0]
         steps(20_000)
         grown = tracemalloc.get_traced_memory()[0] - before

@@ -58,8 +58,8 @@ class Watch(Protocol):
 
 watches: list[Watch] = []  # nobody, unless asked to
 
-# What `Tensor.register_hook` was given, by the id of the tensor: functions of the error there.
-hooks: dict[int, dict[object, Callable[[Any], Any]]] = {}
+# By the id of a tensor, what makes of the error there the one to go on with; see `hooks`.
+hooks: dict[int, Callable[[Any], Any]] = {}
 
 
 class Op:
@@ -106,6 +106,8 @@ class Op:
 
     def bind(self, args: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Tell arrays from settings, however the caller wrote them, and fill in the defaults."""
+        if len(args) == self.arity and not settings:  # so it is most of the time
+            return args, self.defaults.copy()
         if self.arity is not None:
             by_place = [name for name, allowed in self.settings.items() if allowed]
             more = args[self.arity :]
@@ -455,7 +457,7 @@ def sweep(
         if g is None:
             continue
         if hooks and id(node) in hooks:
-            g = _hooked(node, g)
+            g = hooks[id(node)](g)
             if wanted and node in wanted:
                 errors[node] = g
         age, op, args, raw, settings = node.record
@@ -503,32 +505,8 @@ def sweep(
     if hooks:  # at a variable the errors of all ways have been added only now
         for box, g in errors.items():
             if id(box) in hooks and box.record[1] is VARIABLE:
-                errors[box] = _hooked(box, g)
+                errors[box] = hooks[id(box)](g)
     return errors  # the others have been taken out
-
-
-def _hooked(box: Box, g: Any) -> Any:
-    """The error at a tensor as its hooks leave it: each may look at it, or give another."""
-    for hook in list(hooks[id(box)].values()):
-        seen = g
-        if not isinstance(g, Box):
-            seen = np.array(g)
-            seen.flags.writeable = False
-        try:
-            new = hook(seen)
-            if new is None or new is seen:
-                continue
-            new = new if isinstance(new, Box) else _box(as_array(new))
-            if new.value.shape != box.value.shape:
-                raise ValueError(
-                    f"a hook gives nothing or an error of shape {box.value.shape}, received "
-                    f"{describe(new)}"
-                )
-        except Exception as failure:
-            failure.add_note(f"in a hook of {describe(box)}")
-            raise
-        g = fit(new, box.value) if isinstance(g, Box) else np.array(new.value, box.value.dtype)
-    return g
 
 
 def fit(g: Any, x: Array) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from reprlib import recursive_repr
+from threading import local
 from typing import Any, Self
 from weakref import ref
 
@@ -21,9 +22,15 @@ from .tensor import Buffer, Parameter, Tensor
 __all__ = ["Module"]
 
 
-# The latest calls: the ages before and after, and whose it was; they keep no module alive. From
-# these a picture of a graph knows which module an operation stands in.
-calls: deque[tuple[int, int, ref[Module]]] = deque(maxlen=1000)
+class _Calls(local):
+    """The latest calls of this thread: the ages before and after, and whose it was; they keep no
+    module alive. From these a picture knows which module an operation stands in."""
+
+    def __init__(self) -> None:
+        self.latest: deque[tuple[int, int, ref[Module]]] = deque(maxlen=1000)
+
+
+calls = _Calls()
 
 
 class Module:
@@ -57,7 +64,7 @@ class Module:
         except Exception as error:
             self._explain(error, [*args, *kwargs.values()])
             raise
-        calls.append((begun, _tick(), ref(self)))
+        calls.latest.append((begun, _tick(), ref(self)))
         return result
 
     def _explain(self, error: Exception, received: list[Any]) -> None:

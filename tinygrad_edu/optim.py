@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy import ndarray
 
 from . import lr_scheduler
 from .engine import Array, as_array
@@ -76,24 +77,24 @@ class Optimizer:
         if (watching := watcher.get()) is not None:
             watching.moves(self)
             return
-        moves = []
-        for i, parameter in enumerate(self.parameters):  # all are looked at before one is moved
+        update, states, lr, guarded = self.update, self.state, self.lr, self._guarded
+        moved = []
+        for i, parameter in enumerate(self.parameters):
             if (g := parameter.grad) is None:
                 continue
             w = parameter.value
-            g = np.asarray(g, w.dtype)
+            if type(g) is not ndarray or g.dtype is not w.dtype:
+                g = np.asarray(g, w.dtype)
             if g.shape != w.shape:
                 raise ValueError(f"parameter {i} has shape {w.shape}, its gradient {g.shape}")
-            moves.append((i, parameter, w, g))
-        moved = []
-        for i, parameter, w, g in moves:
-            state = self.state.get(i)
+            state = states.get(i)
             if state is None:
                 state = self.first_state(w)
-            if self._guarded:
+            if guarded:
                 w, g = _read_only(w), _read_only(g)
-            value, state = self.update(w, g, state, self.lr)
-            value = np.asarray(value, w.dtype)
+            value, state = update(w, g, state, lr)
+            if type(value) is not ndarray or value.dtype is not w.dtype:
+                value = np.asarray(value, w.dtype)
             if value.shape != w.shape:
                 raise ValueError(
                     f"{type(self).__name__}.update gave parameter {i} the shape {value.shape}, "
@@ -101,7 +102,7 @@ class Optimizer:
                 )
             moved.append((i, parameter, value, state))
         for i, parameter, value, state in moved:  # only now: what failed has moved nothing
-            parameter.value, self.state[i] = value, state
+            parameter.value, states[i] = value, state
 
     # --- settings and states ----------------------------------------------------------------------
 

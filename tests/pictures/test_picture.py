@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 from xml.etree import ElementTree
 
@@ -367,3 +368,52 @@ print({name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.s
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() in ("{'tinygrad_edu'}", "{'numpy', 'tinygrad_edu'}",
                                    "{'tinygrad_edu', 'numpy'}")  # fmt: skip
+
+
+def test_calls_in_another_thread_frame_nothing_here() -> None:
+    begun, go_on = Event(), Event()
+
+    class Waiting(nn.Module):
+        def forward(self, x: Any) -> Any:
+            begun.set()
+            assert go_on.wait(10)
+            return x * 2
+
+    thread = Thread(target=Waiting(), args=(np.ones(1),))
+    thread.start()
+    assert begun.wait(10)
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    y = (x * 3).sum()  # while that module runs
+    go_on.set()
+    thread.join()
+    assert "Waiting" not in tg.picture(y).svg
+
+
+def test_a_model_that_the_graph_knows_nothing_of_takes_no_names() -> None:
+    other = nn.Sequential(nn.Linear(2, 2, rng=0), nn.Linear(2, 1, rng=1))
+    W = tg.Tensor(np.ones((3, 2)), requires_grad=True)
+    picture = tg.picture((X @ W).sum())
+    assert ">W</text>" in picture.svg and other is not None
+
+
+def test_an_index_is_written_as_in_the_program() -> None:
+    x = tg.Tensor(np.ones((3, 4, 2)), requires_grad=True)
+    assert "index=(:, 1:3, …, None)" in tg.picture(x[:, 1:3, ..., None].sum()).svg
+
+
+def test_a_deep_network_is_broken_into_rows_that_fit_a_slide() -> None:
+    layers = [layer for k in range(12) for layer in (nn.Linear(8, 8, rng=k), nn.Tanh())]
+    text = tg.picture(nn.Sequential(*layers), np.ones((4, 8))).svg
+    root = ElementTree.fromstring(text)
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    assert width < 1700 and 1.2 < width / height < 2.6
+    rows = root.findall(f"{SVG}svg")
+    assert len(rows) > 1
+    boxes = 0
+    for row in rows:
+        left, _, wide, _ = map(float, row.attrib["viewBox"].split())
+        for box in row.findall(f"{SVG}g/{SVG}rect"):  # none is cut
+            assert left <= float(box.attrib["x"])
+            assert float(box.attrib["x"]) + float(box.attrib["width"]) <= left + wide
+            boxes += 1
+    assert boxes == 12 * 5 + 1

@@ -7,9 +7,11 @@
     large box with a title       a module that is
 
 Shape and line tell the kinds apart, also in grey; colour only helps. Data flow from left to right,
-and leaves that only one operation needs hang on it. Where things go is found by `layout`: of the
-libraries that are well kept networkx and igraph place points, not boxes of given sizes with boxes
-inside, and Graphviz is a program of its own.
+and leaves that only one operation needs hang on it. What would be too wide for a slide is broken
+into rows, as text is, between two boxes: each row goes on where the one above it ended.
+
+Where things go is found by `layout`: of the libraries that are well kept networkx and igraph place
+points, not boxes of given sizes with boxes inside, and Graphviz is a program of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 from .layout import Frame, Node, Point, lay_out, stack
 
 SIZE, LINE, MARGIN = 13.0, 16.0, 10.0  # of letters, lines and the margin, in px
+WIDE = 1700.0  # what fits on a slide
 ARROW = 7.0
 
 
@@ -190,32 +193,91 @@ def svg(graph: Graph) -> str:
     pieces = _place(graph)
     kinds = [kind for kind in Kind if any(shape.kind is kind for shape in graph.shapes)]
     legend, legend_width = _legend(kinds)
-    width = max(graph.root.width, legend_width) + 2 * MARGIN
-    height = graph.root.height + 3 * MARGIN + LINE
+    rows = _rows(graph)
+    width = max(legend_width, *(right - left for left, right in rows)) + 2 * MARGIN
+    row_height = graph.root.height + 2 * MARGIN
+    height = len(rows) * row_height + MARGIN + LINE
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.1f} {height:.1f}" role="img" '
         f'font-family="Helvetica, Arial, sans-serif" font-size="{SIZE:g}" fill="#111">',
         f"<title>A graph of {escape(graph.contents())}</title>",
         f'<rect width="{width:.1f}" height="{height:.1f}" fill="#fff"/>',
-        f'<g transform="translate({MARGIN:g} {MARGIN:g})">',
     ]
-    for group in graph.groups:
-        parts += [
-            f'<rect x="{group.x:.1f}" y="{group.y:.1f}" width="{group.width:.1f}" '
-            f'height="{group.height:.1f}" rx="3" fill="#000" fill-opacity="0.035" '
-            'stroke="#777" stroke-width="1"/>',
-            f'<text x="{group.x + 8:.1f}" y="{group.y + LINE:.1f}" fill="#444" '
-            f'font-style="italic">{escape(group.title)}</text>',
-        ]
-    parts += [_line(points, isinstance(b, Shape)) for _, b, points in pieces]
-    parts += [_shape(shape) for shape in graph.shapes]
+    for k, row in enumerate(rows):
+        parts += _row(graph, pieces, row, k * row_height, broken=len(rows) > 1)
     parts += [
-        "</g>",
-        f'<g transform="translate({MARGIN:g} {graph.root.height + 2 * MARGIN:g})">{legend}</g>',
+        f'<g transform="translate({MARGIN:g} {len(rows) * row_height:g})">{legend}</g>',
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _rows(graph: Graph) -> list[tuple[float, float]]:
+    """From where to where each row goes: one for what is at most WIDE, else as few as can be seen
+    as large as that, or largest, on a slide of 16 by 9."""
+    total, height = graph.root.width, graph.root.height + 2 * MARGIN
+    gaps, end = [], 0.0
+    whole = [node for node in (*graph.shapes, *graph.groups) if node.width < 0.6 * WIDE]
+    for node in sorted(whole, key=lambda node: node.x):
+        if node.x > end:
+            gaps.append((end + node.x) / 2)
+        end = max(end, node.x + node.width)
+
+    def broken(widest: float) -> list[tuple[float, float]]:
+        ends = [0.0]
+        while total - ends[-1] > widest:
+            limit = ends[-1] + widest
+            ends.append(max((x for x in gaps if ends[-1] < x <= limit), default=limit))
+        return list(pairwise([*ends, total]))
+
+    choices = [broken(8 * total / n) for n in range(8, 9 if total <= WIDE else 65)]
+
+    def size(rows: list[tuple[float, float]]) -> float:
+        return max(16 * len(rows) * height, 9 * WIDE, *(9 * (b - a) for a, b in rows))
+
+    return min(choices, key=size)
+
+
+def _row(
+    graph: Graph,
+    pieces: list[tuple[Node, Node, list[Point]]],
+    row: tuple[float, float],
+    y: float,
+    broken: bool,
+) -> list[str]:
+    """What stands in one row; the others' parts are left out, or cut off at its ends."""
+    left, right = row
+    height = graph.root.height
+
+    def reaches(start: float, end: float) -> bool:
+        return start <= right and end >= left
+
+    parts = [f'<g transform="translate({MARGIN:g} {y + MARGIN:g})">']
+    if broken:
+        parts = [
+            f'<svg x="{MARGIN - 2:g}" y="{y + MARGIN - 2:.1f}" width="{right - left + 4:.1f}" '
+            f'height="{height + 4:.1f}" overflow="hidden" '
+            f'viewBox="{left - 2:.1f} -2 {right - left + 4:.1f} {height + 4:.1f}">'
+        ]
+    for group in graph.groups:
+        if reaches(group.x, group.x + group.width):
+            parts.append(
+                f'<rect x="{group.x:.1f}" y="{group.y:.1f}" width="{group.width:.1f}" '
+                f'height="{group.height:.1f}" rx="3" fill="#000" fill-opacity="0.035" '
+                'stroke="#777" stroke-width="1"/>'
+            )
+            x = max(group.x, left) + 8
+            if x + _width(group.title) <= min(group.x + group.width, right):
+                parts.append(
+                    f'<text x="{x:.1f}" y="{group.y + LINE:.1f}" fill="#444" '
+                    f'font-style="italic">{escape(group.title)}</text>'
+                )
+    for _, b, points in pieces:
+        if reaches(points[0][0], points[-1][0]):
+            parts.append(_line(points, isinstance(b, Shape)))
+    parts += [_shape(shape) for shape in graph.shapes if reaches(shape.x, shape.x + shape.width)]
+    return [*parts, "</svg>" if broken else "</g>"]
 
 
 def _shape(shape: Shape) -> str:

@@ -39,7 +39,7 @@ class Node:
     x: float = 0.0
     y: float = 0.0
     parts: list[Node] = field(default_factory=list)
-    inside: Node | None = None
+    inside: Node | None = field(default=None, repr=False)  # each would tell of all others
 
     @property
     def middle(self) -> float:
@@ -64,10 +64,10 @@ class Frame(Node):
 
     head: float = 0.0
     pad: float = PAD
-    entries: dict[Node, Node] = field(default_factory=dict)
-    exits: dict[Node, Node] = field(default_factory=dict)
-    lines: list[tuple[Node, Node]] = field(default_factory=list)
-    routes: list[tuple[Node, Node, list[Point]]] = field(default_factory=list)
+    entries: dict[Node, Node] = field(default_factory=dict, repr=False)
+    exits: dict[Node, Node] = field(default_factory=dict, repr=False)
+    lines: list[tuple[Node, Node]] = field(default_factory=list, repr=False)
+    routes: list[tuple[Node, Node, list[Point]]] = field(default_factory=list, repr=False)
 
 
 def stack(nodes: Sequence[Node]) -> Node:

@@ -128,9 +128,11 @@ Found = list[tuple[int, str, Any]]  # how far away a name was found, the name, a
 def _names(nodes: list[Box], calls: list[_Call], found: Found, modules: list[Module]) -> Names:
     """The names of tensors and arrays: of parameters, as the author has given them, of layers."""
     names = Names()
+    inside = {id(x) for node in nodes for x in (*node.record[2], node)}
     for module in [call.module for call in calls if call.outer is None] + modules:
         for parameter, name in parameter_names(module):
-            names.give(parameter, name)
+            if id(parameter) in inside:
+                names.give(parameter, name)
     names.give_layers(
         (call.module, [n for n in nodes if call.begun < n.record[0] < call.ended][-1])
         for call in calls
@@ -140,7 +142,6 @@ def _names(nodes: list[Box], calls: list[_Call], found: Found, modules: list[Mod
         for x in (*node.record[2], node):
             if isinstance(x, Box) and x.name and x is not nodes[-1]:
                 names.give(x, x.name)
-    inside = {id(x) for node in nodes for x in (*node.record[2], node)}
     names.give_all([entry for entry in found if id(entry[2]) in inside], nodes[-1])
     names.give_activations(nodes)
     return names
@@ -233,7 +234,7 @@ def _calls(nodes: list[Box]) -> list[_Call]:
     ages = [node.record[0] for node in nodes]
     used = {id(x) for node in nodes for x in node.record[2]}
     found: list[_Call] = []
-    for begun, ended, reference in sorted(calls.copy(), key=lambda call: call[:2]):
+    for begun, ended, reference in sorted(calls.latest, key=lambda call: call[:2]):
         count = bisect_right(ages, ended) - bisect_right(ages, begun)
         if count and (module := reference()) is not None:
             call = _Call(begun, ended, module)
@@ -382,6 +383,13 @@ def _short(value: Any) -> str:
         return f"{value:.4g}"
     if isinstance(value, np.ndarray) and value.ndim:
         return f"array {value.shape}"
+    if isinstance(value, tuple) and len(value) > 1:
+        return _cut(f"({', '.join(map(_short, value))})")
+    if isinstance(value, slice):
+        step = "" if value.step is None else f":{value.step}"
+        return ":".join("" if x is None else str(x) for x in (value.start, value.stop)) + step
+    if value is ...:
+        return "…"
     return _cut(str(value))
 
 
