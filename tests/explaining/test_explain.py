@@ -290,6 +290,82 @@ def test_masks_are_written_as_a_mathematician_would(function: Any, formula: str)
     assert tg.explain(function, variable(5), array(5)).formulas["x"] == formula
 
 
+@pytest.mark.parametrize("square", [False, True])
+def test_a_named_relu_keeps_its_values(square: bool) -> None:
+    """The mask of relu is read from its name, which must not become the name of its argument."""
+    n = 8 if square else 5
+
+    def loss(X: Any, V: Any, W: Any, S: Any) -> Any:
+        H = tg.relu(X @ V)
+        return tg.square(S @ H @ W).sum()
+
+    inputs = array(8, n), variable(n, 4), variable(4, 3), array(8, 8)
+    assert tg.explain(loss, *inputs).formulas["W"] == "2·HᵀSᵀSHW"
+
+
+def contrasted(W: Any, X: Any) -> Any:
+    D = X @ W
+    d = np.sqrt((D * D).sum(axis=1))
+    return -tg.square(2 - d).sum()
+
+
+UNIT = tg.Tensor(RNG.uniform(0.2, 0.8, 5), requires_grad=True)
+
+
+def hessian_times_u(w: Any, X: Any, y: Any, u: Any) -> Any:
+    t = np.tanh(X @ w)
+    return tg.grad(tg.square(t - y).sum(), w, create_graph=True) @ u
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "formula"),
+    [
+        (lambda p: -np.log(1 / p - 1).sum(), (UNIT,), "1/(p ⊙ (1 − p))"),
+        (lambda mu, x, s: (tg.square(x - mu) / (2 * s**2)).sum(),
+         (variable(), array(5), tg.Tensor(1.3)), "sum(mu − x)/s²"),
+        (lambda z: z.max() + np.log(np.exp(z - z.max()).sum()), (variable(5),), "a"),
+        (lambda W, X, V, Y: tg.square(tg.leaky_relu(X @ W) @ V - Y).sum() / 2,
+         (variable(3, 4), array(8, 3), array(4, 2), array(8, 2)),
+         "Xᵀ(([XW > 0] + 0.01·[XW ≤ 0]) ⊙ (leaky_relu(XW)·V − Y)Vᵀ)"),
+        (hessian_times_u, (variable(3), array(8, 3), array(8), array(3)),
+         "2·Xᵀ((2·y ⊙ t + 1 − 3·t ⊙ t) ⊙ Xu ⊙ (1 − t ⊙ t))"),
+        (lambda b, Z, Y: tg.mse_loss(tg.tanh(Z + b), Y) + 0.01 * (b @ b),
+         (variable(2), array(8, 2), array(8, 2)),
+         "1ᵀ((tanh(Z + b) − Y) ⊙ (1 − tanh(Z + b)²))/m + 0.02·b"),
+        (lambda X, Y: np.sqrt(tg.square(X - Y).sum(axis=1)).sum(),
+         (variable(5, 3), array(5, 3)), "(X − Y)/sqrt(rowsum((X − Y)²))"),
+        (lambda w, X, C: (np.exp(-tg.square(X[:, None] - C).sum(axis=2)) @ w).sum(),
+         (variable(4), array(8, 3), array(4, 3)),
+         "1ᵀexp(2·XCᵀ − 1ᵀ(Cᵀ ⊙ Cᵀ) − rowsum(X ⊙ X))"),
+        (contrasted, (variable(3, 2), array(8, 3)), "2·(Xᵀ ⊙ (2/d − 1))D"),
+    ],
+)  # fmt: skip
+def test_formulas_as_short_as_on_the_board(function: Any, inputs: Any, formula: str) -> None:
+    line = next(iter(tg.explain(function, *inputs).gradients.values()))
+    assert line.text == formula
+    np.testing.assert_allclose(line.value, gradient(function, inputs), rtol=1e-9, atol=1e-12)
+
+
+def test_images_are_explained_and_nested_calls_stay_cheap() -> None:
+    """Convolution and pooling, twice, in one expression: what is deep inside is gone through
+    once, not again and again for every level above."""
+
+    def loss(X: Any, Y: Any, K1: Any, K2: Any, W: Any) -> Any:
+        P1 = tg.max_pool2d(tg.relu(tg.conv2d(X, K1, padding=1)), 2)
+        return tg.cross_entropy(
+            tg.max_pool2d(tg.relu(tg.conv2d(P1, K2, padding=1)), 2).reshape(len(X), -1) @ W, Y
+        )
+
+    inputs = array(6, 1, 8, 8), targets(3, 6), variable(2, 1, 3, 3), variable(3, 2, 3, 3)
+    found = tg.explain(loss, *inputs, variable(12, 3))
+    assert len(found.gradients) == 3 and "conv2d(pad(P1, " in str(found)
+    s = algebra.of(algebra.Symbol("x"))
+    for _ in range(60):
+        s = algebra.of(algebra.Call("f", ((algebra.add(s, algebra.number(1)), ()),), each=False))
+    assert algebra.sum_key(algebra.simplify(s)) == algebra.sum_key(s)
+    assert len(algebra.sum_key(s)) < 3000
+
+
 def test_an_operation_of_ones_own() -> None:
     @tg.primitive(lambda g, y, x: 3 * g * x * x)
     def cube(x: Any) -> Any:
@@ -321,9 +397,37 @@ def test_names_of_a_loop_are_numbered_and_long_networks_abbreviated() -> None:
 
     weights = [tg.Tensor(array(4, 4) / 2, requires_grad=True) for _ in range(100)]
     found = tg.explain(deep, array(9, 4), array(9, 4), *weights)
-    assert found.formulas["Ws1"] == "XᵀE1" and found.formulas["Ws50"] == "A49ᵀE50"
-    assert str(found["E7"]) == "E7 = ∂L/∂Z7 = E8·Ws8ᵀ ⊙ (1 − A7 ⊙ A7)"
+    assert found.formulas["W1"] == "XᵀE1" and found.formulas["W50"] == "A49ᵀE50"
+    assert str(found["E7"]) == "E7 = ∂L/∂Z7 = E8W8ᵀ ⊙ (1 − A7 ⊙ A7)"
     assert len(found.errors) == 100
+
+
+def test_parameters_in_lists_are_called_what_the_author_takes_them_out_as() -> None:
+    def loss(params: Any, X: Any) -> Any:
+        (W, b), (U, c) = params
+        H = np.tanh(X @ W + b)
+        return tg.square(H @ U + c).sum()
+
+    params = ((variable(3, 4), variable(4)), (variable(4, 2), variable(2)))
+    assert [*tg.explain(loss, params, array(8, 3)).formulas] == ["W", "b", "U", "c"]
+
+    def by_number(Ws: Any, X: Any) -> Any:
+        return tg.square(X @ Ws[0] @ Ws[1]).sum()
+
+    Ws = [variable(3, 4), variable(4, 2)]
+    assert [*tg.explain(by_number, Ws, array(8, 3)).formulas] == ["Ws1", "Ws2"]
+    assert [*tg.explain(by_number, Ws, array(8, 3), wrt="Ws2").formulas] == ["Ws2"]
+
+
+def test_what_layers_give_has_a_name() -> None:
+    model = nn.Sequential(
+        nn.Linear(5, 4, rng=0), nn.BatchNorm1d(4), nn.GELU(), nn.Linear(4, 4, rng=1),
+        nn.LayerNorm(4), nn.LeakyReLU(), nn.Linear(4, 2, rng=2),
+    )  # fmt: skip
+    found = tg.explain(model, tg.mse_loss, array(8, 5), array(8, 2))
+    names = ["Z1", "N1", "A1", "Z2", "N2", "A2", "Z3", "L"]
+    assert [line.name for line in found.forward] == names
+    assert found.formulas["β1"] == "1ᵀE2" and found.formulas["W2"] == "A1ᵀE3"
 
 
 def test_variables_around_the_function_are_named_and_m_is_found() -> None:
@@ -381,6 +485,15 @@ def test_steps_are_the_chain() -> None:
         "∂L/∂W2 = A1ᵀ·∂L/∂Z2 = A1ᵀ(A2 − Y)/m",
     ):
         assert line in printed
+
+
+def test_an_error_that_is_transposed_stands_in_brackets() -> None:
+    def loss(z: Any, y: Any) -> Any:
+        a = tg.softmax(z)
+        return -(y * np.log(a)).sum()
+
+    printed = str(tg.explain(loss, variable(5), array(5)).steps)
+    assert "∂L/∂z = a ⊙ (∂L/∂a − (∂L/∂a)ᵀa) = sum(y)·a − y" in printed
 
 
 def test_steps_of_several_ways() -> None:

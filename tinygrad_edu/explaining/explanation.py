@@ -29,6 +29,7 @@ from .algebra import (
     contracted,
     evaluate,
     of,
+    only,
     resized,
     rows_sum_to_one,
     simplify,
@@ -401,16 +402,17 @@ class _Author:
         if self.invented is None or call.name not in ("softmax", "sigmoid"):
             return None
         (s, _), *_ = call.args
-        z = s.terms[0].factors[0][0] if s.terms and s.terms[0].factors else None
-        if not isinstance(z, Symbol) or s != of(z) or z.name[0] not in "Zz":
+        index, z = call.index, only(s)
+        if not isinstance(z, Symbol) or z.name[0] not in "Zz":
             return None
-        index = call.index
         taken = {*self.names.values(), *self.reader.values}
         if (name := activation_name(z.name, taken)) in taken or z.index != index:
             return None
         for reader in {id(r): r for r in (self.reader, self.real_reader)}.values():
             array = reader.values[z.name]
             reader.values[name] = reader.functions[call.name](array, **dict(call.settings))
+        if call.name == "softmax" and not call.settings:
+            self.ones.add(name)
         tree = Writer(self.sizes).write(of(call), index)
         self.invented.append(Formula(
             name, name, text(tree), latex(tree), code(tree),
