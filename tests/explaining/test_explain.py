@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -529,6 +530,76 @@ def test_steps_of_several_ways() -> None:
 def test_refusals(arguments: Any, settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         tg.explain(*arguments, **settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((3,), TypeError, "expected a function, a model or a loss"),
+        ((nn.Linear(3, 2, rng=0), array(4, 3)), TypeError, "after the model come the loss"),
+        ((variable(3) * 2,), ValueError, "a loss is one number"),
+        ((tg.Tensor(3.0),), RuntimeError, "nothing is recorded"),
+        (((variable(3) * 2).sum(), "W"), ValueError, "no variable is called W"),
+        ((lambda x: x.sum(), variable(3), 3), TypeError, "too many positional"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_explained(arguments: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        tg.explain(*arguments)
+    with pytest.raises(TypeError, match="expected names or tensors"):
+        tg.explain(lambda x: x.sum(), variable(3), wrt=3)
+    with pytest.raises(KeyError, match="no gradient or line 'V'"):
+        tg.explain(lambda x: x.sum(), variable(3))["V"]
+
+
+def test_a_finished_loss_of_a_model_has_the_layers_names() -> None:
+    model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.Tanh(), nn.Linear(4, 2, rng=0))
+    X, y = array(8, 3), RNG.integers(0, 2, 8)
+    loss = tg.cross_entropy(model(X), y)
+    assert tg.explain(loss).formulas["W1"] == "Xᵀ((A2 − Y)W2ᵀ ⊙ (1 − A1 ⊙ A1))/m"
+
+
+def test_a_model_with_several_targets_and_one_with_none() -> None:
+    def weighted(Z: Any, T: Any, weights: Any) -> Any:
+        return (weights * tg.square(Z - T)).sum()
+
+    model = nn.Linear(3, 2, rng=0)
+    found = tg.explain(model, weighted, array(8, 3), array(8, 2), array(8, 2))
+    assert found.formulas["W"] == "2·Xᵀ(Y2 ⊙ (Z − Y1))"
+    assert [*tg.explain(model, np.sum, array(8, 3)).formulas] == ["W", "b"]
+
+
+def of_kinds(**p: Any) -> Any:
+    return tg.square(p["X"] @ p["W"]).sum()
+
+
+SCALE = {"a": variable(3)}
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "settings", "formulas"),
+    [
+        (of_kinds, (), {"W": variable(3, 2), "X": array(8, 3)}, {"W": "2·XᵀXW"}),
+        (lambda p, x: (p["a"] * x).sum(), (SCALE, array(3)), {}, {"a": "x"}),
+        (partial(lambda k, x: (k * x * x).sum(), 2.5), (variable(3),), {}, {"x": "5·x"}),
+        (lambda x, y: (x * y).sum(), (array(3), array(3)), {"wrt": ["y", "x"]},
+         {"y": "x", "x": "y"}),
+        (lambda x: (x * x).sum(), (array(3),), {}, {"x": "2·x"}),
+        (lambda x, c: (c * x).sum(), (variable(3), np.float64(0.5)), {}, {"x": "c"}),
+        (lambda x: np.where((x > 1) | (x < -1), x * x, 0).sum(), (variable(5),), {},
+         {"x": "2·([x > 1] + [x ≤ 1] ⊙ [x < −1]) ⊙ x"}),
+        (lambda x: np.where(~((x > 0) & (x < 1)), x, 0).sum(), (variable(5),), {},
+         {"x": "1 − [x > 0] ⊙ [x < 1]"}),
+        (lambda c, x: (c * tg.sigmoid(x) * tg.sigmoid(-x)).sum(), (variable(4), array(4)), {},
+         {"c": "(1 − sigmoid(x)) ⊙ sigmoid(x)"}),
+        (lambda Z, V: (V * np.exp(Z - tg.logsumexp(Z, axis=1, keepdims=True))).sum(),
+         (array(5, 3), variable(5, 3)), {}, {"V": "softmax(Z)"}),
+    ],
+)  # fmt: skip
+def test_functions_of_all_kinds(
+    function: Any, inputs: Any, settings: Any, formulas: dict[str, str]
+) -> None:
+    assert tg.explain(function, *inputs, **settings).formulas == formulas
 
 
 @pytest.mark.parametrize("broken", ["add", "power", "cancel"])

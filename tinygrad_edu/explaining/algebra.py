@@ -19,7 +19,7 @@ from fractions import Fraction
 from functools import wraps
 from itertools import count, permutations
 from math import gcd, lcm
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -108,6 +108,7 @@ class Sum:
 Base = Symbol | Call | Sum
 Factor = tuple[Base, Fraction]
 Rule = Callable[[Term], Term | None]
+Part = TypeVar("Part")
 
 # --- building -------------------------------------------------------------------------------------
 
@@ -656,15 +657,29 @@ def _with_products_taken_out(s: Sum) -> Iterator[Sum]:
 
 def _products(t: Term) -> dict[str, Term]:
     """The factors of a term in groups that share a Σ, each with its key."""
-    groups: list[tuple[frozenset[Axis], list[Factor]]] = []
-    for f in t.factors:
-        letters, group = indices_of(f[0]) & t.bound, [f]
+    groups = connected(t.factors, lambda f: indices_of(f[0]) & t.bound)
+    found = [Term(Fraction(1), tuple(group), letters) for letters, group in groups]
+    return {_term_key(p): p for p in found}
+
+
+def connected(
+    parts: Iterable[Part], letters_of: Callable[[Part], frozenset[Axis]]
+) -> list[tuple[frozenset[Axis], list[Part]]]:
+    """The parts in groups that share letters, directly or through others; each with its letters.
+
+    Example:
+        >>> i, j, k = Axis(2), Axis(2), Axis(2)
+        >>> [len(group) for _, group in connected([{i}, {j}, {i, k}], frozenset)]
+        [1, 2]
+    """
+    groups: list[tuple[frozenset[Axis], list[Part]]] = []
+    for part in parts:
+        letters, group = letters_of(part), [part]
         for other in [g for g in groups if g[0] & letters]:
             groups.remove(other)
             letters, group = letters | other[0], other[1] + group
         groups.append((letters, group))
-    found = [Term(Fraction(1), tuple(group), letters) for letters, group in groups]
-    return {_term_key(p): p for p in found}
+    return groups
 
 
 def _common(a: Term, b: Term) -> Iterator[Term]:

@@ -27,6 +27,7 @@ from .algebra import (
     Sum,
     Symbol,
     Term,
+    connected,
     content,
     expanded,
     indices_in_order,
@@ -353,14 +354,8 @@ def _split(base: Base, p: Fraction, t: Term) -> list[Fraction]:
 
 def _connected(pieces: list[Piece], bound: frozenset[Axis]) -> list[list[Piece]]:
     """The pieces in groups that share summed indices, in the order of their first ones."""
-    groups: list[tuple[set[Axis], list[Piece]]] = []
-    for p in pieces:
-        letters, group = set(p.labels & bound), [p]
-        for other in [g for g in groups if g[0] & letters]:
-            groups.remove(other)
-            letters, group = letters | other[0], other[1] + group
-        groups.append((letters, group))
     order = {id(p): k for k, p in enumerate(pieces)}
+    groups = connected(pieces, lambda p: p.labels & bound)
     found = [sorted(g, key=lambda p: order[id(p)]) for _, g in groups]
     return sorted(found, key=lambda g: order[id(g[0])])
 
