@@ -380,6 +380,22 @@ def test_an_operation_of_ones_own() -> None:
     assert found.formulas["W"] == "3·Xᵀ(XW ⊙ XW)" or found.formulas["W"] == "3·Xᵀ(XW)²"
 
 
+def test_a_function_with_a_context_is_written_without_it() -> None:
+    class Cube(tg.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            (x,) = ctx.saved_tensors
+            return 3 * g * x**2
+
+    found = tg.explain(lambda x: Cube.apply(x).sum(), variable(4))
+    assert str(found.forward[-1]) == "L = sum(Cube(x))" and found.formulas["x"] == "3·x ⊙ x"
+
+
 def test_three_axes_are_written_with_indices() -> None:
     found = tg.explain(lambda A, B: tg.square(A @ B).sum(), variable(2, 3, 4), array(4, 5))
     assert found.formulas["A"] == "[i,j,k] Σ_l Σ_n 2·A[i,j,l]·B[l,n]·B[k,n]"
@@ -493,7 +509,9 @@ def test_an_error_that_is_transposed_stands_in_brackets() -> None:
         a = tg.softmax(z)
         return -(y * np.log(a)).sum()
 
-    printed = str(tg.explain(loss, variable(5), array(5)).steps)
+    steps = tg.explain(loss, variable(5), array(5)).steps
+    assert r"\left(\frac{\partial L}{\partial a}\right)^{\top} \, a" in steps._repr_latex_()
+    printed = str(steps)
     assert "∂L/∂z = a ⊙ (∂L/∂a − (∂L/∂a)ᵀa) = sum(y)·a − y" in printed
 
 

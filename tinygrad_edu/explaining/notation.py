@@ -349,6 +349,8 @@ def _latex(n: Node) -> tuple[str, int]:
         return _latex(parts[0])
     if k == "T":
         inner = at(parts[0], ATOM)
+        if inner.startswith(r"\frac"):
+            inner = rf"\left({inner}\right)"
         return (f"{{{inner}}}" if inner[-1] == "}" and "^" in inner else inner) + r"^{\top}", ATOM
     if k == "matmul":
         return r" \, ".join(at(p, ATOM) for p in parts), PRODUCT
