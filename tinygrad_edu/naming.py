@@ -26,15 +26,24 @@ _FOREIGN = (
     str(Path(re.__file__).parents[1]),
     "<frozen",
 )
-_LINEAR = nn.Linear.forward.__code__
-ACTIVATIONS = (ops.sigmoid.op, ops.tanh.op, ops.relu.op, ops.softmax.op, ops.softplus.op)
+# What these layers give has a letter.
+_LETTERS: dict[str, tuple[type[nn.Module], ...]] = {
+    "Z": (nn.Linear, nn.Conv2d),
+    "N": (nn.BatchNorm1d, nn.LayerNorm),
+    "P": (nn.MaxPool2d, nn.AvgPool2d),
+}
+_LAYERS = {layer.forward.__code__ for layers in _LETTERS.values() for layer in layers}
+ACTIVATIONS = (
+    ops.sigmoid.op, ops.tanh.op, ops.relu.op, ops.softmax.op, ops.softplus.op, ops.gelu.op,
+    ops.silu.op, ops.leaky_relu.op,
+)  # fmt: skip
 
 
 class watching:
     """Notes the local variables of all functions that run in the block.
 
     found    (depth of the call, name, tensor or array), in the order met
-    layers   (the Linear layer, what it gave), in the order of the calls
+    layers   (the layer, what it gave), in the order of the calls
     codes    the code that ran, with its global variables
 
     Example:
@@ -46,7 +55,7 @@ class watching:
 
     def __init__(self) -> None:
         self.found: list[tuple[int, str, Any]] = []
-        self.layers: list[tuple[nn.Linear, Box]] = []
+        self.layers: list[tuple[Any, Box]] = []
         self.codes: dict[Any, dict[str, Any]] = {}
         self._seen: set[tuple[str, int]] = set()
         self._before: Any = None
@@ -68,7 +77,7 @@ class watching:
             if frame.f_back is not None:
                 self._look(frame.f_back)
         elif event == "return":
-            if frame.f_code is _LINEAR and isinstance(result, Box):
+            if frame.f_code in _LAYERS and isinstance(result, Box):
                 self.layers.append((frame.f_locals["self"], result))
             self._look(frame)
 
@@ -161,19 +170,25 @@ class Names:
                 for x in tensors:
                     self.give(x, name)
 
-    def give_layers(self, layers: Iterable[tuple[nn.Linear, Box]]) -> None:
-        """Z1 for what the first layer gives, and so on: the number is that of its weights."""
-        for layer, z in layers:
-            weight = self.of.get(layer.weight, "")
-            if re.fullmatch(r"W\d*", weight):
-                self.give(z, f"Z{weight[1:]}")
+    def give_layers(self, layers: Iterable[tuple[Any, Box]]) -> None:
+        """Z1 for what the first layer gives, and so on: the number is that of its weights. What
+        is normalised after it is N1, what is pooled P1."""
+        number = ""
+        for layer, result in layers:
+            letter = next(c for c, kinds in _LETTERS.items() if isinstance(layer, kinds))
+            if letter == "Z":
+                weight = self.of.get(layer.weight, "")
+                if not re.fullmatch(r"W\d*", weight):
+                    continue
+                number = weight[1:]
+            self.give(result, letter + number)
 
     def give_activations(self, nodes: Iterable[Box]) -> None:
         """A1 for σ(Z1), where the author has no name for it."""
         for node in nodes:
             if node.record[1] in ACTIVATIONS and node not in self.of:
                 z = self.of.get(node.record[2][0], "") if _boxed(node.record[2][0]) else ""
-                if re.fullmatch(r"Z\d*", z):
+                if re.fullmatch(r"[ZNP]\d*", z):
                     self.give(node, f"A{z[1:]}")
 
     def for_activation(self, z: Box) -> str:
@@ -206,22 +221,23 @@ def clean(name: str) -> str:
 
 
 def parameter_names(model: nn.Module) -> Iterator[tuple[Box, str]]:
-    """W1, b1, W2, b2 … for the layers in their order (W, b for a single one); other parameters
-    are called what their attribute is called.
+    """W1, b1, W2, b2 … for the layers in their order (W, b for a single one), γ and β for what
+    scales and shifts after a normalisation; other parameters are called what their attribute is.
 
     Example:
         >>> [name for _, name in parameter_names(nn.Linear(2, 1, rng=0))]
         ['W', 'b']
     """
-    layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    linear = {id(m.weight) for m in layers} | {id(m.bias) for m in layers}
-    for k, layer in enumerate(layers, 1):
-        number = str(k) if len(layers) > 1 else ""
-        yield layer.weight, f"W{number}"
-        if layer.bias is not None:
-            yield layer.bias, f"b{number}"
+    known: set[Box] = set()
+    for kinds, letters in (((nn.Linear, nn.Conv2d), "Wb"), ((nn.BatchNorm1d, nn.LayerNorm), "γβ")):
+        layers = [m for m in model.modules() if isinstance(m, kinds) and m.weight is not None]
+        for k, layer in enumerate(layers, 1):
+            for parameter, letter in zip((layer.weight, layer.bias), letters, strict=True):
+                if parameter is not None:
+                    known.add(parameter)
+                    yield parameter, f"{letter}{k}" if len(layers) > 1 else letter
     for path, parameter in model.named_parameters():
-        if id(parameter) not in linear:
+        if parameter not in known:
             yield parameter, parameter.name or path.rpartition(".")[2]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -290,6 +291,82 @@ def test_masks_are_written_as_a_mathematician_would(function: Any, formula: str)
     assert tg.explain(function, variable(5), array(5)).formulas["x"] == formula
 
 
+@pytest.mark.parametrize("square", [False, True])
+def test_a_named_relu_keeps_its_values(square: bool) -> None:
+    """The mask of relu is read from its name, which must not become the name of its argument."""
+    n = 8 if square else 5
+
+    def loss(X: Any, V: Any, W: Any, S: Any) -> Any:
+        H = tg.relu(X @ V)
+        return tg.square(S @ H @ W).sum()
+
+    inputs = array(8, n), variable(n, 4), variable(4, 3), array(8, 8)
+    assert tg.explain(loss, *inputs).formulas["W"] == "2·HᵀSᵀSHW"
+
+
+def contrasted(W: Any, X: Any) -> Any:
+    D = X @ W
+    d = np.sqrt((D * D).sum(axis=1))
+    return -tg.square(2 - d).sum()
+
+
+UNIT = tg.Tensor(RNG.uniform(0.2, 0.8, 5), requires_grad=True)
+
+
+def hessian_times_u(w: Any, X: Any, y: Any, u: Any) -> Any:
+    t = np.tanh(X @ w)
+    return tg.grad(tg.square(t - y).sum(), w, create_graph=True) @ u
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "formula"),
+    [
+        (lambda p: -np.log(1 / p - 1).sum(), (UNIT,), "1/(p ⊙ (1 − p))"),
+        (lambda mu, x, s: (tg.square(x - mu) / (2 * s**2)).sum(),
+         (variable(), array(5), tg.Tensor(1.3)), "sum(mu − x)/s²"),
+        (lambda z: z.max() + np.log(np.exp(z - z.max()).sum()), (variable(5),), "a"),
+        (lambda W, X, V, Y: tg.square(tg.leaky_relu(X @ W) @ V - Y).sum() / 2,
+         (variable(3, 4), array(8, 3), array(4, 2), array(8, 2)),
+         "Xᵀ(([XW > 0] + 0.01·[XW ≤ 0]) ⊙ (leaky_relu(XW)·V − Y)Vᵀ)"),
+        (hessian_times_u, (variable(3), array(8, 3), array(8), array(3)),
+         "2·Xᵀ((2·y ⊙ t + 1 − 3·t ⊙ t) ⊙ Xu ⊙ (1 − t ⊙ t))"),
+        (lambda b, Z, Y: tg.mse_loss(tg.tanh(Z + b), Y) + 0.01 * (b @ b),
+         (variable(2), array(8, 2), array(8, 2)),
+         "1ᵀ((tanh(Z + b) − Y) ⊙ (1 − tanh(Z + b)²))/m + 0.02·b"),
+        (lambda X, Y: np.sqrt(tg.square(X - Y).sum(axis=1)).sum(),
+         (variable(5, 3), array(5, 3)), "(X − Y)/sqrt(rowsum((X − Y)²))"),
+        (lambda w, X, C: (np.exp(-tg.square(X[:, None] - C).sum(axis=2)) @ w).sum(),
+         (variable(4), array(8, 3), array(4, 3)),
+         "1ᵀexp(2·XCᵀ − 1ᵀ(Cᵀ ⊙ Cᵀ) − rowsum(X ⊙ X))"),
+        (contrasted, (variable(3, 2), array(8, 3)), "2·(Xᵀ ⊙ (2/d − 1))D"),
+    ],
+)  # fmt: skip
+def test_formulas_as_short_as_on_the_board(function: Any, inputs: Any, formula: str) -> None:
+    line = next(iter(tg.explain(function, *inputs).gradients.values()))
+    assert line.text == formula
+    np.testing.assert_allclose(line.value, gradient(function, inputs), rtol=1e-9, atol=1e-12)
+
+
+def test_images_are_explained_and_nested_calls_stay_cheap() -> None:
+    """Convolution and pooling, twice, in one expression: what is deep inside is gone through
+    once, not again and again for every level above."""
+
+    def loss(X: Any, Y: Any, K1: Any, K2: Any, W: Any) -> Any:
+        P1 = tg.max_pool2d(tg.relu(tg.conv2d(X, K1, padding=1)), 2)
+        return tg.cross_entropy(
+            tg.max_pool2d(tg.relu(tg.conv2d(P1, K2, padding=1)), 2).reshape(len(X), -1) @ W, Y
+        )
+
+    inputs = array(6, 1, 8, 8), targets(3, 6), variable(2, 1, 3, 3), variable(3, 2, 3, 3)
+    found = tg.explain(loss, *inputs, variable(12, 3))
+    assert len(found.gradients) == 3 and "conv2d(pad(P1, " in str(found)
+    s = algebra.of(algebra.Symbol("x"))
+    for _ in range(60):
+        s = algebra.of(algebra.Call("f", ((algebra.add(s, algebra.number(1)), ()),), each=False))
+    assert algebra.sum_key(algebra.simplify(s)) == algebra.sum_key(s)
+    assert len(algebra.sum_key(s)) < 3000
+
+
 def test_an_operation_of_ones_own() -> None:
     @tg.primitive(lambda g, y, x: 3 * g * x * x)
     def cube(x: Any) -> Any:
@@ -301,6 +378,22 @@ def test_an_operation_of_ones_own() -> None:
     found = tg.explain(loss, variable(3, 2), array(6, 3))
     assert str(found.forward[-1]) == "L = sum(cube(XW))"
     assert found.formulas["W"] == "3·Xᵀ(XW ⊙ XW)" or found.formulas["W"] == "3·Xᵀ(XW)²"
+
+
+def test_a_function_with_a_context_is_written_without_it() -> None:
+    class Cube(tg.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            (x,) = ctx.saved_tensors
+            return 3 * g * x**2
+
+    found = tg.explain(lambda x: Cube.apply(x).sum(), variable(4))
+    assert str(found.forward[-1]) == "L = sum(Cube(x))" and found.formulas["x"] == "3·x ⊙ x"
 
 
 def test_three_axes_are_written_with_indices() -> None:
@@ -321,9 +414,37 @@ def test_names_of_a_loop_are_numbered_and_long_networks_abbreviated() -> None:
 
     weights = [tg.Tensor(array(4, 4) / 2, requires_grad=True) for _ in range(100)]
     found = tg.explain(deep, array(9, 4), array(9, 4), *weights)
-    assert found.formulas["Ws1"] == "XᵀE1" and found.formulas["Ws50"] == "A49ᵀE50"
-    assert str(found["E7"]) == "E7 = ∂L/∂Z7 = E8·Ws8ᵀ ⊙ (1 − A7 ⊙ A7)"
+    assert found.formulas["W1"] == "XᵀE1" and found.formulas["W50"] == "A49ᵀE50"
+    assert str(found["E7"]) == "E7 = ∂L/∂Z7 = E8W8ᵀ ⊙ (1 − A7 ⊙ A7)"
     assert len(found.errors) == 100
+
+
+def test_parameters_in_lists_are_called_what_the_author_takes_them_out_as() -> None:
+    def loss(params: Any, X: Any) -> Any:
+        (W, b), (U, c) = params
+        H = np.tanh(X @ W + b)
+        return tg.square(H @ U + c).sum()
+
+    params = ((variable(3, 4), variable(4)), (variable(4, 2), variable(2)))
+    assert [*tg.explain(loss, params, array(8, 3)).formulas] == ["W", "b", "U", "c"]
+
+    def by_number(Ws: Any, X: Any) -> Any:
+        return tg.square(X @ Ws[0] @ Ws[1]).sum()
+
+    Ws = [variable(3, 4), variable(4, 2)]
+    assert [*tg.explain(by_number, Ws, array(8, 3)).formulas] == ["Ws1", "Ws2"]
+    assert [*tg.explain(by_number, Ws, array(8, 3), wrt="Ws2").formulas] == ["Ws2"]
+
+
+def test_what_layers_give_has_a_name() -> None:
+    model = nn.Sequential(
+        nn.Linear(5, 4, rng=0), nn.BatchNorm1d(4), nn.GELU(), nn.Linear(4, 4, rng=1),
+        nn.LayerNorm(4), nn.LeakyReLU(), nn.Linear(4, 2, rng=2),
+    )  # fmt: skip
+    found = tg.explain(model, tg.mse_loss, array(8, 5), array(8, 2))
+    names = ["Z1", "N1", "A1", "Z2", "N2", "A2", "Z3", "L"]
+    assert [line.name for line in found.forward] == names
+    assert found.formulas["β1"] == "1ᵀE2" and found.formulas["W2"] == "A1ᵀE3"
 
 
 def test_variables_around_the_function_are_named_and_m_is_found() -> None:
@@ -383,6 +504,17 @@ def test_steps_are_the_chain() -> None:
         assert line in printed
 
 
+def test_an_error_that_is_transposed_stands_in_brackets() -> None:
+    def loss(z: Any, y: Any) -> Any:
+        a = tg.softmax(z)
+        return -(y * np.log(a)).sum()
+
+    steps = tg.explain(loss, variable(5), array(5)).steps
+    assert r"\left(\frac{\partial L}{\partial a}\right)^{\top} \, a" in steps._repr_latex_()
+    printed = str(steps)
+    assert "∂L/∂z = a ⊙ (∂L/∂a − (∂L/∂a)ᵀa) = sum(y)·a − y" in printed
+
+
 def test_steps_of_several_ways() -> None:
     def loss(X: Any, Y: Any, W1: Any, W2: Any, V: Any, l2: float) -> Any:
         A1 = tg.sigmoid(X @ W1)
@@ -416,6 +548,76 @@ def test_steps_of_several_ways() -> None:
 def test_refusals(arguments: Any, settings: Any, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         tg.explain(*arguments, **settings)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((3,), TypeError, "expected a function, a model or a loss"),
+        ((nn.Linear(3, 2, rng=0), array(4, 3)), TypeError, "after the model come the loss"),
+        ((variable(3) * 2,), ValueError, "a loss is one number"),
+        ((tg.Tensor(3.0),), RuntimeError, "nothing is recorded"),
+        (((variable(3) * 2).sum(), "W"), ValueError, "no variable is called W"),
+        ((lambda x: x.sum(), variable(3), 3), TypeError, "too many positional"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_explained(arguments: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        tg.explain(*arguments)
+    with pytest.raises(TypeError, match="expected names or tensors"):
+        tg.explain(lambda x: x.sum(), variable(3), wrt=3)
+    with pytest.raises(KeyError, match="no gradient or line 'V'"):
+        tg.explain(lambda x: x.sum(), variable(3))["V"]
+
+
+def test_a_finished_loss_of_a_model_has_the_layers_names() -> None:
+    model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.Tanh(), nn.Linear(4, 2, rng=0))
+    X, y = array(8, 3), RNG.integers(0, 2, 8)
+    loss = tg.cross_entropy(model(X), y)
+    assert tg.explain(loss).formulas["W1"] == "Xᵀ((A2 − Y)W2ᵀ ⊙ (1 − A1 ⊙ A1))/m"
+
+
+def test_a_model_with_several_targets_and_one_with_none() -> None:
+    def weighted(Z: Any, T: Any, weights: Any) -> Any:
+        return (weights * tg.square(Z - T)).sum()
+
+    model = nn.Linear(3, 2, rng=0)
+    found = tg.explain(model, weighted, array(8, 3), array(8, 2), array(8, 2))
+    assert found.formulas["W"] == "2·Xᵀ(Y2 ⊙ (Z − Y1))"
+    assert [*tg.explain(model, np.sum, array(8, 3)).formulas] == ["W", "b"]
+
+
+def of_kinds(**p: Any) -> Any:
+    return tg.square(p["X"] @ p["W"]).sum()
+
+
+SCALE = {"a": variable(3)}
+
+
+@pytest.mark.parametrize(
+    ("function", "inputs", "settings", "formulas"),
+    [
+        (of_kinds, (), {"W": variable(3, 2), "X": array(8, 3)}, {"W": "2·XᵀXW"}),
+        (lambda p, x: (p["a"] * x).sum(), (SCALE, array(3)), {}, {"a": "x"}),
+        (partial(lambda k, x: (k * x * x).sum(), 2.5), (variable(3),), {}, {"x": "5·x"}),
+        (lambda x, y: (x * y).sum(), (array(3), array(3)), {"wrt": ["y", "x"]},
+         {"y": "x", "x": "y"}),
+        (lambda x: (x * x).sum(), (array(3),), {}, {"x": "2·x"}),
+        (lambda x, c: (c * x).sum(), (variable(3), np.float64(0.5)), {}, {"x": "c"}),
+        (lambda x: np.where((x > 1) | (x < -1), x * x, 0).sum(), (variable(5),), {},
+         {"x": "2·([x > 1] + [x ≤ 1] ⊙ [x < −1]) ⊙ x"}),
+        (lambda x: np.where(~((x > 0) & (x < 1)), x, 0).sum(), (variable(5),), {},
+         {"x": "1 − [x > 0] ⊙ [x < 1]"}),
+        (lambda c, x: (c * tg.sigmoid(x) * tg.sigmoid(-x)).sum(), (variable(4), array(4)), {},
+         {"c": "(1 − sigmoid(x)) ⊙ sigmoid(x)"}),
+        (lambda Z, V: (V * np.exp(Z - tg.logsumexp(Z, axis=1, keepdims=True))).sum(),
+         (array(5, 3), variable(5, 3)), {}, {"V": "softmax(Z)"}),
+    ],
+)  # fmt: skip
+def test_functions_of_all_kinds(
+    function: Any, inputs: Any, settings: Any, formulas: dict[str, str]
+) -> None:
+    assert tg.explain(function, *inputs, **settings).formulas == formulas
 
 
 @pytest.mark.parametrize("broken", ["add", "power", "cancel"])

@@ -19,7 +19,7 @@ from fractions import Fraction
 from functools import wraps
 from itertools import count, permutations
 from math import gcd, lcm
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -108,6 +108,7 @@ class Sum:
 Base = Symbol | Call | Sum
 Factor = tuple[Base, Fraction]
 Rule = Callable[[Term], Term | None]
+Part = TypeVar("Part")
 
 # --- building -------------------------------------------------------------------------------------
 
@@ -146,6 +147,31 @@ def of(base: Base, exponent: Any = 1) -> Sum:
     return Sum((Term(Fraction(1), ((base, Fraction(exponent)),)),))
 
 
+def only(s: Sum) -> Base | None:
+    """The factor that is all of the formula.
+
+    Example:
+        >>> a = Symbol("a")
+        >>> only(of(a)) == a, only(of(a, 2))
+        (True, None)
+    """
+    base = s.terms[0].factors[0][0] if len(s.terms) == 1 and s.terms[0].factors else None
+    return base if base is not None and s == of(base) else None
+
+
+def named_whole(s: Sum, index: Index) -> Symbol | None:
+    """The named array that is all of the formula, its axes in this order.
+
+    Example:
+        >>> i, j = Axis(2), Axis(3)
+        >>> X = of(Symbol("X", (i, j)))
+        >>> named_whole(X, (i, j)).name, named_whole(X, (j, i))
+        ('X', None)
+    """
+    base = only(s)
+    return base if isinstance(base, Symbol) and base.index == index else None
+
+
 def add(*sums: Sum) -> Sum:
     """The sum, equal terms put together.
 
@@ -173,6 +199,8 @@ def scale(s: Sum, c: Fraction | int) -> Sum:
         >>> scale(X, 3).terms[0].coefficient
         Fraction(3, 1)
     """
+    if c == 1:
+        return s
     return Sum(tuple(replace(t, coefficient=t.coefficient * c) for t in s.terms)) if c else Sum()
 
 
@@ -401,13 +429,13 @@ def indices_in_order(letters: Iterable[Axis]) -> Index:
 Names = Mapping[Axis, str]
 
 
-def _term_key(t: Term, names: Names | None = None) -> Any:
+def _term_key(t: Term, names: Names | None = None) -> str:
     """The same for terms that differ only in their coefficient, in the order of their factors and
     in the letters of their bound indices. (Two such terms may be missed, but keys that are equal
     are those of equal terms: every letter has one name in the whole key.)"""
     names = names or {}
     if not t.bound:
-        return tuple(sorted((_base_key(b, names), str(p)) for b, p in t.factors))
+        return "·".join(sorted(f"{_base_key(b, names)}^{p}" for b, p in t.factors))
     vague = {**names, **dict.fromkeys(t.bound, "?")}
     order = sorted(t.factors, key=lambda f: (_base_key(f[0], vague), f[1]))
     exact = dict(names)
@@ -415,7 +443,7 @@ def _term_key(t: Term, names: Names | None = None) -> Any:
         for i in _letters(base):
             if i in t.bound and not exact.get(i, "").startswith(f"b{len(names)}."):
                 exact[i] = f"b{len(names)}.{len(exact)}"
-    return tuple(sorted((_base_key(b, exact), str(p)) for b, p in t.factors))
+    return "·".join(sorted(f"{_base_key(b, exact)}^{p}" for b, p in t.factors))
 
 
 def _letters(b: Base) -> Iterator[Axis]:
@@ -442,7 +470,8 @@ def _plain_key(b: Base) -> str:
 
 def _written_key(b: Base, names: Names) -> str:
     if isinstance(b, Sum):
-        return repr(sorted((str(_term_key(t, names)), str(t.coefficient)) for t in b.terms))
+        terms = sorted(f"{t.coefficient}·{_term_key(t, names)}" for t in b.terms)
+        return f"({' + '.join(terms)})"  # repr would escape what is deep inside again and again
     index = ",".join(names.get(i, repr(i)) for i in b.index)
     if isinstance(b, Symbol):
         return f"{b.name}[{index}]"
@@ -477,12 +506,19 @@ def simplify(s: Sum, rules: Sequence[Rule] = ()) -> Sum:
         >>> simplify(add(X, scale(X, -1)))
         Sum(terms=())
     """
-    every = (*RULES, *rules)
+    return _simplified(s, (*RULES, *rules))
+
+
+def _simplified(s: Sum, rules: Sequence[Rule]) -> Sum:
+    """Term by term until nothing changes; a formula that these very rules have been through is
+    left alone, or those deep inside would be gone through again for every level above."""
     for _ in range(20):
-        new = add(*(_simplify_term(t, every) for t in s.terms))
-        new = _factored(_shorter_of(new, _expanded(new)))
+        if s.__dict__.get("_done") is rules:
+            break
+        new = add(*(_simplify_term(t, rules) for t in s.terms))
+        new = _factored(_shorter_of(new, expanded(new)))
         if sum_key(new) == sum_key(s):
-            return new
+            new.__dict__["_done"] = rules
         s = new
     return s
 
@@ -491,13 +527,13 @@ def _simplify_term(t: Term, rules: Sequence[Rule]) -> Sum:
     parts = [Term(t.coefficient)]
     for b, p in t.factors:
         if isinstance(b, Sum):
-            inner = simplify(b, rules)
+            inner = _simplified(b, rules)
             if not inner.terms:
                 return Sum() if p > 0 else Sum((t,))
             parts.append(_as_term(power(inner, p)))
         else:
             if isinstance(b, Call):
-                b = replace(b, args=tuple((simplify(a, rules), i) for a, i in b.args))
+                b = replace(b, args=tuple((_simplified(a, rules), i) for a, i in b.args))
             parts.append(Term(Fraction(1), ((b, p),)))
     t = _times(*parts, over=t.bound)
     for rule in rules:
@@ -519,7 +555,7 @@ def _cancelled(t: Term, rules: Sequence[Rule]) -> Sum:
             _simplify_term(_times(u, Term(Fraction(1), tuple(helpers))), rules) for u in group.terms
         )
         inner = add(*multiplied)
-        inner = _shorter_of(inner, _expanded(inner))
+        inner = _shorter_of(inner, expanded(inner))
         if not inner.terms:
             return Sum()
         before = [f for f in t.factors[:k] if f not in helpers]
@@ -539,8 +575,14 @@ def _cancels(group: Sum, factor: Factor) -> bool:
     )
 
 
-def _expanded(s: Sum) -> Sum:
-    """All groups of positive whole power multiplied out, unless that becomes too long."""
+def expanded(s: Sum) -> Sum:
+    """All groups of positive whole power multiplied out, unless that becomes too long.
+
+    Example:
+        >>> X = of(Symbol("X"))
+        >>> len(expanded(multiply(X, add(X, number(1)))).terms)
+        2
+    """
     result: list[Term] = []
     todo = list(s.terms)
     while todo:
@@ -576,6 +618,9 @@ def _factored(s: Sum) -> Sum:
     """What two terms have in common taken out, where that is shorter: Ax + Bx = (A + B)x."""
     if not 2 <= len(s.terms) <= 8:
         return s
+    for new in _with_products_taken_out(s):
+        if cost(new) < cost(s):
+            return _factored(new)
     for j, a in enumerate(s.terms):
         for k in range(j + 1, len(s.terms)):
             for shared in _common(a, s.terms[k]):
@@ -584,6 +629,57 @@ def _factored(s: Sum) -> Sum:
                 if cost(new) < cost(s):
                     return _factored(new)
     return s
+
+
+def _with_products_taken_out(s: Sum) -> Iterator[Sum]:
+    """For each whole product, or factor of three terms and more, what they have of it in one: of
+    MEWᵀ + NEWᵀ element by element the EWᵀ, which no factor alone can be."""
+    apart = [_products(t) for t in s.terms]
+    for key, product in ((k, p) for products in apart[:-1] for k, p in products.items()):
+        having = [t for t, products in zip(s.terms, apart, strict=True) if key in products]
+        if len(having) < 2 or len({*map(tuple, map(_denominator, having))}) > 1:
+            continue
+        rests = []
+        for t, products in zip(s.terms, apart, strict=True):
+            if key in products:
+                gone = {id(f) for f in products[key].factors}
+                left = tuple(f for f in t.factors if id(f) not in gone)
+                rests.append(Sum((Term(t.coefficient, left, t.bound - products[key].bound),)))
+        both = add(*rests)
+        if both.terms and len(indices_of(both)) <= max(2, len(indices_of(having[0]))):
+            c = content(both)
+            factors = ((scale(both, 1 / c), Fraction(1)), *product.factors)
+            first = s.terms.index(having[0])
+            others = [t for t in s.terms if not any(t is h for h in having)]
+            others.insert(first, Term(c, factors, product.bound))
+            yield Sum(tuple(others))
+
+
+def _products(t: Term) -> dict[str, Term]:
+    """The factors of a term in groups that share a Σ, each with its key."""
+    groups = connected(t.factors, lambda f: indices_of(f[0]) & t.bound)
+    found = [Term(Fraction(1), tuple(group), letters) for letters, group in groups]
+    return {_term_key(p): p for p in found}
+
+
+def connected(
+    parts: Iterable[Part], letters_of: Callable[[Part], frozenset[Axis]]
+) -> list[tuple[frozenset[Axis], list[Part]]]:
+    """The parts in groups that share letters, directly or through others; each with its letters.
+
+    Example:
+        >>> i, j, k = Axis(2), Axis(2), Axis(2)
+        >>> [len(group) for _, group in connected([{i}, {j}, {i, k}], frozenset)]
+        [1, 2]
+    """
+    groups: list[tuple[frozenset[Axis], list[Part]]] = []
+    for part in parts:
+        letters, group = letters_of(part), [part]
+        for other in [g for g in groups if g[0] & letters]:
+            groups.remove(other)
+            letters, group = letters | other[0], other[1] + group
+        groups.append((letters, group))
+    return groups
 
 
 def _common(a: Term, b: Term) -> Iterator[Term]:
@@ -688,6 +784,22 @@ OPPOSITE = {
     "greater_equal": "less", "equal": "not_equal", "not_equal": "equal",
 }  # fmt: skip
 MASKS = {*COMPARISONS, "within"}
+
+
+def _cleared(t: Term) -> Term | None:
+    """1/((1/a − 1)a²) = 1/((1 − a)a)."""
+    for k, (group, p) in enumerate(t.factors):
+        if p != -1 or not isinstance(group, Sum):
+            continue
+        under = {_base_key(b) for j, (b, q) in enumerate(t.factors) if q < 0 and j != k}
+        for b, q in (f for u in group.terms for f in u.factors):
+            if q < 0 and _base_key(b) in under:
+                up = Term(Fraction(1), ((b, -q),))
+                inner = add(*(Sum((_times(u, up),)) for u in group.terms))
+                rest = t.factors[:k] + t.factors[k + 1 :]
+                factors = _merged([*rest, (b, -q), (inner, Fraction(-1))])
+                return replace(t, factors=factors)
+    return None
 
 
 def _mask_power(t: Term) -> Term | None:
@@ -846,7 +958,7 @@ def _sign_inside(t: Term) -> Term | None:
 
 
 RULES: list[Rule] = [
-    _sign_inside, _mask_power, _mask_both, _equal_sides,
+    _sign_inside, _cleared, _mask_power, _mask_both, _equal_sides,
     _sigmoid_of_exp, _softmax_of_exp, _softmax_of_logarithm, _opposite_sigmoids,
 ]  # fmt: skip
 
@@ -869,8 +981,7 @@ class Definitions:
 
     def add(self, name: str, index: Index, s: Sum) -> None:
         """Note that the array of this name is that formula, if it is a single call."""
-        base = s.terms[0].factors[0][0] if len(s.terms) == 1 and s.terms[0].factors else None
-        if isinstance(base, Call) and sum_key(s) == sum_key(of(base)):
+        if isinstance(base := only(s), Call):
             self._calls[name] = index, base
 
     def rule(self, t: Term) -> Term | None:
@@ -1032,7 +1143,5 @@ def _base(b: Base, arrays: Mapping[str, Any], functions: Functions) -> tuple[Any
 
 def _argument(s: Sum, index: Index, arrays: Mapping[str, Any], functions: Functions) -> Any:
     """What a function is given: an array as it is (it may hold integers), or a formula's value."""
-    whole = s.terms[0].factors[0][0] if len(s.terms) == 1 and s.terms[0].factors else None
-    if isinstance(whole, Symbol) and s == of(whole) and whole.index == index:
-        return arrays[whole.name]
-    return evaluate(s, index, arrays, functions)
+    whole = named_whole(s, index)
+    return evaluate(s, index, arrays, functions) if whole is None else arrays[whole.name]

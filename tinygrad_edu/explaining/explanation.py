@@ -7,6 +7,7 @@ compared with the gradient: what is printed is right, or an error is raised.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from .algebra import (
     contracted,
     evaluate,
     of,
+    only,
     resized,
     rows_sum_to_one,
     simplify,
@@ -283,23 +285,19 @@ def _of_model(model: nn.Module, inputs: Sequence[Any]) -> tuple[Callable[..., An
         )
     loss_function, *data = inputs
     labels = len(data) == 2 and np.ndim(getattr(data[1], "value", data[1])) == 1
-    if len(data) == 1:
+    names = (
+        ["X", "y" if labels else "Y"]
+        if len(data) < 3
+        else ["X", *(f"Y{k}" for k in range(1, len(data)))]
+    )
 
-        def of_x(X: Any) -> Any:
-            return loss_function(model(X))
+    def of_data(X: Any, *targets: Any) -> Any:
+        return loss_function(model(X), *targets)
 
-        return of_x, data
-
-    def of_x_and_y(X: Any, *Y: Any) -> Any:
-        return loss_function(model(X), *Y)
-
-    def of_pair(X: Any, Y: Any) -> Any:
-        return loss_function(model(X), Y)
-
-    def of_labels(X: Any, y: Any) -> Any:
-        return loss_function(model(X), y)
-
-    return (of_labels if labels else of_pair if len(data) == 2 else of_x_and_y), data
+    kind = inspect.Parameter.POSITIONAL_ONLY
+    parameters = [inspect.Parameter(name, kind) for name, _ in zip(names, data, strict=False)]
+    of_data.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return of_data, data
 
 
 def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) -> Explanation:
@@ -419,16 +417,17 @@ class _Author:
         if self.invented is None or call.name not in ("softmax", "sigmoid"):
             return None
         (s, _), *_ = call.args
-        z = s.terms[0].factors[0][0] if s.terms and s.terms[0].factors else None
-        if not isinstance(z, Symbol) or s != of(z) or z.name[0] not in "Zz":
+        index, z = call.index, only(s)
+        if not isinstance(z, Symbol) or z.name[0] not in "Zz":
             return None
-        index = call.index
         taken = {*self.names.values(), *self.reader.values}
         if (name := activation_name(z.name, taken)) in taken or z.index != index:
             return None
         for reader in {id(r): r for r in (self.reader, self.real_reader)}.values():
             array = reader.values[z.name]
             reader.values[name] = reader.functions[call.name](array, **dict(call.settings))
+        if call.name == "softmax" and not call.settings:
+            self.ones.add(name)
         tree = Writer(self.sizes).write(of(call), index)
         self.invented.append(Formula(
             name, name, text(tree), latex(tree), code(tree),

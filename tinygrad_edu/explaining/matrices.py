@@ -27,13 +27,16 @@ from .algebra import (
     Sum,
     Symbol,
     Term,
+    connected,
     content,
+    expanded,
     indices_in_order,
     indices_of,
     multiplied_out,
+    named_whole,
     scale,
 )  # fmt: skip
-from .notation import Node, kind_of, named, numeral, text
+from .notation import Node, is_negative, kind_of, named, numeral, text, unsigned
 
 
 class _NoNotation(Exception):
@@ -113,7 +116,11 @@ class Writer:
                 tree = self._sum(s, place, 1)
             except _NoNotation:
                 continue
-            trees.append(tree.parts[0] if _is_row(tree) else tree)
+            if _is_row(tree):
+                tree = tree.parts[0]
+            elif place[0] is None:  # vectors in it lie beside 1ᵀE as they are
+                tree = _beside(tree)
+            trees.append(tree)
         if not trees:
             raise _NoNotation
         return min(trees, key=lambda t: (_rows_lying(t), _transposes(t), len(text(t))))
@@ -152,7 +159,8 @@ class Writer:
         except _NoNotation:
             if (apart := multiplied_out(t)) is None:
                 raise
-            return self._sum(apart, place, ndim)
+            every = [self._sum(s, place, ndim) for s in (apart, expanded(apart))]
+            return min(every, key=lambda n: len(text(n)))
 
     def _product(self, t: Term, place: Place, ndim: int) -> Node:
         pieces = [self._piece(b, q) for b, p in t.factors for q in _split(b, p, t)]
@@ -179,6 +187,10 @@ class Writer:
     def scaled(self, c: Fraction, over: list[Node], body: list[Node], under: list[Node]) -> Node:
         """A number times factors, over others; the body is what the factors stand before."""
         above, below = self.number(abs(c))
+        if len(above) == len(body) == 1 and not over and body[0].kind == "over":
+            top, bottom = body[0].parts
+            if top.value == 1:  # 2/d rather than 2·(1/d)
+                above, body = [], [Node("over", (above[0], bottom))]
         over, under = [*above, *over], [*below, *under]
         if not under and c > 0 and len(over) + len(body) <= 1:
             return (*over, *body, Node("number", (), Fraction(1)))[0]
@@ -207,7 +219,8 @@ class Writer:
             n = self._base(base, place)
             if abs(p) == 1:
                 return n
-            if abs(p) == 2 and (n.parts[0] if n.kind == "T" else n).kind in ("name", "vector"):
+            single = (n.parts[0] if n.kind == "T" else n).kind in ("name", "vector")
+            if abs(p) == 2 and single and kind_of(n) != "s":
                 return _had([n, n])
             return Node("power", (n,), abs(p))
 
@@ -261,24 +274,20 @@ class Writer:
 
     def _argument(self, s: Sum, index: Index) -> Node:
         """The argument of a function as it is handed over: as an array of its own shape."""
-        if len(s.terms) == 1 and len(s.terms[0].factors) == 1 and s.terms[0].coefficient == 1:
-            base, p = s.terms[0].factors[0]
-            if isinstance(base, Symbol) and base.index == index and p == 1:
-                if len(index) == 1 and index[0] is not ONE:
-                    return Node("vector", (), base.name)
-                return Node("name", (), (base.name, not indices_of(base)))
+        if (whole := named_whole(s, index)) is not None:
+            if len(index) == 1 and index[0] is not ONE:
+                return Node("vector", (), whole.name)
+            return Node("name", (), (whole.name, not indices_of(whole)))
         tree = self.matrices(s, index)
         kind = "scm"[min(len(index), 2)]
-        whole = indices_of(s) == {i for i in index if i is not ONE}
-        if whole and kind_of(tree) in (kind, "cr"[len(index) != 1 :]) and not _has_ones(s):
+        full = indices_of(s) == {i for i in index if i is not ONE}
+        if full and kind_of(tree) in (kind, "cr"[len(index) != 1 :]) and not _has_ones(s):
             return tree
         if kind_of(tree) == "c" and len(index) > 1:
             tree = Node("column", (tree,))
         shape = tuple(i.size for i in index)
         settings = named((("shape", shape),), self.sizes)
-        return Node(
-            "call", (tree,), ("reshape" if whole else "broadcast_to", settings, kind, shape)
-        )
+        return Node("call", (tree,), ("reshape" if full else "broadcast_to", settings, kind, shape))
 
 
 def _has_ones(s: Sum) -> bool:
@@ -345,14 +354,8 @@ def _split(base: Base, p: Fraction, t: Term) -> list[Fraction]:
 
 def _connected(pieces: list[Piece], bound: frozenset[Axis]) -> list[list[Piece]]:
     """The pieces in groups that share summed indices, in the order of their first ones."""
-    groups: list[tuple[set[Axis], list[Piece]]] = []
-    for p in pieces:
-        letters, group = set(p.labels & bound), [p]
-        for other in [g for g in groups if g[0] & letters]:
-            groups.remove(other)
-            letters, group = letters | other[0], other[1] + group
-        groups.append((letters, group))
     order = {id(p): k for k, p in enumerate(pieces)}
+    groups = connected(pieces, lambda p: p.labels & bound)
     found = [sorted(g, key=lambda p: order[id(p)]) for _, g in groups]
     return sorted(found, key=lambda g: order[id(g[0])])
 
@@ -485,6 +488,13 @@ def _together(pieces: list[Piece]) -> Piece:
         def part(p: Piece) -> Node:
             return _beside(p.at(place)) if len(labels) > 1 else p.at(place)
 
+        standing = [p for p in pieces if p.labels == {place[-2]}] if len(labels) > 1 else []
+        if len(standing) > 1 and not all(p.inverse for p in standing):  # col(x/y) in one
+            first = next(p for p in standing if not p.inverse)
+            fewer = [p for p in pieces if p is first or p not in standing]
+            return _together([_together(standing) if p is first else p for p in fewer]).orient(
+                place
+            )
         over = [part(p) for p in pieces if not p.inverse]
         under = [part(p) for p in pieces if p.inverse]
         top = _had(over)
@@ -589,6 +599,8 @@ def _beside(n: Node) -> Node:
     if _is_row(n):
         return Node("row", n.parts)
     kind = kind_of(n)
+    if kind == "c" and is_negative(n):
+        return Node("scaled", (_beside(unsigned(n)),), (True, 0, True))
     if kind == "c":
         return Node("column", (n,))
     each = n.kind in ("had", "over", "add", "scaled", "power") or (
@@ -605,10 +617,6 @@ def _transposes(n: Node) -> int:
     return (n.kind == "T") + sum(map(_transposes, n.parts))
 
 
-def _negative(n: Node) -> bool:
-    return n.kind == "scaled" and bool(n.value[0])
-
-
 def _has_product(n: Node) -> bool:
     return n.kind in ("matmul", "colsum") or (
         n.kind in ("scaled", "had", "over", "T") and any(map(_has_product, n.parts))
@@ -621,7 +629,7 @@ def _added(nodes: list[Node]) -> Node:
     if len(nodes) == 1:
         return nodes[0]
     nodes = [p for n in nodes for p in (n.parts if n.kind == "add" else (n,))]
-    nodes.sort(key=lambda n: (_negative(n), not _has_product(n), n.kind == "T"))
+    nodes.sort(key=lambda n: (is_negative(n), not _has_product(n), n.kind == "T"))
     groups: list[tuple[Any, list[Node]]] = []
     for n in nodes:
         single = n.kind == "scaled" and n.value[2] and not _has_product(n) and not n.value[0]
@@ -692,7 +700,11 @@ class Indexed:
         if isinstance(b, Symbol):
             whole = Node("name", (), (b.name, True))
         else:
-            parts = tuple(self._sum(s, _lettered(i, letters)) for s, i in b.args)
+            parts = tuple(
+                Node("name", (), (array.name, False)) if (array := named_whole(s, i)) and i
+                else self._sum(s, _lettered(i, letters))
+                for s, i in b.args
+            )  # fmt: skip
             whole = Node("call", parts, (b.name, named(b.settings, self.writer.sizes), None, ()))
             if b.each:
                 return whole

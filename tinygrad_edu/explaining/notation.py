@@ -143,7 +143,8 @@ def _text(n: Node) -> tuple[str, int]:
     if k in ("row", "single"):
         return _text(parts[0])
     if k == "T":
-        return _at(parts[0], ATOM) + "ᵀ", ATOM
+        inner = _at(parts[0], ATOM)
+        return (f"({inner})ᵀ" if inner[0] == "∂" else f"{inner}ᵀ"), ATOM
     if k == "matmul":
         return _juxtaposed([_at(p, ATOM) for p in parts]), PRODUCT
     if k == "had":
@@ -170,7 +171,7 @@ def _text(n: Node) -> tuple[str, int]:
     if k == "call":
         return _call_text(n), ATOM
     if k == "add":
-        return _signed([(_negative(p), _text(_positive(p))[0]) for p in parts]), SUM
+        return _signed([(is_negative(p), _text(unsigned(p))[0]) for p in parts]), SUM
     return _scaled_text(n)
 
 
@@ -193,12 +194,24 @@ def _scaled_text(n: Node) -> tuple[str, int]:
     return (f"−{s}", SUM) if negative else (s, level)
 
 
-def _negative(n: Node) -> bool:
+def is_negative(n: Node) -> bool:
+    """Whether a minus stands before it.
+
+    Example:
+        >>> is_negative(Node("number", (), Fraction(1)))
+        False
+    """
     return n.kind == "scaled" and bool(n.value[0])
 
 
-def _positive(n: Node) -> Node:
-    return Node(n.kind, n.parts, (False, *n.value[1:])) if _negative(n) else n
+def unsigned(n: Node) -> Node:
+    """The same without the minus before it.
+
+    Example:
+        >>> text(unsigned(Node("scaled", (Node("vector", (), "x"),), (True, 0, True))))
+        'x'
+    """
+    return Node(n.kind, n.parts, (False, *n.value[1:])) if is_negative(n) else n
 
 
 def _signed(terms: list[tuple[bool, str]]) -> str:
@@ -266,7 +279,7 @@ def _index(settings: Any) -> str:
 
 def _is_shown(name: str, x: Any) -> bool:
     """Whether a setting tells something: a mean over the samples, a dtype are silent."""
-    return name != "dtype" and (name, str(x)) != ("reduction", "mean")
+    return name not in ("dtype", "ctx") and (name, str(x)) != ("reduction", "mean")
 
 
 def _setting(x: Any) -> str:
@@ -336,6 +349,8 @@ def _latex(n: Node) -> tuple[str, int]:
         return _latex(parts[0])
     if k == "T":
         inner = at(parts[0], ATOM)
+        if inner.startswith(r"\frac"):
+            inner = rf"\left({inner}\right)"
         return (f"{{{inner}}}" if inner[-1] == "}" and "^" in inner else inner) + r"^{\top}", ATOM
     if k == "matmul":
         return r" \, ".join(at(p, ATOM) for p in parts), PRODUCT
@@ -361,7 +376,7 @@ def _latex(n: Node) -> tuple[str, int]:
         inner = rf"\left({inner}\right)" if parts[0].kind == "call" else f"{{{inner}}}"
         return f"{inner}_{{{n.value}}}", ATOM
     if k == "add":
-        return _signed([(_negative(p), latex(_positive(p))) for p in parts]).replace("−", "-"), SUM
+        return _signed([(is_negative(p), latex(unsigned(p))) for p in parts]).replace("−", "-"), SUM
     if k == "call":
         return _latex_call(n), ATOM
     negative, above, body = n.value
@@ -590,8 +605,8 @@ def _code(n: Node) -> tuple[str, str]:
     if k == "add":
         out = ""
         for p, w in zip(parts, words, strict=True):
-            w = _stretched(*_code(_positive(p)), kind) if _negative(p) else w
-            out += (" - " if _negative(p) else " + ") + w if out else ("-" * _negative(p)) + w
+            w = _stretched(*_code(unsigned(p)), kind) if is_negative(p) else w
+            out += (" - " if is_negative(p) else " + ") + w if out else ("-" * is_negative(p)) + w
         return f"({out})", kind
     negative, above, body = n.value
     over, under = words[: above + body], words[above + body :]

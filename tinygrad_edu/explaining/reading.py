@@ -483,7 +483,7 @@ class Reader:
             return None
         for named in self.names:
             if _is_result(named) and named.record[1] is ops.relu.op and named.record[2][0] is a:
-                return self._opaque(x, x.record[1], index, (named, b), (named.value, 0.0), {})
+                return of(Call("greater", ((self.read(named, index), ()), (Sum(), ())), index))
         return None
 
     def _op_equal(self, x: Box, index: Index, a: Any, /, b: Any) -> Sum | None:

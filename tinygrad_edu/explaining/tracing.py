@@ -190,6 +190,7 @@ class Problem:
     tensors: list[Box] = field(default_factory=list)  # asked for by object
     modules: list[nn.Module] = field(default_factory=list)  # whose buffers stay as they are
     keywords: set[str] = field(default_factory=set)  # arguments that are given by name
+    numbered: set[str] = field(default_factory=set)  # those of *Ws: Ws1, Ws2 …
 
     def data(self) -> dict[str, np.ndarray[Any, Any]]:
         """All arrays that are no variables, by name: what may have samples as its rows."""
@@ -219,9 +220,17 @@ class Problem:
         data = self.data()
         new: dict[int, Any] = {}
 
-        def changed(name: str, x: Any) -> Any:
+        later: list[tuple[Box, str]] = []  # W, as a loop has it, rather than Ws1
+
+        def named(x: Box, name: str, inside: bool) -> None:
+            if (inside or name in self.numbered) and not x.name and self.wrt is None:
+                later.append((x, name))
+            else:
+                names.give(x, x.name or name)
+
+        def changed(name: str, x: Any, inside: bool = False) -> Any:
             if isinstance(x, (list, tuple)):
-                parts = [changed(f"{name}{k}", part) for k, part in enumerate(x, 1)]
+                parts = [changed(f"{name}{k}", part, True) for k, part in enumerate(x, 1)]
                 return type(x)(parts) if type(x) in (list, tuple) else x
             if isinstance(x, dict):
                 return {key: changed(str(key), part) for key, part in x.items()}
@@ -239,12 +248,12 @@ class Problem:
                     array = array[np.arange(rows[1]) % rows[0]]
                 t = Tensor(array, requires_grad=self._is_wanted(name, x))
                 new[id(x)] = t
-                names.give(t, (x.name if isinstance(x, Box) else None) or name)
+                named(t, (x.name if isinstance(x, Box) else None) or name, inside)
                 if t.record is not None:
                     wanted.append(t)
                 return t
             elif isinstance(x, Box):
-                names.give(x, x.name or name)
+                named(x, name, inside)
                 if (self.wrt is None and not self.tensors and _requires(x)) or (
                     self.wrt and name in self.wrt
                 ):
@@ -276,6 +285,8 @@ class Problem:
         names.helpers = helpers(history(loss)) if loss.record else {}
         names.give_layers(seen.layers)
         names.give_all(seen.found, loss)
+        for x, name in later:
+            names.give(x, name)
         if not wanted and self.wrt is None and loss.record:  # the attributes of an object
             wanted = [x for n in history(loss) for x in n.record[2] if _requires(x)]
         wanted = list(dict.fromkeys(wanted))
@@ -337,11 +348,13 @@ def problem(
     bound = inspect.signature(function).bind(*inputs, **kwargs)
     bound.apply_defaults()
     arguments: dict[str, Any] = {}
-    keywords = set()
+    keywords, numbered = set(), set[str]()
     for name, x in bound.arguments.items():
         kind = bound.signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_POSITIONAL:
-            arguments |= {f"{name}{k}": part for k, part in enumerate(x, 1)}
+            parts = {f"{name}{k}": part for k, part in enumerate(x, 1)}
+            arguments |= parts
+            numbered |= parts.keys()
         elif kind is inspect.Parameter.VAR_KEYWORD:
             arguments |= x
             keywords |= x.keys()
@@ -357,7 +370,9 @@ def problem(
             for parameter, name in parameter_names(module):
                 names.give(parameter, name)
 
-    made = Problem(function, arguments, variables, known, names_wanted, tensors, modules, keywords)
+    made = Problem(
+        function, arguments, variables, known, names_wanted, tensors, modules, keywords, numbered
+    )
     if wrt is None:
         parameters = [p for m in modules for p in m.parameters()]
         given = [*arguments.values(), *variables.values()]
