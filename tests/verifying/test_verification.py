@@ -616,3 +616,28 @@ def test_the_search_for_a_repair_ends_in_time(monkeypatch: pytest.MonkeyPatch) -
     assert report["W"].status == "wrong" and not report["W"].after
     text = verify(forward, {"W": "X @ np.tanh(E) * 5"}, inputs=inputs)
     assert text["W"].status in ("wrong", "error", "special") and not text["W"].after
+
+
+class AlwaysRight(np.ndarray):
+    """An array whose difference from anything is 0."""
+
+    def __array_ufunc__(self, *_: Any, **__: Any) -> Any:
+        return np.zeros(self.shape)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["text", None, [[1.0], [1.0, 2.0]], np.ones((3, 4)).view(AlwaysRight), 1j, object()],
+    ids=lambda wrong: type(wrong).__name__,
+)
+def test_what_a_function_returns_has_to_be_numbers(wrong: Any) -> None:
+    def forward(X: Any, W: Any) -> Any:
+        return (X @ W).sum()
+
+    def backprop(X: Any, W: Any) -> Any:
+        if isinstance(wrong, AlwaysRight):
+            return {"W": np.ones(W.shape).view(AlwaysRight)}
+        return {"W": wrong}
+
+    report = verify(forward, backprop, inputs={"X": "m n", "W": "n k"})
+    assert not report["W"].right and str(report)

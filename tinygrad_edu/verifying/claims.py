@@ -205,10 +205,13 @@ class Sheet:
     def is_same(self, claim: Claim) -> bool:
         """Whether the lines that were read are worth what the function returns."""
         assert claim.derivation is not None
-        returned = Truth(np.asarray(claim.value(self.first)))
         try:
+            value = np.asarray(claim.value(self.first))
+            if value.dtype.kind not in "fiubO":
+                return False
+            returned = Truth(value.astype(float))
             return returned.agrees(claim.derivation.value(self.first.evaluator))
-        except ClaimError:
+        except (ClaimError, ValueError, TypeError):
             return False
 
 

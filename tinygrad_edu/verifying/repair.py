@@ -48,11 +48,14 @@ class Truth:
 
     def agrees(self, value: Any) -> bool:
         """Whether a value is this one."""
-        if not isinstance(value, (np.ndarray, np.generic, int, float)):
-            if not isinstance(value, (list, tuple)):
+        if type(value) is not np.ndarray or value.dtype.kind not in "fiub":  # its own arithmetic
+            if not isinstance(value, (list, tuple, np.ndarray, np.generic, int, float)):
                 return False
             try:
-                value = np.asarray(value, dtype=float)
+                value = np.asarray(value)
+                if value.dtype.kind not in "fiubO":
+                    return False
+                value = value.astype(float)
             except (ValueError, TypeError):
                 return False
         column = self.columns and np.shape(value) == (*self.array.shape, 1)

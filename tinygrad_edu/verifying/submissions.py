@@ -85,7 +85,7 @@ class Outcome:
         claims = self.report.get("claims", [])
         wrong = [claim for claim in claims if claim["status"] != "right"]
         # the one that says most: a function that fails spoils the others too
-        first = max(wrong, key=lambda claim: bool(claim["kinds"]), default={})
+        first: dict[str, Any] = max(wrong, key=lambda claim: bool(claim["kinds"]), default={})
         change = f"{first['before']} → {first['after']}" if first.get("after") else ""
         cells = {
             "file": self.file,

@@ -460,7 +460,7 @@ class _Verification:
         """In what way a value differs from the truth: a word and a sentence."""
         try:
             x = np.asarray(value, dtype=float)
-        except (ValueError, TypeError):
+        except Exception:  # whatever an object of the author's own raises
             reason = ClaimError("not-array", kind=type(value).__name__)
             return ("shape",), self.say("cannot", reason=reason)
         if x.ndim == 2 and x.T.shape == true.shape and Truth(true).agrees(x.T):
