@@ -252,7 +252,7 @@ def _numbers(x: Any) -> str:
             array, separator=", ", precision=4, suppress_small=not small, threshold=60
         ).replace("\n", "\n" + " " * 10)
     if isinstance(x, (float, np.floating)):
-        return f"{0.0 if abs(x) < 1e-14 else float(x):.6g}"
+        return f"{0.0 if abs(float(x)) < 1e-14 else float(x):.6g}"
     return str(x)
 
 
