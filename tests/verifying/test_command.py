@@ -191,3 +191,28 @@ def test_a_cell_is_no_formula(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     write(folder, "=1+1.py", FORWARD + RIGHT)
     assert main(["verify", str(folder), "--format", "csv"]) == 0
     assert "\n'=1+1.py,right" in capsys.readouterr().out
+
+
+def test_a_gradient_that_the_task_asks_for_has_to_be_claimed(tmp_path: Path) -> None:
+    task = write(tmp_path, "task.py", FORWARD + 'wrt = ["W", "b"]\n')
+    half = write(tmp_path, "half.py", 'claims = {"W": "X.T @ (A - Y) / m"}\n')
+    found = check_file(half, task)
+    assert (found.code, found.row()["right"], found.row()["claims"]) == (1, 1, 2)
+    assert found.row()["first mistake"] == "b" and "not claimed" in found.row()["diagnosis"]
+
+
+def test_a_line_that_fails_is_the_first_mistake_of_its_function(tmp_path: Path) -> None:
+    """The other lines are right, and no change of them is proposed."""
+    task = write(tmp_path, "task.py", FORWARD)
+    text = BACKPROP.format(", axis=0").replace("np.dot(X.T, err)", "np.dot(X, err)")
+    found = check_file(write(tmp_path, "ada.py", text), task)
+    row = found.row()
+    assert row["first mistake"] == "W" and "np.dot(X.T, err)" in row["change"]
+    b = next(claim for claim in found.report["claims"] if claim["name"] == "b")
+    assert not b["after"] and "ValueError" in b["reason"]
+
+
+def test_a_function_that_returns_nothing(tmp_path: Path) -> None:
+    text = BACKPROP.format("").replace("return W_grad, b_grad", "pass")
+    found = check_file(write(tmp_path, "ada.py", FORWARD + text))
+    assert found.code == 2 and "backprop returns nothing" in found.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -303,3 +304,46 @@ def test_equal_trees_are_equal_wherever_they_stand() -> None:
     assert parse("A1 @ Y") == parse("  A1@Y")
     assert parse("A1 @ 1") != parse("A1 @ 1.0")
     assert len({parse("m"), parse("(m)"), parse("n")}) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("-[1]", "- is for numbers and arrays, not list"),
+        ("None < 1", "only numbers and arrays can be compared"),
+        ("[1, 2]['a']", "the index of a list is a whole number"),
+        ("None[0]", "only an array has"),
+        ("[1].T", "only an array has T"),
+        ("np.einsum(A, A)", "the subscripts come first"),
+        ("[a for (a, b) in zip(A, A, A)]", "3 values do not fit the names"),
+        ("[a for __a in A]", "a comprehension runs over names"),
+        ("(-8) ** (1 / 3)", "is not an array of real numbers"),
+        ("np.array(['a'])", "holds real numbers"),
+        ("[x for a in range(999) for b in range(999)]", "more than 100,000 steps"),
+        ("x.repeat(10**9)", "at most 1,000,000"),
+    ],
+)
+def test_what_means_nothing_is_refused_in_words(text: str, said: str) -> None:
+    names = {"A": np.ones((3, 2)), "x": np.arange(3.0), "m": 3}
+    with pytest.raises(ClaimError, match=re.escape(said)):
+        Evaluator(names)(parse(text, names))
+
+
+@pytest.mark.parametrize(
+    ("text", "worth"),
+    [
+        ("~(A > 1)", [[True, False], [False, False]]),
+        ("+A", [[1.0, 2.0], [3.0, 4.0]]),
+        ("A[np.array([1, 0])]", [[3.0, 4.0], [1.0, 2.0]]),
+        ("[a + b for (a, (b, c)) in zip(A[0], A)]", [2.0, 5.0]),
+        ("np.full(2, 3)", [3.0, 3.0]),
+        ("A.astype(float).dot(np.eye(2))", [[1.0, 2.0], [3.0, 4.0]]),
+        ("A[..., 0]", [1.0, 3.0]),
+        ("log_softmax(A * 0)", [[-np.log(2)] * 2] * 2),
+        ("np.pi * np.zeros(2, dtype=float)", [0.0, 0.0]),
+        ("colsum(A)", [4.0, 6.0]),
+    ],
+)
+def test_less_frequent_spellings(text: str, worth: Any) -> None:
+    names = {"A": np.array([[1.0, 2.0], [3.0, 4.0]])}
+    np.testing.assert_allclose(Evaluator(names)(parse(text, names)), worth)

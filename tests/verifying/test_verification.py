@@ -551,3 +551,93 @@ def test_forward_is_not_changed_by_being_run(forward: Any) -> None:
     first = verify(forward, system.right, inputs=system.inputs)
     again = verify(forward, system.right, inputs=system.inputs)
     assert first.text() == again.text()
+
+
+@pytest.mark.parametrize(("claim", "right"), [("2e-11 * X.T @ E", True), ("0 * W", False)])
+def test_small_gradients_are_not_taken_for_zero(claim: str, right: bool) -> None:
+    def forward(X: Any, Y: Any, W: Any) -> Any:
+        E = X @ W - Y
+        return 1e-11 * (E * E).sum()
+
+    inputs = {"X": "m n", "Y": "m k real", "W": "n k"}
+    report = verify(forward, {"W": claim}, inputs=inputs)
+    assert report.right is right
+    if not right:
+        assert "e-1" in str(report["W"].counterexample.true)  # type: ignore[union-attr]
+
+
+def test_a_sum_in_a_text_of_python_is_pythons() -> None:
+    def forward(X: Any, w: Any) -> Any:
+        return (X * X * w).sum()
+
+    for text, right in {"sum(X * X)": True, "sum(np.square(X))": False}.items():
+        assert verify(forward, {"w": text}, inputs={"X": "m n", "w": ""}).right is right
+
+
+@pytest.mark.parametrize(
+    ("name", "claim", "after"),
+    [
+        ("W", "X.T @ A / m + lam * W", "X.T @ (A - Y) / m + lam * W"),
+        ("W", "(X.T @ (A - Y) + lam * W) / m", "X.T @ (A - Y) / m + lam*W"),
+        ("c", "A", "np.sum(A)"),
+    ],
+)
+def test_repairs_are_those_a_teacher_would_write(name: str, claim: str, after: str) -> None:
+    def forward(X: Any, Y: Any, W: Any, lam: Any) -> Any:
+        A = tg.softmax(X @ W)
+        return -(Y * np.log(A)).sum() / len(X) + lam / 2 * (W * W).sum()
+
+    def scaled(A: Any, c: Any) -> Any:
+        return (c * A).sum()
+
+    inputs = {"X": "m n", "Y": "m k onehot", "W": "n k", "lam": 0.1}
+    if name == "c":
+        report = verify(scaled, {name: claim}, inputs={"A": "m n", "c": ""})
+    else:
+        report = verify(forward, {name: claim}, inputs=inputs)
+    assert report[name].after.replace(" ", "") == after.replace(" ", "")
+
+
+def test_the_search_for_a_repair_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad_edu.verifying.verification.PATIENCE", -1.0)
+
+    def forward(X: Any, Y: Any, W: Any) -> Any:
+        E = X @ W - Y
+        return (E * E).sum()
+
+    def slope(e: Any) -> Any:
+        return 3 * e
+
+    def backprop(X: Any, E: Any) -> Any:
+        return {"W": X.T @ slope(E)}
+
+    inputs = {"X": "m n", "Y": "m k real", "W": "n k"}
+    report = verify(forward, backprop, inputs=inputs)
+    assert report["W"].status == "wrong" and not report["W"].after
+    text = verify(forward, {"W": "X @ np.tanh(E) * 5"}, inputs=inputs)
+    assert text["W"].status in ("wrong", "error", "special") and not text["W"].after
+
+
+class AlwaysRight(np.ndarray):
+    """An array whose difference from anything is 0."""
+
+    def __array_ufunc__(self, *_: Any, **__: Any) -> Any:
+        return np.zeros(self.shape)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["text", None, [[1.0], [1.0, 2.0]], np.ones((3, 4)).view(AlwaysRight), 1j, object()],
+    ids=lambda wrong: type(wrong).__name__,
+)
+def test_what_a_function_returns_has_to_be_numbers(wrong: Any) -> None:
+    def forward(X: Any, W: Any) -> Any:
+        return (X @ W).sum()
+
+    def backprop(X: Any, W: Any) -> Any:
+        if isinstance(wrong, AlwaysRight):
+            return {"W": np.ones(W.shape).view(AlwaysRight)}
+        return {"W": wrong}
+
+    report = verify(forward, backprop, inputs={"X": "m n", "W": "n k"})
+    assert not report["W"].right and str(report)

@@ -44,7 +44,8 @@ class Claim:
 
     def truth(self, problem: Problem) -> Truth:
         """What it should be worth."""
-        return Truth(problem.gradients[self.name], self.function is None and is_slides(self.text))
+        slides = self.function is None and is_slides(self.text)
+        return Truth(problem.gradients[self.name], slides, problem.scale)
 
     def value(self, problem: Problem) -> Any:
         """What it is worth.
@@ -133,7 +134,7 @@ class Sheet:
             claim = Claim(target, text.strip())
             try:
                 claim.derivation = self.derivation(tree, target)
-                if slides is None and isinstance(tree, Node) and _python_sum(tree):
+                if slides is None and _may_be_slides(tree, text):
                     claim.other = self.derivation(read(text, True), target)
             except ClaimError as error:
                 claim.refusal = error
@@ -204,10 +205,13 @@ class Sheet:
     def is_same(self, claim: Claim) -> bool:
         """Whether the lines that were read are worth what the function returns."""
         assert claim.derivation is not None
-        returned = Truth(np.asarray(claim.value(self.first)))
         try:
+            value = np.asarray(claim.value(self.first))
+            if value.dtype.kind not in "fiubO":
+                return False
+            returned = Truth(value.astype(float))
             return returned.agrees(claim.derivation.value(self.first.evaluator))
-        except ClaimError:
+        except (ClaimError, ValueError, TypeError):
             return False
 
 
@@ -216,6 +220,7 @@ def _always(value: Any, problem: Problem) -> Any:
 
 
 _INDEXED = re.compile(r"\s*\[(\w\d*(,\w\d*)*)?\] ")
+_PYTHON = re.compile(r"@|\bnp\.|\.T\b|\baxis|\bfor\b|\]")
 _LEFT = re.compile(r"\s*((?:∂L/∂)?[^\W\d]\w*)\s*=(?!=)\s*")
 
 
@@ -242,8 +247,13 @@ def _lines(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def _python_sum(tree: Node) -> bool:
-    return any(node.kind == "call" and node.value[0] == "sum" for _, node in tree.walk())
+def _may_be_slides(tree: Node | ClaimError, text: str) -> bool:
+    """Whether a bare `sum` may be the slides' sum of all entries: not where a text is Python's."""
+    return (
+        isinstance(tree, Node)
+        and not _PYTHON.search(text)
+        and any(node.kind == "call" and node.value[0] == "sum" for _, node in tree.walk())
+    )
 
 
 def _own_text(derivation: Derivation) -> str:

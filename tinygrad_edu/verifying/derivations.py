@@ -175,6 +175,8 @@ class Function:
         """What was returned, by the names that it belongs to."""
         if isinstance(result, Mapping):
             return {plain_name(str(k), problem): number(x) for k, x in result.items()}
+        if result is None:
+            raise ClaimError("returns-none", function=self.name)
         values = list(result) if isinstance(result, (tuple, list)) else [result]
         order = self.wrt or (self.returned if all(map(str.isidentifier, self.returned)) else [])
         if len(order) != len(values):

@@ -286,12 +286,19 @@ def _changes(
             if len(size) == 2 and not light:
                 for matrix in (words.spell(name), _transpose(words.spell(name))):
                     yield edit("product-missing", _binary("*", node, matrix), 1.8, factor=matrix)
+    if node.kind == "name":  # A, where A - Y is meant
+        for _, error in words.errors:
+            if error.parts[0] == node and not (parent is not None and parent.value == "-"):
+                term = Node("unary", "-", (error.parts[1],))
+                yield edit("term-missing", error, 1.2, term=term)
     # what lacks
     if shape is None or (parent is not None and node.kind == "number"):
         return
     numeric = parent is None or parent.kind != "compare"
     if numeric and not _negated(parent):
         yield edit("sign", Node("unary", "-", (node,)), 1.5)
+    if shape and (parent is None or not light):
+        yield edit("sum-missing", Node("call", ("np.sum", ()), (node,)), 1.6, axis="all")
     if len(shape) == 2 and not light:
         for axis in (0, 1):
             call = Node("call", ("np.sum", ("axis",)), (node, Node("number", axis)))
@@ -493,5 +500,7 @@ def _operators(node: Node, edit: Any, light: bool) -> Iterator[Edit]:
         rest = _binary(chain[k][0], rest, chain[k][1])
     if a.kind == "binary" and a.value == op and op not in COMMUTES:
         yield edit("operands-swapped", _binary(op, _binary(op, a.parts[0], b), a.parts[1]), 1.4)
+    if a.kind == "binary" and a.value in ("+", "-") and op in ("*", "/"):  # (a + b)/m: a/m + b
+        yield edit("brackets", _binary(a.value, _binary(op, a.parts[0], b), a.parts[1]), 1.25)
     if b.kind == "binary":
         yield edit("brackets", _binary(b.value, _binary(op, a, b.parts[0]), b.parts[1]), 1.3)

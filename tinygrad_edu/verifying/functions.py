@@ -167,10 +167,6 @@ def _range(*ends: Any) -> range:
     return range(*(int(end) for end in ends))
 
 
-def _length(x: Any) -> int:
-    return len(x)
-
-
 def _as_float(x: Any, dtype: Any = None) -> Any:
     return np.asarray(x, dtype=float) if np.ndim(x) else float(x)
 
@@ -180,22 +176,6 @@ def _array(x: Any, dtype: Any = None) -> Any:
     if array.dtype.kind not in "fiub":
         refuse("real-array")
     return array.astype(float) if dtype is not None else array
-
-
-def _zeros(shape: Any, dtype: Any = None) -> Any:
-    return np.zeros(shape)
-
-
-def _ones(shape: Any, dtype: Any = None) -> Any:
-    return np.ones(shape)
-
-
-def _full(shape: Any, value: Any) -> Any:
-    return np.full(shape, float(value))
-
-
-def _eye(n: Any, m: Any = None) -> Any:
-    return np.eye(int(n), None if m is None else int(m))
 
 
 def _softmax(x: Any, axis: Any = -1) -> Any:
@@ -210,28 +190,12 @@ def _clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
     return np.clip(x, a_min, a_max)
 
 
-def _row_sum(x: Any) -> Any:
-    return np.sum(x, axis=-1, keepdims=True)
-
-
-def _column_sum(x: Any) -> Any:
-    return np.sum(x, axis=0)
-
-
 def _reshape(x: Any, *shape: Any) -> Any:
     return np.reshape(x, shape[0] if len(shape) == 1 else shape)
 
 
 def _transpose(x: Any, *axes: Any) -> Any:
     return np.transpose(x, None if not axes else axes[0] if len(axes) == 1 else axes)
-
-
-def _dot(a: Any, b: Any) -> Any:
-    return np.dot(a, b)
-
-
-def _astype(x: Any, dtype: Any) -> Any:
-    return np.asarray(x, dtype=float)
 
 
 _AXES = "axis keepdims"
@@ -280,13 +244,13 @@ FUNCTIONS: dict[str, _Function] = {
     "concatenate": _Function(np.concatenate, 2, "axis", total),
     "array": _Function(_array, 2, "dtype", total),
     "asarray": _Function(_array, 2, "dtype", total),
-    "zeros": _Function(_zeros, 2, "dtype", _entries),
-    "ones": _Function(_ones, 2, "dtype", _entries),
-    "full": _Function(_full, 2, "", _entries),
+    "zeros": _Function(lambda shape, dtype=None: np.zeros(shape), 2, "dtype", _entries),
+    "ones": _Function(lambda shape, dtype=None: np.ones(shape), 2, "dtype", _entries),
+    "full": _Function(lambda shape, x: np.full(shape, float(x)), 2, "", _entries),
     "zeros_like": _Function(lambda x: np.zeros(np.shape(x)), 1),
     "ones_like": _Function(lambda x: np.ones(np.shape(x)), 1),
     "full_like": _Function(lambda x, v: np.full(np.shape(x), float(v)), 2),
-    "eye": _Function(_eye, 2, "", _square_of), "identity": _Function(_eye, 1, "", _square_of),
+    "eye": _Function(np.eye, 2, "", _square_of), "identity": _Function(np.eye, 1, "", _square_of),
     "arange": _Function(np.arange, 3, "", _span_of),
     "transpose": _Function(_transpose, 2, "axes"),
     "matrix_transpose": _Function(np.matrix_transpose, 1),
@@ -297,7 +261,7 @@ FUNCTIONS: dict[str, _Function] = {
     "tile": _Function(np.tile, 2, "", _times),
     "repeat": _Function(np.repeat, 3, "axis", _times),
     "float64": _Function(_as_float, 1), "float": _Function(_as_float, 1),
-    "int": _Function(int, 1), "len": _Function(_length, 1),
+    "int": _Function(int, 1), "len": _Function(len, 1),
     "range": _Function(_range, 3), "zip": _Function(zip, 9), "enumerate": _Function(enumerate, 2),
     "sigmoid": _Function(lambda x: ops.sigmoid(np.asarray(x, dtype=float)), 1),
     "activation": _Function(lambda x: ops.sigmoid(np.asarray(x, dtype=float)), 1),
@@ -311,8 +275,9 @@ FUNCTIONS: dict[str, _Function] = {
     "sum_to": _Function(engine.sum_to, 2, "shape"),
     "mse_loss": _Function(losses.mse_loss, 2, "reduction"),
     "cross_entropy": _Function(losses.cross_entropy, 2, "reduction"),
-    "rowsum": _Function(_row_sum, 1), "colsum": _Function(_column_sum, 1),
-    "1ᵀ": _Function(_column_sum, 1), "Σ": _Function(np.sum, 1, _AXES),
+    "rowsum": _Function(lambda x: np.sum(x, axis=-1, keepdims=True), 1),
+    **dict.fromkeys(("colsum", "1ᵀ"), _Function(lambda x: np.sum(x, axis=0), 1)),
+    "Σ": _Function(np.sum, 1, _AXES),
     "col": _Function(lambda x: np.asarray(x)[..., None], 1),
 }  # fmt: skip
 PYTHON_SUM = _Function(_sum, 2)
@@ -322,12 +287,12 @@ METHODS: dict[str, _Function] = {
         for name in ("sum", "mean", "prod", "max", "min")
     },
     "any": _Function(np.any, 1, _AXES), "all": _Function(np.all, 1, _AXES),
-    "dot": _Function(_dot, 1, "", _product),
+    "dot": _Function(np.dot, 1, "", _product),
     "reshape": _Function(_reshape, 6), "transpose": _Function(_transpose, 6),
     "ravel": _Function(np.ravel, 0), "flatten": _Function(np.ravel, 0),
     "squeeze": _Function(np.squeeze, 1, "axis"), "trace": _Function(np.trace, 0),
     "diagonal": _Function(np.diagonal, 0), "copy": _Function(np.copy, 0),
-    "astype": _Function(_astype, 1), "clip": _Function(np.clip, 2, "", _product),
+    "astype": _Function(_as_float, 1), "clip": _Function(np.clip, 2, "", _product),
     "swapaxes": _Function(np.swapaxes, 2), "argmax": _Function(np.argmax, 1, "axis"),
     "repeat": _Function(np.repeat, 2, "axis", _times),
     "item": _Function(lambda x: x.item(), 0),

@@ -78,6 +78,7 @@ class Problem:
     order: list[str]  # of the gradients, from the loss inwards
     loss: float
     operations: dict[str, Any] = field(default_factory=dict)  # that the loss was computed by
+    scale: float = 1.0  # of the gradients, where all are small: what counts as 0
     evaluator: Evaluator = field(init=False)
 
     def __post_init__(self) -> None:

@@ -8,6 +8,8 @@ only the operations above the place of the change.
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,9 +29,9 @@ __all__ = ["Repair", "Truth", "factor_between", "find_repair"]
 class Truth:
     """A right value, with how close is equal.
 
-    A value is equal if no entry differs by more than 1e-9 + 1e-7·(the largest entry of the right
-    one), after leading axes of length 1 are dropped and NumPy has broadcast what is smaller. With
-    `columns`, a column stands for a vector, as on the slides.
+    A value is equal if no entry differs by more than 1e-9·scale + 1e-7·(the largest entry of the
+    right one), after leading axes of length 1 are dropped and NumPy has broadcast what is smaller.
+    With `columns`, a column stands for a vector, as on the slides.
 
     Example:
         >>> truth = Truth(np.array([1.0, 2.0]))
@@ -39,18 +41,21 @@ class Truth:
 
     __slots__ = ("array", "columns", "shape", "tolerance")
 
-    def __init__(self, array: Array, columns: bool = False):
+    def __init__(self, array: Array, columns: bool = False, scale: float = 1.0):
         self.array, self.columns = array, columns
         self.shape = _stripped(array.shape)
-        self.tolerance = 1e-9 + 1e-7 * float(np.abs(array).max(initial=0.0))
+        self.tolerance = 1e-9 * scale + 1e-7 * float(np.abs(array).max(initial=0.0))
 
     def agrees(self, value: Any) -> bool:
         """Whether a value is this one."""
-        if not isinstance(value, (np.ndarray, np.generic, int, float)):
-            if not isinstance(value, (list, tuple)):
+        if type(value) is not np.ndarray or value.dtype.kind not in "fiub":  # its own arithmetic
+            if not isinstance(value, (list, tuple, np.ndarray, np.generic, int, float)):
                 return False
             try:
-                value = np.asarray(value, dtype=float)
+                value = np.asarray(value)
+                if value.dtype.kind not in "fiubO":
+                    return False
+                value = value.astype(float)
             except (ValueError, TypeError):
                 return False
         column = self.columns and np.shape(value) == (*self.array.shape, 1)
@@ -105,11 +110,13 @@ def find_repair(
     names: Mapping[str, Any],
     most: int = 40_000,
     words: Vocabulary | None = None,
+    until: float = math.inf,
 ) -> tuple[Repair | None, int]:
     """The cheapest change, of one edit or else of two, with which the claim is right everywhere,
     and how many were tried: `most` of them at most where it takes two.
 
-    `words` is what may be put into the claim (default: the names of the first problem).
+    `words` is what may be put into the claim (default: the names of the first problem); after
+    `until`, by time.monotonic, it is given up.
 
     Shapes:  the first of the problems should be small, with sizes that all differ
     Example:
@@ -125,7 +132,7 @@ def find_repair(
     """
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        search = _Search(claim, problems, words or Vocabulary(names, problems[0][0]), most)
+        search = _Search(claim, problems, words or Vocabulary(names, problems[0][0]), most, until)
         return search.run(), search.tries
 
 
@@ -136,8 +143,10 @@ class _Search:
         problems: Sequence[tuple[Evaluator, Truth]],
         words: Vocabulary,
         most: int,
+        until: float,
     ):
         self.claim, self.problems, self.words, self.most = claim, problems, words, most
+        self.until = until
         self.first, self.truth = problems[0]
         self.slow = not isinstance(claim, Derivation)
         self.tries = 0
@@ -150,7 +159,7 @@ class _Search:
         if self.slow:  # the likeliest first, and no more than are needed
             every = sorted(every, key=lambda pair: pair[1].cost)[: self.most]
         for i, edit in every:
-            if self.slow and found:
+            if self.slow and (found or time.monotonic() > self.until):
                 break
             changed = self.apply(self.claim, i, edit)
             value = self.value(changed, keep=True)
@@ -207,7 +216,7 @@ class _Search:
             for k, second in self.all_edits(changed, light=True):
                 if best is not None and edit.cost + second.cost >= best[0]:
                     continue
-                if self.tries >= self.most:
+                if self.tries >= self.most or time.monotonic() > self.until:
                     return None if best is None else best[1]
                 twice = self.apply(changed, k, second)
                 value = self.value(twice)

@@ -242,12 +242,19 @@ def _paint(text: str, code: str, colour: bool) -> str:
 
 def _numbers(x: Any) -> str:
     if isinstance(x, (np.ndarray, list, tuple)):
-        array = np.asarray(x)
-        array = array.round(12) + 0.0 if array.dtype.kind == "f" else array  # no −0, no 1e-17
+        try:
+            array = np.asarray(x)
+        except ValueError:  # rows that are not equally long
+            return str(x)
+        small = array.dtype.kind == "f" and not np.abs(array).max(initial=0.0) > 1e-6
+        if array.dtype.kind == "f":  # no −0, and no 1e-17 beside larger numbers
+            array = (array if small else array.round(12)) + 0.0
         return np.array2string(
-            array, separator=", ", precision=4, suppress_small=True, threshold=60
+            array, separator=", ", precision=4, suppress_small=not small, threshold=60
         ).replace("\n", "\n" + " " * 10)
-    return f"{round(float(x), 12):.6g}" if isinstance(x, (float, np.floating)) else str(x)
+    if isinstance(x, (float, np.floating)):
+        return f"{0.0 if abs(float(x)) < 1e-14 else float(x):.6g}"
+    return str(x)
 
 
 def _plain(x: Any) -> Any:

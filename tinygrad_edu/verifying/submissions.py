@@ -13,7 +13,8 @@ A file is plain Python, as the chapter writes it:
 `np` and `tg` are there without an import. In the place of `claims`, or beside it, may stand a
 function `backprop`, or a class that has it as a method; `wrt` names the values that it returns,
 `given` defines further names, see `verify`. For a class of students, `forward` and `shapes` come
-from the teacher's file (the task), and a submission holds the rest.
+from the teacher's file (the task), and a submission holds the rest; `wrt` in the task names the
+gradients that are asked for, and one that is not claimed is a mistake.
 
 A submission is somebody's program, and checking it runs it. It is run in a process of its own with
 bounds on time and memory, so that one that hangs, eats memory, prints without end or ends the
@@ -52,7 +53,7 @@ from typing import Any
 import numpy as np
 
 from .problems import CannotCheck
-from .report import Report
+from .report import Report, Verdict
 from .verification import verify
 from .wording import Told, say
 
@@ -83,7 +84,8 @@ class Outcome:
         """The line of a class list."""
         claims = self.report.get("claims", [])
         wrong = [claim for claim in claims if claim["status"] != "right"]
-        first = wrong[0] if wrong else {}
+        # the one that says most: a function that fails spoils the others too
+        first: dict[str, Any] = max(wrong, key=lambda claim: bool(claim["kinds"]), default={})
         change = f"{first['before']} → {first['after']}" if first.get("after") else ""
         cells = {
             "file": self.file,
@@ -173,8 +175,10 @@ def report_on(path: Path, task: Path | None = None, lang: str = "en") -> Report:
         tinygrad_edu...CannotCheck: the file cannot be read: No such file or directory
     """
     names = load(path)
+    asked_for: Sequence[str] = ()
     if task is not None:
         teachers = load(task)
+        asked_for = teachers.get("wrt", ())
         names = {**names, **{k: teachers[k] for k in ("forward", "shapes", "inputs", "given")
                              if k in teachers}}  # fmt: skip
     inputs = names.get("shapes", names.get("inputs"))
@@ -198,6 +202,9 @@ def report_on(path: Path, task: Path | None = None, lang: str = "en") -> Report:
             raise
         raise CannotCheck("check-fails", error=f"{type(error).__name__}: {error}") from error
     verdicts = [verdict for report in reports for verdict in report.verdicts]
+    claimed = {verdict.name for verdict in verdicts}
+    verdicts += [Verdict(name, "error", "", reason=say("not-claimed", lang))
+                 for name in asked_for if name not in claimed]  # fmt: skip
     return Report(verdicts, reports[-1].notes, lang)
 
 

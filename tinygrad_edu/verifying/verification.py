@@ -17,6 +17,7 @@ is a program, and it is *run* as one: do not verify functions of people you do n
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,7 @@ __all__ = ["assert_right", "verify"]
 GENERAL = 12  # problems whose sizes all differ
 TRIES = 60_000  # changes tried in one verification, to find what makes wrong claims right
 LEAST_TRIES = 3_000  # … for each claim at least
+PATIENCE = 10.0  # seconds for the changes of all claims
 _AXES = {
     "axis-missing",
     "axis-wrong",
@@ -105,10 +107,11 @@ def verify(
     the number of rows, a name of `given`, or `∂L/∂Z2` where that is claimed too. Claims may be
     about any of the first two (`Z2`, `A1`).
 
-    Two values are equal if no entries differ by more than 1e-9 + 1e-7·(the largest entry of the
-    gradient), on about 30 random problems; leading axes of length 1 do not count, and what NumPy
-    broadcasts to the gradient's shape counts as that. A right claim is thus not proven, but wrong
-    ones that pass are wrong by less than rounding.
+    Two values are equal if no entries differ by more than 1e-7·(the largest entry of the gradient)
+    + 1e-9·(the largest of all gradients, at most 1), on about 30 random problems; leading axes of
+    length 1 do not count, and what NumPy broadcasts to the gradient's shape counts as that. A right
+    claim is thus not proven, but wrong ones that pass are wrong by less than rounding. The search
+    for changes ends after 10 seconds. A function is run as it stands, without a bound on its time.
 
     Raises:  CannotCheck, which is a ValueError, if there is nothing to hold claims against
     Source:  the verdict on what `forward` computes is `grad`'s
@@ -154,7 +157,7 @@ class _Verification:
         seed: int,
     ):
         self.forward, self.given, self.lang, self.repair = forward, given, lang, repair
-        self.seed, self.inputs = seed, dict(inputs)
+        self.seed, self.inputs, self.scale = seed, dict(inputs), 1.0
         as_said = read_specs(inputs)
         self.specs, self.unclear = separate(forward, as_said)
         self.separated = self.specs != as_said
@@ -208,6 +211,10 @@ class _Verification:
                     break
         if sum(not what for what, _ in found) < 3:
             raise CannotCheck("not-finite")
+        largest = (abs(g).max(initial=0.0) for _, p in found for g in p.gradients.values())
+        self.scale = min(1.0, float(max(largest)))
+        for _, problem in found:
+            problem.scale = self.scale
         return found
 
     @staticmethod
@@ -219,6 +226,7 @@ class _Verification:
 
     def complete(self, problem: Problem) -> Problem:
         """The problem with the names that were given as expressions."""
+        problem.scale = self.scale
         try:
             for name, text in self.given.items():
                 tree = parse(text, problem.names, problem.operations)
@@ -260,7 +268,7 @@ class _Verification:
                 ),
             )  # fmt: skip
             self.found: list[tuple[str, Repair, list[tuple[Any, Node]]]] = []
-            self.tries = TRIES
+            self.tries, self.until = TRIES, time.monotonic() + PATIENCE
             verdicts = [self.judge(claim) for claim in self.claims]
         return Report(verdicts, self.notes(verdicts), self.lang)
 
@@ -369,6 +377,8 @@ class _Verification:
         assert claim.derivation is not None
         problems = self.ordered()
         pairs = [(p.evaluator, claim.truth(p)) for p in problems]
+        if self.holds(claim.derivation, pairs):  # the lines are right: the function fails elsewhere
+            return None
         for _, before, lines in self.found:  # the same change of the same line may do it here too
             changed: Derivation | Program = claim.derivation
             for old, new in lines:
@@ -376,21 +386,25 @@ class _Verification:
                     break
                 changed = changed.with_line(changed.lines.index(old), new)
             else:
-                try:
-                    if all(truth.agrees(changed.value(values)) for values, truth in pairs):
-                        places = tuple(claim.derivation.lines.index(old) for old, _ in lines)
-                        return Repair(before.edits, places, changed, 0)
-                except ClaimError:
-                    pass
+                if self.holds(changed, pairs):
+                    places = tuple(claim.derivation.lines.index(old) for old, _ in lines)
+                    return Repair(before.edits, places, changed, 0)
         names, values = problems[0].names, problems[0].evaluator
         most = max(LEAST_TRIES, self.tries)
         if isinstance(claim.derivation, Program):
             names = {**names, **claim.derivation.function.locals_on(problems[0])}
             values, most = Evaluator(names), LEAST_TRIES
         words = Vocabulary(names, values, claim.function.spell) if claim.function else None
-        repair, tries = find_repair(claim.derivation, pairs, names, most, words)
+        repair, tries = find_repair(claim.derivation, pairs, names, most, words, self.until)
         self.tries -= tries
         return repair
+
+    @staticmethod
+    def holds(claimed: Derivation | Program, pairs: Sequence[tuple[Evaluator, Truth]]) -> bool:
+        try:
+            return all(truth.agrees(claimed.value(values)) for values, truth in pairs)
+        except ClaimError:
+            return False
 
     def tell(self, claim: Claim, verdict: Verdict, found: Repair) -> None:
         assert claim.derivation is not None
@@ -446,7 +460,7 @@ class _Verification:
         """In what way a value differs from the truth: a word and a sentence."""
         try:
             x = np.asarray(value, dtype=float)
-        except (ValueError, TypeError):
+        except Exception:  # whatever an object of the author's own raises
             reason = ClaimError("not-array", kind=type(value).__name__)
             return ("shape",), self.say("cannot", reason=reason)
         if x.ndim == 2 and x.T.shape == true.shape and Truth(true).agrees(x.T):
@@ -461,7 +475,10 @@ class _Verification:
             negative = abs(c + 1) < 1e-8
             kind = "sign" if negative else "factor"
             return (kind,), self.say("negative" if negative else "factor", c=word)
-        place = tuple(int(i) for i in np.argwhere(~(abs(x - true) <= Truth(true).tolerance))[0])
+        place = tuple(
+            int(i)
+            for i in np.argwhere(~(abs(x - true) <= Truth(true, scale=problem.scale).tolerance))[0]
+        )
         got, expected = f"{x[place]:.6g}", f"{true[place]:.6g}"
         return ("differs",), self.say("entry", place=list(place), got=got, expected=expected)
 
@@ -496,7 +513,8 @@ class _Verification:
                 notes.append(self.say("given", fact=self.say(kind, name=name)))
         wrong = [v for v in verdicts if not v.right]
         if wrong and len(verdicts) > 1:
-            notes.append(self.say("first", name=wrong[0].name))
+            first = max(wrong, key=lambda v: bool(v.kinds))  # not one that only fails with another
+            notes.append(self.say("first", name=first.name))
         if self.separated:
             shapes = (f"{k} ({', '.join(map(str, s.axes))})" for k, s in self.specs.items()
                       if s.axes)  # fmt: skip

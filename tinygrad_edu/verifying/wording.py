@@ -114,6 +114,7 @@ EDITS: dict[str, tuple[str, str]] = {
 
 # Everything else that is said: in a report, …
 SENTENCES: dict[str, tuple[str, str]] = {
+    "over-all": ("it must add up all entries", "모든 성분을 더해야 합니다"),
     "over-0": (
         "it must add up the rows only, each column by itself (axis=0, the slides' 1ᵀE)",
         "열마다 따로, 행 방향으로만 더해야 합니다(axis=0, 슬라이드의 1ᵀE)",
@@ -372,6 +373,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{function} 함수의 인수 {names} 값은 forward에 없습니다. forward에서 계산하거나 "
         "given={{'err': 'A2 - Y'}}처럼 알려 주십시오",
     ),
+    "returns-none": (
+        "{function} returns nothing: its `return` is missing",
+        "{function} 함수가 아무것도 반환하지 않습니다. `return` 문이 빠졌습니다",
+    ),
+    "not-claimed": ("it is asked for, but not claimed", "요구된 값인데 제출한 식이 없습니다"),
     "function-order": (
         "{function} returns {n} values whose names are not known; return a dictionary, or say "
         "wrt=['W1', 'b1', …]",
