@@ -23,7 +23,8 @@ import tinygrad_edu as tg
 from tinygrad_edu import init, nn, optim
 from tinygrad_edu.data import minibatches, one_hot
 from tinygrad_edu.training.callbacks import LambdaCallback
-from tinygrad_edu.training.fitting import captured, train
+from tinygrad_edu.training.fitting import captured
+from tinygrad_edu.training.loop import train
 
 __all__ = [
     "DualLayer",

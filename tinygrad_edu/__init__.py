@@ -51,8 +51,9 @@ if TYPE_CHECKING:
     from .pictures.summary import Summary, summary
     from .saving import load, load_checkpoint, save, save_checkpoint
     from .training import callbacks, metrics
-    from .training.fitting import NonFiniteLoss, evaluate, fit, predict
+    from .training.fitting import evaluate, fit, predict
     from .training.history import History
+    from .training.loop import NonFiniteLoss
     from .verifying.problems import CannotCheck
     from .verifying.report import Report
     from .verifying.verification import assert_right, verify
@@ -78,7 +79,8 @@ _LATER = {
     "verifying.verification": ["assert_right", "verify"],
     "verifying.report": ["Report"],
     "verifying.problems": ["CannotCheck"],
-    "training.fitting": ["NonFiniteLoss", "evaluate", "fit", "predict"],
+    "training.fitting": ["evaluate", "fit", "predict"],
+    "training.loop": ["NonFiniteLoss"],
     "training.history": ["History"],
     "checking.rules": ["check_rule"],
     "checking.gradients": ["GradientError", "gradcheck"],

@@ -22,8 +22,9 @@ import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
 from tinygrad_edu.training import metrics
 from tinygrad_edu.training.callbacks import Callback, EarlyStopping, LambdaCallback
-from tinygrad_edu.training.fitting import NonFiniteLoss, fit, train, train_step
+from tinygrad_edu.training.fitting import fit, train_step
 from tinygrad_edu.training.history import History
+from tinygrad_edu.training.loop import NonFiniteLoss, train
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -836,7 +837,8 @@ def test_ctrl_c_ends_after_the_step_at_hand() -> None:
 def test_the_message_tells_where_the_weights_are_from(
     restore: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stop = EarlyStopping("loss", patience=9, restore_best_weights=restore)
+    # The "best" epoch is the first, whose weights are not the last ones.
+    stop = EarlyStopping("loss", patience=9, mode="max", restore_best_weights=restore)
 
     def press(epoch: int, logs: Any) -> None:
         if epoch == 1:

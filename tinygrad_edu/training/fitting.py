@@ -1,19 +1,14 @@
 """Training: `fit`, `evaluate` and `predict`, with Keras' names and Keras' arithmetic.
 
-`train` is the loop: epochs, batches, callbacks, Ctrl-C. What a step is and what it counts is up to
-its caller; `fit` puts in a model, a loss and an optimizer, the chapter's networks their own.
+What `fit` puts into the loop (see `loop`): a step of a model, a loss and an optimizer, captured
+where that pays, and what it counts.
 """
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from math import floor, nan
-from operator import add
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -26,248 +21,16 @@ from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
 from ..nn import Module
 from ..watch import CannotCapture, all_finite
-from .callbacks import HOOKS, Callback, as_callbacks, hooks
+from .callbacks import as_callbacks, hooks
 from .history import History
+from .loop import NonFiniteLoss, finite, mode, train
 from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total, unreduced
 from .progress import progress_bar
 
-__all__ = ["History", "NonFiniteLoss", "evaluate", "fit", "predict", "train"]
+__all__ = ["evaluate", "fit", "predict"]
 
 TrainStep = Callable[..., tuple[Any, Any]]
 Logs = dict[str, float]
-
-
-class NonFiniteLoss(FloatingPointError):
-    """The loss of a batch is NaN or infinite; training has stopped with the weights before it.
-
-    epoch, batch   where it happened, the first are 0
-    cause          what the first number came from that is not finite
-    history        the History so far
-
-    Example:
-        >>> model = tg.nn.Linear(1, 1, init=tg.init.ones)
-        >>> sgd = tg.optim.SGD(model.parameters(), lr=1e200)
-        >>> x, y = np.ones((4, 1)), np.zeros(4)
-        >>> try:
-        ...     with np.errstate(over="ignore"):
-        ...         tg.fit(model, x, y, loss="mse", optimizer=sgd, epochs=9)
-        ... except NonFiniteLoss as error:
-        ...     print(error)
-        the loss is inf in epoch 1, batch 0 (counted from 0); the weights are those of before
-        mse_loss gave inf
-          received (4, 1) float64
-          received (4, 1) float64
-    """
-
-    def __init__(self, loss: float, cause: str) -> None:
-        super().__init__(loss, cause)
-        self.loss, self.cause = loss, cause
-        self.epoch = self.batch = -1
-        self.history: History | None = None
-
-    def __str__(self) -> str:
-        return (
-            f"the loss is {self.loss} in epoch {self.epoch}, batch {self.batch} (counted from 0); "
-            f"the weights are those of before\n{self.cause}"
-        )
-
-
-# --- the loop -------------------------------------------------------------------------------------
-
-
-def train(
-    model: Any,
-    batches: Callable[[], Iterable[tuple[Any, ...]]],
-    step: Callable[..., Sequence[float]],
-    *,
-    logs: Callable[[Sequence[float]], Logs],
-    validate: Callable[[], Logs] = dict,
-    epochs: int,
-    initial_epoch: int = 0,
-    callbacks: Sequence[Callback] = (),
-    history: History | None = None,
-    in_place: bool = False,
-) -> History:
-    """The loop under `fit`: for each epoch, `step(*batch)` for all of `batches()`.
-
-    What the steps of an epoch return is added up, place by place; `logs(sums)` makes of it what
-    the History notes, and `validate()` what it notes with `val_` in front.
-
-    in_place   steps may write over the arrays of weights, as captured ones do
-
-    Ctrl-C ends it after the step at hand; a second one raises KeyboardInterrupt. An error in a
-    step leaves the weights of before it.
-
-    Example:
-        >>> w = tg.nn.Linear(1, 1, init=tg.init.ones)
-        >>> def step(x):
-        ...     w.weight.data = w.weight.data / 2
-        ...     return [float(x.sum()), len(x)]
-        >>> batches = lambda: tg.data.minibatches(np.arange(5.0), batch_size=2)
-        >>> train(w, batches, step, logs=lambda s: {"loss": s[0] / s[1]}, epochs=2).history
-        {'loss': [2.0, 2.0]}
-    """
-    history = History() if history is None else history
-    history.interrupted = False
-    where = ""
-    on = {name: hooks(callbacks, name) for name in HOOKS}
-    batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
-    weights = _Weights(model, in_place)
-    ended: Logs = {}
-    batch = 0
-
-    def run(epoch: int) -> Sequence[float] | None:
-        """The sums of an epoch; None where it was broken off."""
-        nonlocal batch
-        sums: Sequence[float] = ()
-        for batch, arrays in enumerate(batches()):
-            if ctrl_c.pressed:
-                return None
-            for hook in batch_begin:
-                hook(batch, {})
-            weights.note()
-            try:
-                counted = step(*arrays)
-            except BaseException:
-                weights.undo()
-                raise
-            sums = [*map(add, sums, counted)] if sums else counted
-            if batch_end:
-                running = logs(sums)
-                for hook in batch_end:
-                    hook(batch, running)
-            if model.stop_training:
-                break
-        return sums
-
-    with _mode(model, True), _stoppable(model), _CtrlC() as ctrl_c:
-        for hook in on["on_train_begin"]:
-            hook({})
-        for epoch in range(initial_epoch, epochs):
-            for hook in on["on_epoch_begin"]:
-                hook(epoch, {})
-            try:
-                if (sums := run(epoch)) is None:
-                    where = f"in epoch {epoch}, before batch {batch} (counted from 0)"
-                    break
-                ended = logs(sums)
-                for key, value in validate().items():
-                    ended[f"val_{key}"] = value
-            except NonFiniteLoss as error:
-                weights.undo()
-                error.epoch, error.batch, error.history = epoch, batch, history
-                raise
-            history.append(epoch, ended)
-            for hook in on["on_epoch_end"]:
-                columns = len(ended)
-                hook(epoch, ended)
-                if len(ended) > columns:  # of this callback, and behind the others
-                    history.add(dict(list(ended.items())[columns:]))
-            if ctrl_c.pressed:
-                where = f"after epoch {epoch} (counted from 0)"
-                break
-            if model.stop_training:
-                break
-        history.interrupted = bool(where)
-        weights.note()
-        for hook in on["on_train_end"]:
-            hook(ended)
-    if where:
-        kept = "a callback has put back" if weights.moved() else "of the last whole step"
-        print(f"training was interrupted {where}; the weights are those {kept}", file=sys.stderr)
-    return history
-
-
-class _Weights:
-    """What parameters and buffers were before the last step and the one before it.
-
-    A step gives them new arrays and writes into none, so references do. A captured step writes
-    over the arrays as long as nobody else holds them; of these, copies are kept.
-    """
-
-    def __init__(self, model: Module, copied: bool) -> None:
-        self.tensors = [*model.parameters(), *model.buffers()]
-        self.copied = copied
-        self.before = [tensor.value for tensor in self.tensors]
-        self.earlier = self.before
-        if copied:
-            self.before, self.earlier = ([x.copy() for x in self.before] for _ in range(2))
-
-    def note(self) -> None:
-        self.earlier, self.before = self.before, self.earlier
-        if self.copied:
-            for tensor, copy in zip(self.tensors, self.before, strict=True):
-                np.copyto(copy, tensor.value)
-        else:
-            self.before = [tensor.value for tensor in self.tensors]
-
-    def moved(self) -> bool:
-        """Whether they have other values since they were noted."""
-        pairs = zip(self.tensors, self.before, strict=True)
-        return not all(np.array_equal(t.value, v, equal_nan=True) for t, v in pairs)
-
-    def undo(self) -> None:
-        """Go back before the last step, and one more if that is where NaN came in."""
-        values = self.before if all(map(_finite, self.before)) else self.earlier
-        for tensor, value in zip(self.tensors, values, strict=True):
-            tensor.value = value.copy() if self.copied else value
-
-
-def _finite(x: Any) -> bool:
-    return bool(np.isfinite(x).all())
-
-
-class _CtrlC:
-    """Note the first Ctrl-C instead of raising KeyboardInterrupt in the middle of a step.
-
-    Only in the main thread, and only where nobody else has taken over the signal.
-    """
-
-    def __init__(self) -> None:
-        self.pressed = False
-
-    def __enter__(self) -> _CtrlC:
-        self.ours = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
-        if self.ours:
-            signal.signal(signal.SIGINT, self._press)
-        return self
-
-    def _press(self, number: int, frame: FrameType | None) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
-
-    def __exit__(self, *failure: object) -> None:
-        if self.ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@contextmanager
-def _mode(model: Module, training: bool) -> Iterator[None]:
-    """`train()` or `eval()` for all modules, and afterwards each as it was."""
-    before = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, mode in before:
-            module.training = mode
-
-
-@contextmanager
-def _stoppable(model: Any) -> Iterator[None]:
-    """Give the model the attribute by which callbacks end the training."""
-    model.stop_training = False
-    try:
-        yield
-    finally:
-        del model.stop_training
-
-
-# --- fit, evaluate, predict -----------------------------------------------------------------------
 
 
 def fit(
@@ -399,7 +162,7 @@ def fit(
 
     def validate() -> Logs:
         for name, parameter in model.named_parameters():
-            if not _finite(parameter.value):  # the loss of the next batch would not be either
+            if not finite(parameter.value):  # the loss of the next batch would not be either
                 raise NonFiniteLoss(nan, _brought_in(name))
         if not held:
             return {}
@@ -448,7 +211,7 @@ def train_step(
         try:
             value = _loss(loss, prediction, y, weights)
         except ValueError as error:  # some losses refuse predictions that are NaN
-            if isinstance(prediction, Box) and not _finite(prediction.value):
+            if isinstance(prediction, Box) and not finite(prediction.value):
                 raise NonFiniteLoss(nan, _cause(prediction, model)) from error
             raise
         if penalty is not None:
@@ -530,7 +293,7 @@ def predict(model: Module, x: Any, *, batch_size: int = 256) -> Array:
     """
     x = _samples(x, "x")
     dtype = _dtype(model)
-    with _mode(model, False), no_grad():
+    with mode(model, False), no_grad():
         parts = [
             _output(model(_as_input(part, dtype)), len(part))
             for (part,) in minibatches(x, batch_size=batch_size)
@@ -554,7 +317,7 @@ def _measure(
     sums = np.zeros(1 + len(metrics))
     # A loss of probabilities looks for the logits in the record of the last operation.
     recording = nullcontext() if takes_probabilities(loss) else no_grad()
-    with _mode(model, False):
+    with mode(model, False):
         for x, y, *weights in minibatches(*data, batch_size=batch_size):
             with recording:
                 prediction = model(_as_input(x, dtype))
