@@ -107,7 +107,7 @@ def _speed(
         "to Keras' `fit` in the same round, with its quartiles. That all give the same weights "
         "was seen before. The first epoch, which builds and "
         "compiles what it needs, stands apart. Both `fit` and `train_on_batch` keep the accuracy "
-        "too; the `tf.function` and our loop only train.",
+        "too; the `tf.function` and our loops only train.",
         table(["", "epoch", "step", "ratio", "quartiles", "first epoch"], rows),
     ]
 

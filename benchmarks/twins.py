@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
@@ -192,29 +193,45 @@ def tensorflow_function(task: Task) -> Way:
 
 
 def our_fit(task: Task) -> Way:
-    """`tg.fit`, with the same metrics as Keras' `fit`."""
+    """`tg.fit`, with the same metrics as Keras' `fit`; it captures its steps where that pays."""
     model, settings = our_settings(task)
     settings |= {"shuffle": task.shuffle, "rng": np.random.default_rng(SEED)}
     return Way(lambda: tg.fit(model, task.x, task.y, **settings), partial(_weights, model))
 
 
-def our_loop(task: Task) -> Way:
-    """The loop of one's own: minibatches, loss, backward, step; no metrics."""
+def our_loop(task: Task, backend: str | None = None) -> Way:
+    """The loop of one's own: loss, backward, step; no metrics. With a backend the step is captured,
+    and an epoch of whole batches is one call."""
     model, settings = our_settings(task)
     rng = np.random.default_rng(SEED) if task.shuffle else None
     optimizer, penalty = settings["optimizer"], settings["penalty"]
     loss_of = tg.metrics.as_loss(task.loss)
 
+    def step(x: Array, y: Array) -> Any:
+        loss = loss_of(model(x), y)
+        if penalty is not None:
+            loss = loss + penalty(model)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
     def epoch() -> None:
         for x, y in tg.data.minibatches(task.x, task.y, batch_size=task.batch_size, rng=rng):
-            loss = loss_of(model(x), y)
-            if penalty is not None:
-                loss = loss + penalty(model)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            step(x, y)
 
-    return Way(epoch, partial(_weights, model))
+    if backend is None:
+        return Way(epoch, partial(_weights, model))
+    captured = tg.compile(step, backend=backend)
+    m, whole = len(task.x), len(task.x) - len(task.x) % task.batch_size
+
+    def captured_epoch() -> None:
+        order = np.arange(m) if rng is None else rng.permutation(m)
+        captured.epoch(task.x, task.y, order=order[:whole].reshape(-1, task.batch_size))
+        if whole < m:
+            captured(task.x[order[whole:]], task.y[order[whole:]])
+
+    return Way(captured_epoch, partial(_weights, model))
 
 
 def _weights(model: Any) -> list[Array]:
@@ -228,7 +245,10 @@ WAYS: dict[str, Callable[[Task], Way]] = {
     "TensorFlow, tf.function": tensorflow_function,
     "tinygrad_edu, fit": our_fit,
     "tinygrad_edu, loop": our_loop,
+    "tinygrad_edu, captured": partial(our_loop, backend="numpy"),
 }
+if find_spec("numba") is not None:
+    WAYS["tinygrad_edu, Numba"] = partial(our_loop, backend="numba")
 
 
 def check(task: Task) -> None:
