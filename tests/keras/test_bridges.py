@@ -171,6 +171,7 @@ def models(draw: st.DrawFn) -> tuple[nn.Sequential, tuple[int, ...]]:
     return model, shape
 
 
+@pytest.mark.filterwarnings("ignore:You are using a softmax over axis")  # of size 1, at random
 @settings(max_examples=25)
 @given(models())
 def test_random_models_there_and_back(made: tuple[nn.Sequential, tuple[int, ...]]) -> None:
