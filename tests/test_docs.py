@@ -115,7 +115,6 @@ FITTING = "works inside fit and evaluate, whose examples show it at work"
 CAPTURING = "works inside compile, whose example shows it at work"
 NO_EXAMPLE = {
     "tinygrad_edu.capturing.capture.Capture": CAPTURING,
-    "tinygrad_edu.capturing.capture.boxes": CAPTURING,
     "tinygrad_edu.capturing.capture.plain": CAPTURING,
     "tinygrad_edu.capturing.compiled.CompiledStep": CAPTURING,
     "tinygrad_edu.capturing.listing.listing": CAPTURING,

@@ -121,7 +121,7 @@ def call_function(function: Callable[..., Any], types: Any, args: Any, settings:
         return NotImplemented
     if function in VALUES:
         if (watching := watcher.get()) is not None and function not in SHAPES:
-            watching.leaves(next(_boxes([*args, *settings.values()])), f"np.{function.__name__}")
+            watching.leaves(next(boxes([*args, *settings.values()])), f"np.{function.__name__}")
         return function(*_values(args), **{name: _values(x) for name, x in settings.items()})
     name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
     if function not in FUNCTIONS:
@@ -143,12 +143,21 @@ def _values(x: Any) -> Any:
     return x.value if isinstance(x, Box) else x
 
 
-def _boxes(x: Any) -> Iterator[Box]:
+def boxes(x: Any) -> Iterator[Box]:
+    """All tensors in an argument or a result, also in lists, tuples and dicts.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> [t.shape for t in boxes([tg.Tensor([1.0]), {"b": tg.Tensor(2.0)}, 3])]
+        [(1,), ()]
+    """
     if isinstance(x, Box):
         yield x
     elif isinstance(x, (list, tuple)):
         for part in x:
-            yield from _boxes(part)
+            yield from boxes(part)
+    elif isinstance(x, dict):
+        yield from boxes(list(x.values()))
 
 
 def _uncovered(name: str) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .. import engine
+from ..dispatch import boxes
 from ..engine import VARIABLE, Array, Box, as_array, as_recorded, astype, describe
 from ..naming import Names, parameter_names, watching
 from ..tensor import Tensor
@@ -153,9 +154,9 @@ class Capture(Watcher):
                 raise CannotCapture(
                     f"{describe(parameter)} has a .grad that backward() did not leave in this step"
                 )
-            boxes = self._state(optimizer, i)
+            stand_ins = self._state(optimizer, i)
             w = self.moved.get(parameter, parameter)
-            current = {name: self.moved.get(box, box) for name, box in boxes.items()}
+            current = {name: self.moved.get(box, box) for name, box in stand_ins.items()}
             value, state = optimizer.update(w, g, current, lr)
             if value.shape != w.shape:
                 raise ValueError(
@@ -164,11 +165,11 @@ class Capture(Watcher):
                 )
             if value.dtype != w.dtype:
                 value = astype(value, w.dtype)
-            updates.append((i, parameter, value, boxes, state))
-        for i, parameter, value, boxes, state in updates:
+            updates.append((i, parameter, value, stand_ins, state))
+        for i, parameter, value, stand_ins, state in updates:
             self._move(parameter, value)
             parameter.value = value.value
-            for name, box in boxes.items():
+            for name, box in stand_ins.items():
                 self._move(box, state[name])
             optimizer.state[i] = {name: x.value for name, x in state.items()}
         self._ours.append((start, engine._tick()))
@@ -181,16 +182,16 @@ class Capture(Watcher):
         """Stand-ins for what an optimizer keeps for a parameter."""
         if i not in optimizer.state:
             optimizer.state[i] = optimizer.first_state(optimizer.parameters[i].value)
-        boxes = {}
+        stand_ins = {}
         for name, array in optimizer.state[i].items():
             key = (optimizer, i, name)
             if key not in self._state_boxes:
                 box = self._state_boxes[key] = Tensor(np.array(array))
                 home = self._homes.setdefault((id(optimizer), i, name), Home((optimizer, i), name))
                 self._known[id(box.value)] = (box.value, home)
-            boxes[name] = self._state_boxes[key]
-        self.states.setdefault(optimizer, {})[i] = boxes.keys()
-        return boxes
+            stand_ins[name] = self._state_boxes[key]
+        self.states.setdefault(optimizer, {})[i] = stand_ins.keys()
+        return stand_ins
 
     # --- the run ----------------------------------------------------------------------------------
 
@@ -459,17 +460,6 @@ def _is_data(x: Any) -> bool:
 
 def _is_variable(x: Any) -> bool:
     return isinstance(x, Box) and x.record is not None and x.record[1] is VARIABLE
-
-
-def boxes(x: Any) -> Iterator[Box]:
-    """All tensors in a result."""
-    if isinstance(x, Box):
-        yield x
-    elif isinstance(x, (tuple, list)):
-        for part in x:
-            yield from boxes(part)
-    elif isinstance(x, dict):
-        yield from boxes(list(x.values()))
 
 
 def _arrays_in(x: Any) -> Iterator[Array]:

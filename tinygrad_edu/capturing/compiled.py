@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 
 from .. import engine
+from ..dispatch import boxes
 from ..engine import Array, Box, describe
 from ..watch import CannotCapture, watcher
-from .capture import Capture, boxes, plain
+from .capture import Capture, plain
 from .lowering import Mispredicted
 from .native import NotNative
 from .replay import Home, Replay

@@ -254,8 +254,8 @@ def mode(model: Module, training: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        for module, mode in before:
-            module.training = mode
+        for module, was in before:
+            module.training = was
 
 
 @contextmanager
