@@ -174,29 +174,35 @@ class CompiledStep:
                 f"the sources have {m} rows, received indices {order.min()} … {order.max()}"
             )
         buffers = [np.empty((order.shape[1], *x.shape[1:]), x.dtype) for x in arrays]
-        results: list[Any] = []
-        while len(results) < len(order):
-            if results and (more := self._epoch_on_numba(arrays, buffers, order[len(results) :])):
-                results += more
-                continue
-            for array, buffer in zip(arrays, buffers, strict=True):
-                np.take(array, order[len(results)], axis=0, out=buffer, mode="clip")
-            results.append(_numbers(self(*buffers)))
-        found = np.array(results)
+        parts: list[Any] = []
+        done = 0
+        while done < len(order):
+            part = self._epoch_on_numba(arrays, buffers, order[done:])
+            if not len(part):
+                for array, buffer in zip(arrays, buffers, strict=True):
+                    np.take(array, order[done], axis=0, out=buffer, mode="clip")
+                part = np.array([_numbers(self(*buffers))])
+            parts.append(part)
+            done += len(part)
+        found = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0)
         return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
 
-    def _epoch_on_numba(
-        self, arrays: list[Array], buffers: list[Array], order: Array
-    ) -> list[list[float]]:
+    def _epoch_on_numba(self, arrays: list[Array], buffers: list[Array], order: Array) -> Any:
         """The numbers of the steps that Numba has done; none where it cannot."""
         if self.backend != "numba" or engine.watches or watcher.get() is not None:
-            return []
+            return ()
         with self._lock:
             _, key = _given(buffers)
             for captured in self.programs.get((key, len(buffers)), ()):
                 if captured.holds():
                     return captured.epoch(arrays, order)
-        return []
+        return ()
+
+    @property
+    def native_source(self) -> str:
+        """What Numba has compiled: a module of kernels for each program, as Python."""
+        programs = [captured for known in self.programs.values() for captured in known]
+        return "\n\n".join(p.native.source for p in programs if p.native is not None)
 
     @property
     def source(self) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from ..engine import Array, Box, hooks
 from ..tensor import Tensor
 from .lowering import Mispredicted
-from .native import Native, NotNative, compiled, epoch_source
+from .native import Native
 from .program import Program, Value, values_in
 from .rates import Rate
 from .surroundings import Surroundings
@@ -88,9 +88,6 @@ class Replay:
         self._arrays: list[Array] = []  # of the homes
         self._written: list[Home] = []
         self.native: Native | None = None
-        self._step: Any = None  # Numba's function, and
-        self._epoch: Any = None  # the loop around it, with
-        self._static: list[Any] = []  # their arguments that stay
         self._left: list[Any] = []  # the gradients
         self._held: list[int] | None = None  # how often these are held; None: nothing made yet
 
@@ -99,32 +96,25 @@ class Replay:
 
         Raises:  NotNative for what it cannot, ImportError without the extra `native`
         """
-        if not all(array.flags.c_contiguous for array in given):
-            raise NotNative("an argument whose entries do not lie in a row")
-        numbers = list(values_in(self._result))
-        left = [v for _, v in self._gradients if v is not None]
-        self.native = Native(self.program, [v.root for v in (*numbers, *left)])
-        rows = self.native.parameters[: len(given)]
-        source = self.native.source
-        if rows and numbers and all(v.shape == () and v.kind == "result" for v in numbers):
-            source += epoch_source(self.native, rows, numbers)
-        module = compiled(source)
-        self._step, self._epoch = module["step"], module.get("epoch")
-
-    def epoch(self, sources: list[Array], order: Array) -> list[list[float]]:
-        """Numba's loop over the steps of an epoch, whose arguments are the rows of the sources that
-        each row of `order` names: the numbers that they gave, as far as it came."""
-        if self._epoch is None or not all(array.flags.c_contiguous for array in sources):
-            return []
         if not self._stands():
             self._bind()
-        kept = np.empty((len(order), len(list(values_in(self._result)))))
-        rates = [rate.compute() for rate in self._rates]
-        done = self._epoch(*sources, order, kept, *rates, *self._static)
+        numbers = list(values_in(self._result))
+        left = [v for _, v in self._gradients if v is not None]
+        self.native = Native(self.program, given, [v.root for v in (*numbers, *left)], numbers)
+
+    def epoch(self, sources: list[Array], order: Array) -> Any:
+        """Numba's loop over the steps of an epoch, whose arguments are the rows of the sources that
+        each row of `order` names: the numbers that they gave, as far as it came."""
+        if self.native is None or not all(array.flags.c_contiguous for array in sources):
+            return ()
+        if not self._stands():
+            self._bind()
+        kept = self.native.epoch(sources, order, [rate.compute() for rate in self._rates])
+        if kept is None:
+            return ()
         for (box, _), array in zip(self._gradients, self._left, strict=True):
             box.grad = array
-        numbers: list[list[float]] = kept[:done].tolist()
-        return numbers
+        return kept
 
     def holds(self) -> bool:
         """Whether everything around the step is as it was when it was captured."""
@@ -145,8 +135,8 @@ class Replay:
             self._bind()
         if self._rates:
             given = [*given, *(rate.compute() for rate in self._rates)]
-        if self._step is not None:
-            if not self._step(*given, *self._static):
+        if self.native is not None:
+            if not self.native.run(given):
                 raise Mispredicted
         else:
             with np.errstate(over="ignore"):  # as the sigmoid does, of whose parts this is made
@@ -180,12 +170,8 @@ class Replay:
         before = [getrefcount(home.array) for home, _ in self._homes]
         self.program.bind({place: home.array for home, place in self._homes})
         self._arrays = [home.array for home, _ in self._homes]
-        self._static = []
         if self.native is not None:
-            homes = {place: home.array for home, place in self._homes}
-            static = self.native.parameters[len(self.program.given) :]
-            self._static = [homes[v] if v in homes else self.program.array(v) for v in static]
-            del homes
+            self.native.bind()
         after = [getrefcount(home.array) for home, _ in self._homes]
         for (home, _), new, held, now in zip(self._homes, fresh, before, after, strict=True):
             home.count = now if new else home.count + now - held
