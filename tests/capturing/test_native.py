@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 
 import tinygrad_edu as tg
 from tests.capturing.test_compiled import batches, left_by, network, training
+from tests.fuzz import generate
+from tests.fuzz.captured import _moved, as_step
 from tinygrad_edu import nn, optim
 
 pytest.importorskip("numba")
@@ -70,6 +73,33 @@ def test_adam_on_numba() -> None:
     assert step.native == [True], [
         r.surroundings.changed() for p in step.programs.values() for r in p
     ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs(seed: int) -> None:
+    program = generate(seed)
+    plain, other = as_step(program), as_step(program)
+    step = tg.compile(other.function, backend="numba")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for k in range(3):
+            data = [_moved(x, k) for x in program.inputs if x.kind in ("constant", "array")]
+            want = plain.function(*data)
+            try:
+                found = step(*data)
+            except tg.CannotCapture:
+                pytest.skip("not to be captured")
+            tolerance = 1e-3 if found.dtype.itemsize < 8 else 1e-7
+            for got, exact in [
+                (found.value, want.value),
+                *(
+                    (x.value, y.value)
+                    for x, y in zip(other.variables, plain.variables, strict=True)
+                ),
+                *((x.grad, y.grad) for x, y in zip(other.variables, plain.variables, strict=True)),
+            ]:
+                scale = np.abs(np.nan_to_num(exact)).max(initial=0)
+                np.testing.assert_allclose(got, exact, tolerance, tolerance * (scale + 1e-30))
 
 
 def test_what_has_no_loop_runs_on_numpy_and_says_so() -> None:

@@ -174,7 +174,7 @@ class CompiledStep:
                 f"the sources have {m} rows, received indices {order.min()} … {order.max()}"
             )
         buffers = [np.empty((order.shape[1], *x.shape[1:]), x.dtype) for x in arrays]
-        parts: list[Any] = []
+        parts: list[Array] = []
         done = 0
         while done < len(order):
             part = self._epoch_on_numba(arrays, buffers, order[done:])
@@ -184,8 +184,8 @@ class CompiledStep:
                 part = np.array([_numbers(self(*buffers))])
             parts.append(part)
             done += len(part)
-        found = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0)
-        return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+        found: Array = np.concatenate(parts) if parts else np.empty((0, 1))
+        return found.reshape(len(found)) if found[0:1].size <= 1 else found
 
     def _epoch_on_numba(self, arrays: list[Array], buffers: list[Array], order: Array) -> Any:
         """The numbers of the steps that Numba has done; none where it cannot."""

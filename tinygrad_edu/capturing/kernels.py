@@ -96,12 +96,11 @@ class Kernel:
     @property
     def body(self) -> str:
         """The text of the function after its name."""
-        heads = [
-            f"{self.name(value)} = pointer(at[{i + 1}], {'np.uint8' if dtype == 'np.bool_' else dtype})"
-            if dtype
-            else f"{self.name(value)} = at[{i + 1}]"
-            for i, (value, dtype) in enumerate(zip(self.values, self.dtypes, strict=True))
-        ]
+        heads = []
+        for i, (value, dtype) in enumerate(zip(self.values, self.dtypes, strict=True)):
+            place = f"at[{i + 1}]"
+            kept = "np.uint8" if dtype == "np.bool_" else dtype
+            heads.append(f"{self.name(value)} = {f'pointer({place}, {kept})' if kept else place}")
         lines = [*heads, *self.lines, *(["return True"] if self.asks else [])]
         return "(at):\n    " + "\n    ".join(lines) + "\n"
 
@@ -133,8 +132,9 @@ class Kernels:
                 self._add(i, call)
         for home, value in program.copies:
             copy = Call(np.copyto, (OUT, value), home, True)
-            self._items.append(_Loop(self, home.shape, self._is_flat(copy)))
-            self._items[-1].add(-1, copy)
+            loop = _Loop(self, home.shape, self._is_flat(copy))
+            loop.add(-1, copy)
+            self._items.append(loop)
         self.made = [x.kernel() if isinstance(x, _Loop) else x for x in self._items]
 
     # --- one call ---------------------------------------------------------------------------------
@@ -169,8 +169,9 @@ class Kernels:
             touched = {v.root for v in item.read}
             if reads & item.results or home in touched or (home and item.asks):
                 break
-        self._items.append(_Loop(self, shape, flat))
-        self._items[-1].add(i, call)
+        loop = _Loop(self, shape, flat)
+        loop.add(i, call)
+        self._items.append(loop)
 
     def is_kept(self, value: Value, until: set[int]) -> bool:
         """Whether a value is read by other calls than these, or from outside."""
@@ -199,7 +200,7 @@ class Kernels:
     # --- reductions -------------------------------------------------------------------------------
 
     def _reduce(self, i: int, call: Call) -> None:
-        x, axis, _, _, _ = call.args
+        x = call.args[0]
         if x.dtype.kind != "f" and call.function != np.add.reduce:
             raise NotNative(f"{_called(call)} of {x.dtype}")
         gone = gone_of(call)
@@ -211,7 +212,8 @@ class Kernels:
         kernel, out = Kernel(), call.out
         if (
             len(x.shape) == 2 and gone == {0} and call.function == np.add.reduce
-            and x.dtype == out.dtype and x.dtype.kind == "f" and x.dtype.itemsize > 2 and steps[1] == 1
+            and x.dtype == out.dtype and x.dtype.kind == "f" and x.dtype.itemsize > 2
+            and steps[1] == 1
         ):  # fmt: skip
             names = [kernel.name(out, "", True), kernel.name(x, "")]
             m, n = x.shape
@@ -223,7 +225,8 @@ class Kernels:
             combine, start = _SUMS[call.function]
             kept = [k for k in range(len(x.shape)) if k not in gone]
             to = dict(zip(kept, _dense([x.shape[k] for k in kept]), strict=True))
-            target = f"{kernel.name(out, writes=True)}[{_place([to.get(k, 0) for k in range(len(x.shape))])}]"
+            place = _place([to.get(k, 0) for k in range(len(x.shape))])
+            target = f"{kernel.name(out, writes=True)}[{place}]"
             entry = f"{_dtype(out)}({kernel.name(x)}[{_place(steps)}])"
             kernel.lines = [
                 *_nested(x.shape, [f"{target} = {_dtype(out)}({start})"], kept),
@@ -265,14 +268,14 @@ class Kernels:
             if bias is not None:
                 entries = f"pointer({to}, {dtype})[i * {n} + j] = pointer({z}, {dtype})[j]"
                 kernel.lines = _nested((m, n), [entries])
-            steps = (n, b_row, b_column, a_row, a_column)
+            of_all = (n, b_row, b_column, a_row, a_column)
             beta = int(bias is not None)
-            kernel.lines.append(f"blas({to}, {x}, {y}, {(m, k, n)}, {steps}, {beta}, {dtype})")
+            kernel.lines.append(f"blas({to}, {x}, {y}, {(m, k, n)}, {of_all}, {beta}, {dtype})")
         elif n == 1 and (k == 1 or a_column == b_row == 1):
             kernel.lines = [f"dots({to}, {x}, {y}, {z}, {(m, k)}, {a_row}, {dtype})"]
         elif n == 1 and a_row == 1 and bias is None:  # Cᵀ = Bᵀ Aᵀ: one row
-            sizes, steps = (1, k, m), (m, a_column, 0, b_row)
-            kernel.lines = [f"product({to}, {y}, {x}, 0, {sizes}, {steps}, {dtype})"]
+            turned = f"(1, {k}, {m}), ({m}, {a_column}, 0, {b_row})"
+            kernel.lines = [f"product({to}, {y}, {x}, 0, {turned}, {dtype})"]
         else:
             steps = (n, b_row, a_row, a_column)
             kernel.lines = [f"product({to}, {x}, {y}, {z}, {(m, k, n)}, {steps}, {dtype})"]
@@ -378,9 +381,7 @@ class _Loop:
                 target = f"{kernel.name(out, writes=True)}[{place}]"
                 after[level].append(f"{target} = {name}")
                 continue
-            operands = [
-                read(x, out) if not callable(x) else "" for x in call.args if x is not OUT
-            ]
+            operands = [read(x, out) if not callable(x) else "" for x in call.args if x is not OUT]
             known[out] = f"t{fresh()}"
             before[depth].append(f"{known[out]} = {expression(call, operands)}")
             if self._kernels.is_kept(out, self._places) or -1 in self._places:
@@ -391,7 +392,9 @@ class _Loop:
         for level in range(depth + 1):
             kernel.lines += ["    " * level + line for line in before[level]]
             if level < depth:
-                kernel.lines.append("    " * level + f"for {_INDEX[level]} in range({shape[level]}):")
+                kernel.lines.append(
+                    "    " * level + f"for {_INDEX[level]} in range({shape[level]}):"
+                )
         for level in range(depth, -1, -1):
             kernel.lines += ["    " * level + line for line in after[level]]
         return kernel
@@ -415,9 +418,7 @@ def _is_for_blas(steps: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 _INDEX = "ijklmnopqrstuvwxyz"
 
 
-def _nested(
-    shape: Sequence[int], lines: list[str], axes: Sequence[int] | None = None
-) -> list[str]:
+def _nested(shape: Sequence[int], lines: list[str], axes: Sequence[int] | None = None) -> list[str]:
     """Lines in loops over (some axes of) a shape."""
     result: list[str] = []
     level = 0
@@ -481,7 +482,8 @@ def _dtype(value: Value) -> str:
 
 
 def _called(call: Call) -> str:
-    function = call.args[0] if call.function is lowering._called else call.function
+    is_named = call.function in (lowering._called, lowering._into)
+    function = call.args[0] if is_named else call.function
     if isinstance(function, partial):
         function = function.func
     return str(getattr(function, "__name__", function))

@@ -38,9 +38,13 @@ def _extreme(name: str) -> Any:
                 return builder.select(builder.icmp_signed(sign, *args), *args)
             full = f"llvm.{name}.f{64 if isinstance(kind, ir.DoubleType) else 32}"
             function = ir.FunctionType(kind, [kind, kind])
-            return builder.call(cgutils.get_or_insert_function(builder.module, function, full), args)
+            return builder.call(
+                cgutils.get_or_insert_function(builder.module, function, full), args
+            )
 
-        return (a(a, a), generate) if a == b and isinstance(a, (types.Float, types.Integer)) else None
+        return (
+            (a(a, a), generate) if a == b and isinstance(a, (types.Float, types.Integer)) else None
+        )
 
     return extreme
 
@@ -196,7 +200,7 @@ def log64(x: Any) -> Any:
     h = 0.5 * (g * g)
     last = s * (h + p * z) + n * 1.90821492927058770002e-10
     result = n * 6.93147180369123816490e-01 - ((h - last) - g)
-    result = result if x > 0.0 else (-np.inf if x == 0.0 else np.nan)
+    result = result if x > 0.0 else (d(-np.inf) if x == 0.0 else d(np.nan))
     return result if x < np.inf else x
 
 

@@ -101,7 +101,9 @@ def compiled(source: str) -> Any:
         ) from error
     # Loops over many arrays are checked for overlaps at run time, however many pairs there are.
     set_option("", "-runtime-memory-check-threshold=1000")
-    ours = [Path(__file__).with_name(f"{n}.py").read_text("utf-8") for n in ("mathematics", "products")]
+    ours = [
+        Path(__file__).with_name(f"{n}.py").read_text("utf-8") for n in ("mathematics", "products")
+    ]
     text = "".join([source, *ours, numba.__version__])
     key = sha256(text.encode()).hexdigest()[:24]
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -116,11 +118,11 @@ def compiled(source: str) -> Any:
         spec = spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         module = module_from_spec(spec)
-        sys.modules[name] = module
+        sys.modules.setdefault(name, module)
         try:
             spec.loader.exec_module(module)
         except BaseException:
-            del sys.modules[name]
+            sys.modules.pop(name)
             raise
     return sys.modules[name].run
 
@@ -158,9 +160,7 @@ class Native:
 
     def bind(self) -> None:
         """Fill the table with the addresses of the program's arrays as they are now."""
-        homes = {
-            v: self.program.array(v).strides for v in self._values() if v.kind == "home"
-        }
+        homes = {v: self.program.array(v).strides for v in self._values() if v.kind == "home"}
         if homes != self._layout:
             self._layout = homes
             self._compile()
@@ -231,7 +231,9 @@ class Native:
         free: list[Array] = []
         arrays: dict[Value, Array] = {}
         pieces: dict[Value, Array] = {}
-        table = np.zeros((len(self._kernels), 1 + max(len(k.values) for k in self._kernels)), np.int64)
+        table = np.zeros(
+            (len(self._kernels), 1 + max(len(k.values) for k in self._kernels)), np.int64
+        )
         given = []
         argument = {v: i for i, v in enumerate(self._arguments)}
         rate = {v: i for i, v in enumerate(v for v in self.program.given if v not in argument)}
@@ -282,11 +284,9 @@ class Native:
         return bool(self._run(_ONCE, sources, kept))
 
     def _run(self, order: Array, sources: Any, kept: Array) -> int:
-        done: int = self.function(
-            self._table, order, np.array(sources, np.int64).reshape(-1, 3), self._given,
-            self._results, kept,
-        )  # fmt: skip
-        return done
+        rows = np.array(sources, np.int64).reshape(-1, 3)
+        done = self.function(self._table, order, rows, self._given, self._results, kept)
+        return int(done)
 
     def epoch(self, sources: Sequence[Array], order: Array, rates: Sequence[float]) -> Array | None:
         """A step for each row of `order`, whose arguments are the rows of the sources that it

@@ -11,7 +11,7 @@ functions whose machine instructions (as LLVM knows them) are written down one b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +25,9 @@ from numba.np.linalg import ensure_blas
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 _FEATURES = llvmlite.binding.get_host_cpu_features()
 # Bytes in a register, and how many blocks of C may lie in registers at once.
-WIDTH, BLOCKS = (64, 24) if _FEATURES.get("avx512f") else (32, 12) if _FEATURES.get("avx") else (16, 12)
+WIDTH, BLOCKS = (
+    (64, 24) if _FEATURES.get("avx512f") else (32, 12) if _FEATURES.get("avx") else (16, 12)
+)
 CACHE = 24 * 1024  # bytes of B that stay near the processor while the rows of A go by
 
 
@@ -76,9 +78,7 @@ def product(
 
 
 @intrinsic(prefer_literal=True)
-def dots(
-    context: Any, c: Any, a: Any, b: Any, bias: Any, sizes: Any, step: Any, dtype: Any
-) -> Any:
+def dots(context: Any, c: Any, a: Any, b: Any, bias: Any, sizes: Any, step: Any, dtype: Any) -> Any:
     """c = A b, or with an address for `bias` (not 0) A b plus this number: each entry is the
     product of a row, which lies in one piece, with the vector b.
 
@@ -128,7 +128,8 @@ def blas(
         anything, letter = ir.IntType(8).as_pointer(), ir.IntType(8)
         kind = ir.FunctionType(
             _I32,
-            [letter] * 3 + [_I64] * 3 + [anything] * 2 + [_I64, anything, _I64, anything, anything, _I64],
+            [letter] * 3 + [_I64] * 3 + [anything] * 2
+            + [_I64, anything, _I64, anything, anything, _I64],
         )  # fmt: skip
         function = cgutils.get_or_insert_function(builder.module, kind, "numba_xxgemm")
         numbers = [
@@ -228,13 +229,19 @@ class _Block:
         self.one = ir.Constant(self.kind, [ir.Constant(scalar, 1.0)] * self.lanes)
         bits = ir.VectorType(ir.IntType(1), self.lanes)
         used = n - (self.vectors - 1) * self.lanes
-        self.mask = ir.Constant(bits, [ir.Constant(ir.IntType(1), l < used) for l in range(self.lanes)])
+        self.mask = ir.Constant(
+            bits, [ir.Constant(ir.IntType(1), place < used) for place in range(self.lanes)]
+        )
         self.is_full = used == self.lanes
         name = f"v{self.lanes}f{8 * self.bytes}"
         at = self.kind.as_pointer()
         self.fma = self._intrinsic(f"llvm.fma.{name}", self.kind, [self.kind] * 3)
-        self.some = self._intrinsic(f"llvm.masked.load.{name}.p0", self.kind, [at, _I32, bits, self.kind])
-        self.put = self._intrinsic(f"llvm.masked.store.{name}.p0", ir.VoidType(), [self.kind, at, _I32, bits])
+        self.some = self._intrinsic(
+            f"llvm.masked.load.{name}.p0", self.kind, [at, _I32, bits, self.kind]
+        )
+        self.put = self._intrinsic(
+            f"llvm.masked.store.{name}.p0", ir.VoidType(), [self.kind, at, _I32, bits]
+        )
 
     def _intrinsic(self, name: str, result: Any, arguments: list[Any]) -> Any:
         kind = ir.FunctionType(result, arguments)

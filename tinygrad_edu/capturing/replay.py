@@ -96,8 +96,11 @@ class Replay:
 
         Raises:  NotNative for what it cannot, ImportError without the extra `native`
         """
+        gradients = [box.grad for box, _ in self._gradients]  # of the step that was captured
         if not self._stands():
             self._bind()
+        for (box, _), gradient in zip(self._gradients, gradients, strict=True):
+            box.grad = gradient
         numbers = list(values_in(self._result))
         left = [v for _, v in self._gradients if v is not None]
         self.native = Native(self.program, given, [v.root for v in (*numbers, *left)], numbers)
