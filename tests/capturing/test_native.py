@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -60,6 +61,59 @@ def test_an_epoch_agrees_with_numpy(dtype: str, k: int, tolerance: float) -> Non
         step.epoch(x, y * 3, order=order)
     for name, array in other.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+# The networks of the benchmarks: features and units, batch, activation. The last has a product that
+# is left to the BLAS; one of a hundred layers needs no more kernels than one of three.
+NETWORKS = {
+    "single": ((30, 1), 364, nn.Sigmoid),
+    "dual": ((30, 10, 1), 364, nn.Sigmoid),
+    "mini": ((30, 10, 1), 32, nn.Sigmoid),
+    "multi": ((784, 100, 10), 256, nn.Sigmoid),
+    "keras": ((784, 100, 10), 32, nn.Sigmoid),
+    "deep": ((64,) * 101, 64, nn.ReLU),
+    "wide": ((512, 600, 10), 128, nn.Sigmoid),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_all_sizes_agree_with_exact_ones(name: str) -> None:
+    sizes, batch, hidden = NETWORKS[name]
+    rng = np.random.default_rng(1)
+    loss = tg.binary_cross_entropy_with_logits if sizes[-1] == 1 else tg.cross_entropy
+    x = rng.random((4 * batch, sizes[0]), np.float32)
+    labels = rng.integers(0, max(2, sizes[-1]), 4 * batch)
+    y = labels[:, None] if sizes[-1] == 1 else np.eye(sizes[-1])[labels]
+    order = rng.permutation(len(x)).reshape(4, batch)
+    start: list[Any] = []
+
+    def trained(dtype: str, backend: str | None) -> tuple[Any, list[Any]]:
+        modules: list[nn.Module] = []
+        for n_in, n_out in itertools.pairwise(sizes):
+            modules += [nn.Linear(n_in, n_out, dtype=dtype, rng=0), hidden()]
+        model = nn.Sequential(*modules[:-1])
+        if not start:
+            gain = (6 / sizes[0]) ** 0.5
+            start.extend(rng.uniform(-gain, gain, p.shape).astype("f4") for p in model.parameters())
+        for p, value in zip(model.parameters(), start, strict=True):
+            p.data = value.astype(dtype)
+        step = training(model, optim.SGD(model.parameters(), lr=1e-2), loss)
+        a, b = x.astype(dtype), y.astype(dtype)
+        if backend is None:
+            return [step(a[i], b[i]).item() for i in order], [p.data for p in model.parameters()]
+        captured = tg.compile(step, backend=backend)
+        losses = captured.epoch(a, b, order=order)
+        assert captured.native == [True]
+        assert captured.native_source.count("@kernel") < 45
+        return losses, [p.data for p in model.parameters()]
+
+    losses, weights = trained("float64", None)
+    for dtype, tolerance in [("float64", 1e-12), ("float32", 1e-5)]:
+        found, changed = trained(dtype, "numba")
+        np.testing.assert_allclose(found, losses, rtol=tolerance)
+        for got, want in zip(changed, weights, strict=True):
+            assert got.dtype == dtype
+            np.testing.assert_allclose(got, want, tolerance, tolerance * np.abs(want).max())
 
 
 def test_adam_on_numba() -> None:

@@ -303,7 +303,8 @@ class Native:
 
 
 def _bytes(value: Value) -> int:
-    return max(1, int(np.prod(value.shape)) * value.dtype.itemsize)
+    entries = int(np.prod(value.shape))
+    return max(1, entries * int(value.dtype.itemsize))
 
 
 def _memory(value: Value, piece: Array | None) -> Array:
