@@ -14,7 +14,9 @@ import numpy as np
 
 from ..engine import Array, Box, hooks
 from ..tensor import Tensor
+from .lanes import Lanes
 from .lowering import Mispredicted
+from .memory import Memory
 from .native import Native, NotNative, compiled, epoch_source
 from .program import Program, Value, values_in
 from .rates import Rate
@@ -29,11 +31,13 @@ class Home:
     these do. Who has kept `w.data` keeps what it was.
     """
 
-    __slots__ = ("array", "count", "holder", "name", "written")
+    __slots__ = ("array", "count", "holder", "name", "row", "start", "written")
 
     def __init__(self, holder: Any, name: Any = None) -> None:
         self.holder, self.name = holder, name
         self.array: Any = None
+        self.row: Memory | None = None  # in which it lies beside others, and
+        self.start = 0  # where it begins there
         self.count, self.written = 0, False
 
     def read(self) -> Any:
@@ -58,11 +62,23 @@ class Home:
         """Have an array of its own to write over; whether a new one was needed."""
         if not self.written:
             self.array = np.asarray(self.read())
-        elif self.read() is not self.array or getrefcount(self.array) > self.count:
-            self.array = np.array(self.read(), order="K")
+        elif not self.stands():
+            self.array, self.row = np.array(self.read(), order="K"), None
             self.write(self.array)
             return True
         return False
+
+    def stands(self) -> bool:
+        """Whether the array is still the one that is found here, and held by nobody else."""
+        return self.read() is self.array and getrefcount(self.array) <= self.count
+
+    def lie(self, row: Memory, start: int) -> None:
+        """Have an array in a row, from a certain entry on."""
+        now = self.read()
+        self.array = row.array(now.shape, now.dtype, start * now.itemsize)
+        self.array[...] = now
+        self.row, self.start = row, start
+        self.write(self.array)
 
 
 class Replay:
@@ -175,17 +191,23 @@ class Replay:
         for box, _ in self._gradients:
             box.grad = None
         self._written = [home for home, _ in self._homes if home.written]
-        fresh = [home.settle() for home, _ in self._homes]
+        homes = {place: home for home, place in self._homes}
+        laid: set[Home] = set()
+        rows = [
+            {v[0]: _row([homes[x] for x in v], lanes, laid) for v in lanes.vectors if v[0] in homes}
+            for lanes in self.program.lanes
+        ]
+        fresh = [home in laid or home.settle() for home, _ in self._homes]
         self._arrays, self._left = [], []
         before = [getrefcount(home.array) for home, _ in self._homes]
-        self.program.bind({place: home.array for home, place in self._homes})
+        self.program.bind({place: home.array for home, place in self._homes}, rows)
         self._arrays = [home.array for home, _ in self._homes]
         self._static = []
         if self.native is not None:
-            homes = {place: home.array for home, place in self._homes}
             static = self.native.parameters[len(self.program.given) :]
-            self._static = [homes[v] if v in homes else self.program.array(v) for v in static]
-            del homes
+            self._static = [
+                homes[v].array if v in homes else self.program.array(v) for v in static
+            ]
         after = [getrefcount(home.array) for home, _ in self._homes]
         for (home, _), new, held, now in zip(self._homes, fresh, before, after, strict=True):
             home.count = now if new else home.count + now - held
@@ -200,3 +222,17 @@ class Replay:
         if isinstance(result, dict):
             return {name: self._filled(x) for name, x in result.items()}
         return result
+
+
+def _row(homes: list[Home], lanes: Lanes, laid: set[Home]) -> Array:
+    """Have the arrays of all lie in a row; those that had to move for it are `laid`."""
+    row = homes[0].row
+    places = list(zip(homes, lanes.starts, strict=True))
+    if row is None or not all(
+        h.row is row and h.start == start and (h in laid or h.stands()) for h, start in places
+    ):
+        row = Memory(lanes.length * lanes.dtype.itemsize)
+        for home, start in places:
+            home.lie(row, start)
+        laid.update(homes)
+    return row.array((lanes.length,), lanes.dtype)
