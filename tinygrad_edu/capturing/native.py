@@ -1,10 +1,11 @@
-"""Native: a captured program as loops, compiled by Numba.
+"""Native: a captured program as machine code, by Numba.
 
 Where a step is small, its time is that of the calls: 46 NumPy functions for a network of ten
-units. Here the same program becomes one function. Neighbouring element-wise calls on one shape
-become one loop, in which what lies between them never reaches memory; small matrix products are
-loops too, large ones the BLAS's. Numba compiles the function, and a whole epoch around it, and
-keeps the machine code on disk for the next process.
+units. Here the same program becomes a table. Each row is one of a few kernels (see `kernels`) and
+the addresses that it works on, and a loop goes through the rows, and around it another through the
+batches of an epoch, without returning to Python. How long the compilation takes depends on how
+many kernels differ, not on the length of the program; the machine code is kept on disk for the
+next process.
 
 The order of sums, and the exponential function, are not NumPy's: results agree to rounding. What
 has no loop here is refused by name, and the NumPy program is run in its place.
@@ -14,120 +15,97 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import lowering
-from .program import OUT, Call, Program, Value
+from ..engine import Array
+from .kernels import Kernels, NotNative
+from .program import Program, Value
 
-_UNARY = {
-    np.negative: "-{0}", np.absolute: "abs({0})", np.exp: "exp({0})", np.log: "np.log({0})",
-    np.log1p: "np.log1p({0})", np.expm1: "np.expm1({0})", np.sqrt: "np.sqrt({0})",
-    np.sin: "np.sin({0})", np.cos: "np.cos({0})", np.tanh: "np.tanh({0})",
-    np.square: "{0} * {0}", np.sign: "np.sign({0})", np.isfinite: "np.isfinite({0})",
-}  # fmt: skip
-_BINARY = {
-    np.add: "{0} + {1}", np.subtract: "{0} - {1}", np.multiply: "{0} * {1}",
-    np.divide: "{0} / {1}", np.power: "{0} ** {1}", lowering._power: "{0} ** {1}",
-    lowering._maximum: "larger({0}, {1})",
-    lowering._minimum: "smaller({0}, {1})", np.equal: "{0} == {1}", np.not_equal: "{0} != {1}",
-    np.less: "{0} < {1}", np.less_equal: "{0} <= {1}", np.greater: "{0} > {1}",
-    np.greater_equal: "{0} >= {1}",
-}  # fmt: skip
-_QUESTIONS = {
-    np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isfinite,
-}  # fmt: skip
-_SUMS = {
-    np.add.reduce: ("{0} + {1}", "0"),
-    np.maximum.reduce: ("larger({0}, {1})", "-np.inf"),
-    np.minimum.reduce: ("smaller({0}, {1})", "np.inf"),
-}
+__all__ = ["Native", "NotNative"]
 
-# eˣ = 2ⁿ eʳ with n the whole number next to x log₂ e. Adding 1.5·2⁵² to a float64 leaves n in its
-# last digits, from where it is shifted into the exponent: all of it instructions that the compiler
-# applies to several entries at once, which a call of the C library is not. No `reassoc` here.
-_HEAD = """\
+_HEAD = '''\
+"""A step as kernels, and `run`, which goes through a table of them for each batch."""
+
 import numpy as np
 from numba import njit
 
-@njit(inline="always")
-def larger(a, b):
-    return a if a > b or a != a else b
+from tinygrad_edu.capturing.mathematics import *
+from tinygrad_edu.capturing.products import blas, dots, pointer, product
 
-@njit(inline="always")
-def smaller(a, b):
-    return a if a < b or a != a else b
+kernel = njit(
+    error_model="numpy", fastmath={"reassoc", "contract"}, no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+)
 
-@njit(fastmath={"contract"}, error_model="numpy")
-def exp32(x):
-    f = np.float32
-    c = x if x < f(88.8) else f(88.8)
-    c = c if c > f(-87.3) else f(-87.3)
-    t = c * f(1.4426950408889634) + f(12582912.0)
-    n = t - f(12582912.0)
-    r = c - n * f(0.693359375) + n * f(2.12194440e-4)
-    p = f(1.9875691500e-4)
-    p = p * r + f(1.3981999507e-3)
-    p = p * r + f(8.3334519073e-3)
-    p = p * r + f(4.1665795894e-2)
-    p = p * r + f(1.6666665459e-1)
-    p = p * r + f(5.0000001201e-1)
-    y = f(p * r * r + r + f(1.0))
-    whole = np.float32(t).view(np.int32) + np.int32(127)
-    scale = np.int32(whole << np.int32(23)).view(np.float32)
-    return y * scale if x == x else x
+'''
+_RUN = '''
+@njit("i8(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], f8[:, ::1])",
+      cache=True, error_model="numpy")
+def run(table, order, sources, given, results, kept):
+    """The steps for the batches of `order`; how many were done before one did not apply.
 
-@njit(fastmath={"contract"}, error_model="numpy")
-def exp64(x):
-    c = x if x < 709.8 else 709.8
-    c = c if c > -708.0 else -708.0
-    t = c * 1.4426950408889634 + 6755399441055744.0
-    n = t - 6755399441055744.0
-    r = c - n * 6.93145751953125e-1 - n * 1.42860682030941723212e-6
-    p = 1.6059043836821613e-10
-    p = p * r + 2.08767569878681e-09
-    p = p * r + 2.505210838544172e-08
-    p = p * r + 2.755731922398589e-07
-    p = p * r + 2.7557319223985893e-06
-    p = p * r + 2.48015873015873e-05
-    p = p * r + 1.984126984126984e-04
-    p = p * r + 1.388888888888889e-03
-    p = p * r + 8.333333333333333e-03
-    p = p * r + 4.1666666666666664e-02
-    p = p * r + 1.6666666666666666e-01
-    p = p * r + 0.5
-    y = p * r * r + r + 1.0
-    whole = np.float64(t).view(np.int64) + np.int64(1023)
-    scale = np.int64(whole << np.int64(52)).view(np.float64)
-    return y * scale if x == x else x
-
-"""
+    table    a row for each kernel that is run: its number, and the addresses
+    order    which rows of the sources make up each batch
+    sources  the address of each source, the bytes of a row, and where a batch has room
+    given    where in the table an argument's address belongs: row, column, source, bytes further
+    results  the address of each number that a step gives, and its bytes; they go into `kept`
+    """
+    for step in range(len(order)):
+        for s in range(len(sources)):
+            place = sources[s, 0] + order[step, 0] * sources[s, 1]
+            for i in range(1, order.shape[1]):
+                if order[step, i] != order[step, 0] + i:  # not in one piece
+                    place = sources[s, 2]
+                    break
+            if place == sources[s, 2]:
+                for i in range(order.shape[1]):
+                    row = pointer(sources[s, 0] + order[step, i] * sources[s, 1], np.uint8)
+                    room = pointer(place + i * sources[s, 1], np.uint8)
+                    for k in range(sources[s, 1]):
+                        room[k] = row[k]
+            for p in range(len(given)):
+                if given[p, 2] == s:
+                    table[given[p, 0], given[p, 1]] = place + given[p, 3]
+        for c in range(len(table)):
+            at = pointer(table.ctypes.data + c * table.strides[0], np.int64)
+            number = at[0]
+{dispatch}
+        for r in range(len(results)):
+            if results[r, 1] == 4:
+                kept[step, r] = pointer(results[r, 0], np.float32)[0]
+            else:
+                kept[step, r] = pointer(results[r, 0], np.float64)[0]
+    return len(order)
+'''
+_ONCE = np.zeros((1, 1), np.int64)  # the order of a single step: its arguments as they lie
 
 
-class NotNative(Exception):
-    """A call that has no loop here."""
-
-
-def compiled(source: str) -> dict[str, Any]:
-    """The functions of a generated module, compiled by Numba when they are first called; the
-    machine code is kept in a folder of its own for other processes.
+def compiled(source: str) -> Any:
+    """The function `run` of a generated module, compiled by Numba; the machine code is kept in a
+    folder of its own for other processes.
 
     Raises:  ImportError without the extra `native`
     """
     try:
         import numba
+        from llvmlite.binding import set_option
     except ModuleNotFoundError as error:
         raise ImportError(
             "backend='numba' needs Numba: pip install 'tinygrad_edu[native]'"
         ) from error
-    key = sha256(f"{source}{numba.__version__}{np.__version__}".encode()).hexdigest()[:24]
+    # Loops over many arrays are checked for overlaps at run time, however many pairs there are.
+    set_option("", "-runtime-memory-check-threshold=1000")
+    ours = [
+        Path(__file__).with_name(f"{n}.py").read_text("utf-8") for n in ("mathematics", "products")
+    ]
+    text = "".join([source, *ours, numba.__version__])
+    key = sha256(text.encode()).hexdigest()[:24]
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     path = Path(home) / "tinygrad_edu" / "native" / f"step_{key}.py"
     if not path.exists():
@@ -140,365 +118,195 @@ def compiled(source: str) -> dict[str, Any]:
         spec = spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         module = module_from_spec(spec)
-        spec.loader.exec_module(module)
         sys.modules.setdefault(name, module)
-    return vars(sys.modules[name])
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            sys.modules.pop(name)
+            raise
+    return sys.modules[name].run
 
 
 class Native:
-    """A finished `Program` as a Numba function of its arguments, homes and results.
+    """A finished and bound `Program` as a table of kernels.
 
-    parameters   the values that the function takes, in this order
-    source       the generated module: `step(*parameters)` gives False where a guard fails
+    given    arguments as they come
+    outputs  the values that have to be there after a run
+    numbers  those of them that an epoch keeps for each step: single numbers, or nothing is kept
+    source   the generated module
 
-    Raises:  NotNative
+    Raises:  NotNative; ImportError without the extra `native`
     """
 
-    def __init__(self, program: Program, outputs: Sequence[Value]) -> None:
+    def __init__(
+        self,
+        program: Program,
+        given: Sequence[Any],
+        outputs: Sequence[Value],
+        numbers: Sequence[Value],
+    ) -> None:
         self.program = program
-        self._names: dict[Value, str] = {}
-        self._next = count().__next__
-        self._body: list[str] = []
-        self._made: list[str] = []
-        self._group: list[Call] = []
-        self._flat = False  # whether arrays are gone through as one row
-        self._flattened: set[str] = set()
-        self.outputs = list(dict.fromkeys(v for v in outputs if v.kind == "result"))
-        self._outputs = set(self.outputs)
-        self._later = self._last_uses()
-        for i, call in enumerate(program.calls):
-            self._add(i, call)
-        self._flush()
-        for home, value in program.copies:
-            self._loop(
-                home.shape, [f"{self._at(home, home.shape, True)} = {self._read(value, home)}"]
-            )
-        homes = {
-            v.root: None
-            for call in program.calls
-            for v in (*call.reads(),)
-            if v.root.kind == "home"
-        }
-        homes |= {v: None for v, _ in program.copies}
-        homes |= {
-            c.out.block: None
-            for c in program.calls
-            if c.out is not None and isinstance(c.out.block, Value)
-        }
-        self.parameters = [*program.given, *homes, *self.outputs]
-        names = ", ".join(map(self.parameter, self.parameters))
-        lines = [*self._made, *self._body, "return True"]
-        self.arguments = names
-        self.source = (
-            f"{_HEAD}@njit(cache=True, error_model='numpy', fastmath={{'reassoc', 'contract'}})\n"
-            f"def step({names}):\n    " + "\n    ".join(lines) + "\n"
-        )
+        self._outputs = set(outputs)
+        self._numbers = list(numbers)
+        self._layout: Any = None
+        self._arguments = [v for v in program.given if v.kind == "argument"]
+        self._rates = np.zeros(max(1, len(program.given) - len(self._arguments)))
+        if not all(array.flags.c_contiguous for array in given[: len(self._arguments)]):
+            raise NotNative("an argument whose entries do not lie in a row")
+        self._rooms = {v: np.empty(v.shape, v.dtype) for v in self._arguments}
+        self.bind()
 
-    # --- names ------------------------------------------------------------------------------------
+    # --- making -----------------------------------------------------------------------------------
 
-    def _last_uses(self) -> dict[Value, int]:
+    def bind(self) -> None:
+        """Fill the table with the addresses of the program's arrays as they are now."""
+        homes = {v: self.program.array(v).strides for v in self._values() if v.kind == "home"}
+        if homes != self._layout:
+            self._layout = homes
+            self._compile()
+        self._fill()
+
+    def _values(self) -> Iterator[Value]:
+        for call in self.program.calls:
+            for value in (*call.reads(), call.out):
+                if value is not None:
+                    yield value.root
+                    if isinstance(value.block, Value):
+                        yield value.block
+        for home, value in self.program.copies:
+            yield home
+            yield value.root
+
+    def _compile(self) -> None:
+        examples: dict[Value, Array] = {}
+
+        def example(value: Value) -> Array:
+            if value not in examples:
+                examples[value] = self._array(value, lambda v: _memory(v, None))
+            return examples[value]
+
+        self._kernels = Kernels(self.program, self._outputs, example).made
+        bodies = list(dict.fromkeys((kernel.body, kernel.asks) for kernel in self._kernels))
+        numbers = {body: i for i, body in enumerate(bodies)}
+        self._which = [numbers[kernel.body, kernel.asks] for kernel in self._kernels]
+        defined = [f"\n@kernel\ndef kernel{i}{body}\n" for i, (body, _) in enumerate(bodies)]
+        dispatch = []
+        for i, (_, asks) in enumerate(bodies):
+            dispatch.append(f"{'el' * (i > 0)}if number == {i}:")
+            if asks:
+                dispatch += [f"    if not kernel{i}(at):", "        return step"]
+            else:
+                dispatch.append(f"    kernel{i}(at)")
+        text = "\n".join(" " * 12 + line for line in dispatch)
+        self.source = _HEAD + "\n".join(defined) + _RUN.replace("{dispatch}", text)
+        self.function = compiled(self.source)
+
+    def _array(self, value: Value, memory: Any) -> Array:
+        """The array of a value; those of results that only kernels see are made by `memory`."""
+        made: Array
+        if value.of is not None:
+            assert value.function is not None
+            made = value.function(self._array(value.of, memory))
+        elif value.kind == "argument":
+            made = self._rooms[value]
+        elif value.kind == "result" and not self._is_outside(value):
+            made = memory(value)
+        else:
+            made = self.program.array(value)
+        return made
+
+    def _is_outside(self, value: Value) -> bool:
+        return value in self._outputs or isinstance(value.block, Value)
+
+    def _fill(self) -> None:
+        """The table, and memory for the results between kernels: one piece for all that are not
+        needed at the same time."""
+        first: dict[Value, int] = {}
         last: dict[Value, int] = {}
-        for i, call in enumerate(self.program.calls):
-            for value in call.reads():
-                last[value.root] = i
-                last[value] = i
-        return last
+        for i, kernel in enumerate(self._kernels):
+            for value in (v.root for v in kernel.values):
+                if value.kind == "result" and not self._is_outside(value):
+                    first.setdefault(value, i)
+                    last[value] = i
+        free: list[Array] = []
+        arrays: dict[Value, Array] = {}
+        pieces: dict[Value, Array] = {}
+        table = np.zeros(
+            (len(self._kernels), 1 + max(len(k.values) for k in self._kernels)), np.int64
+        )
+        given = []
+        argument = {v: i for i, v in enumerate(self._arguments)}
+        rate = {v: i for i, v in enumerate(v for v in self.program.given if v not in argument)}
+        self._pieces = []
+        for i, kernel in enumerate(self._kernels):
+            for value in [v for v, start in first.items() if start == i]:
+                size = _bytes(value)
+                fits = [piece for piece in free if size <= len(piece) <= 4 * size + 256]
+                if fits:
+                    piece = min(fits, key=len)
+                    free = [other for other in free if other is not piece]
+                else:
+                    piece = np.empty(size + 64, np.uint8)
+                    self._pieces.append(piece)
+                    piece = piece[-piece.ctypes.data % 64 :]
+                pieces[value] = piece
+                arrays[value] = _memory(value, piece)
+            table[i, 0] = self._which[i]
+            for k, value in enumerate(kernel.values):
+                if value.root.kind == "number":
+                    table[i, k + 1] = self._rates.ctypes.data + 8 * rate[value.root]
+                    continue
+                address = self._array(value, arrays.__getitem__).ctypes.data
+                if value.root in argument:
+                    start = self._rooms[value.root].ctypes.data
+                    given.append((i, k + 1, argument[value.root], address - start))
+                table[i, k + 1] = address
+            free += [pieces[value] for value, end in last.items() if end == i]
+        self._table = table
+        self._given = np.array(given, np.int64).reshape(-1, 4)
+        self._results = np.array(
+            [
+                (self.program.array(v).ctypes.data, v.dtype.itemsize)
+                for v in self._numbers
+                if v.shape == () and v.kind == "result" and v.dtype.char in "fd"
+            ],
+            np.int64,
+        ).reshape(-1, 2)
 
-    def _name(self, value: Value) -> str:
-        if isinstance(value.block, Value):
-            return self._name(value.block)
-        if value not in self._names:
-            self._names[value] = f"{value.kind[0]}{self._next()}"
-        return self._names[value]
+    # --- running ----------------------------------------------------------------------------------
 
-    def parameter(self, value: Value) -> str:
-        """What a parameter of the function is called; a number that it gives is one in an array."""
-        return self._name(value) + "_" * self._is_scalar(value)
+    def run(self, given: Sequence[Any]) -> bool:
+        """One step for these arguments and numbers; False where the program does not apply."""
+        n = len(self._arguments)
+        sources = [(array.ctypes.data, 0, 0) for array in given[:n]]
+        self._rates[: len(given) - n] = given[n:]
+        kept = np.empty((1, len(self._results)))
+        return bool(self._run(_ONCE, sources, kept))
 
-    def _is_scalar(self, value: Value) -> bool:
-        """A number in the function, not an array."""
-        return value.shape == () and value.kind == "result" and not isinstance(value.block, Value)
+    def _run(self, order: Array, sources: Any, kept: Array) -> int:
+        rows = np.array(sources, np.int64).reshape(-1, 3)
+        done = self.function(self._table, order, rows, self._given, self._results, kept)
+        return int(done)
 
-    def _array(self, value: Value) -> str:
-        """The array of a value, a view made where it is used."""
-        if value.of is None:
-            if value.kind == "constant" and value not in self._names:
-                text = f"np.array({value.array.tolist()!r}, {_dtype(value)})"
-                self._made.append(f"{self._name(value)} = {text}")
-            return self._name(value)
-        if value not in self._names:
-            base = self._array(value.of)
-            self._body.append(f"{self._name(value)} = {_view(value, base)}")
-        return self._names[value]
-
-    def _at(self, value: Value, shape: tuple[int, ...], write: bool = False) -> str:
-        """An entry of a value inside of a loop over a shape."""
-        if value.kind == "constant" and np.size(value.array) == 1:
-            number = repr(value.array.item()).replace("inf", "np.inf").replace("nan", "np.nan")
-            return f"{_dtype(value)}({number})"
-        if value.root.kind == "number":
-            return f"{_dtype(value)}({self._name(value.root)})"
-        if self._is_scalar(value) and not write:
-            return self._name(value)
-        name = self._array(value)
-        if value.shape == ():
-            return f"{name}[()]"
-        if self._flat:
-            flat = f"{name}f"
-            if flat not in self._flattened:
-                self._flattened.add(flat)
-                self._body.append(f"{flat} = {name}.reshape({int(np.prod(value.shape))})")
-            return f"{flat}[i0]"
-        new = len(shape) - len(value.shape)
-        places = [
-            "0" if n == 1 and shape[new + k] != 1 else f"i{new + k}"
-            for k, n in enumerate(value.shape)
+    def epoch(self, sources: Sequence[Array], order: Array, rates: Sequence[float]) -> Array:
+        """A step for each row of `order`, whose arguments are the rows of the sources that it
+        names: what they gave, as far as it came, which is nowhere if that is no numbers."""
+        if not self._numbers or len(self._results) != len(self._numbers):
+            return np.empty((0, 1))
+        rows = [
+            (source.ctypes.data, source.nbytes // max(1, len(source)), self._rooms[v].ctypes.data)
+            for source, v in zip(sources, self._arguments, strict=True)
         ]
-        return f"{name}[{', '.join(places)}]"
-
-    def _read(self, x: Any, like: Value) -> str:
-        if isinstance(x, Value):
-            return self._at(x, like.shape)
-        if isinstance(x, (int, float)):
-            return f"{_dtype(like)}({x!r})"
-        raise NotNative(f"an operand {x!r:.40}")
-
-    def _loop(self, shape: tuple[int, ...], lines: list[str]) -> None:
-        for k, n in enumerate(shape):
-            self._body.append("    " * k + f"for i{k} in range({n}):")
-        self._body += ["    " * len(shape) + line for line in lines]
-
-    def _make(self, value: Value) -> None:
-        """Memory for a value, where it is no parameter of the function."""
-        if value not in self._outputs and not isinstance(value.block, Value):
-            self._made.append(f"{self._name(value)} = np.empty({value.shape}, {_dtype(value)})")
-
-    # --- calls ------------------------------------------------------------------------------------
-
-    def _add(self, i: int, call: Call) -> None:
-        if _is_elementwise(call):
-            shape = call.out.shape if call.out is not None else ()
-            reads = list(call.reads())
-            inside = {c.out for c in self._group}
-            written = {c.out.block for c in self._group if isinstance(c.out.block, Value)}
-            fits = (
-                self._group
-                and self._group[0].out.shape == shape
-                and _is_flat(self._group[0]) == _is_flat(call)
-                and not any(v.root in inside and (v not in inside) for v in reads)
-                and not any(v.root in written and v.root is not v for v in reads)
-            )
-            if isinstance(call.out.block, Value):  # a home: nobody may read it otherwise meanwhile
-                home = call.out.block
-                fits = fits and not any(
-                    v.root is home and v is not home for c in self._group for v in c.reads()
-                )
-            if self._group and not fits:
-                self._flush()
-            self._group.append(call)
-            return
-        self._flush()
-        function = call.function
-        if function is lowering.expect:
-            value, expected = call.args
-            self._body.append(f"if bool({self._at(value, ())}) != {expected}:")
-            self._body.append("    return False")
-        elif function in _SUMS:
-            self._reduce(call)
-        elif function is np.matmul:
-            self._matmul(call)
-        else:
-            raise NotNative(f"{_called(call)} on {[v.shape for v in call.reads()]}")
-
-    def _flush(self) -> None:
-        """One loop for the calls that were gathered."""
-        group, self._group = self._group, []
-        if not group:
-            return
-        positions = {call.out: i for i, call in enumerate(self.program.calls)}
-        end = max(positions[call.out] for call in group)
-        shape = group[0].out.shape
-        self._flat = _is_flat(group[0]) and len(shape) > 1
-        local: dict[Value, str] = {}
-        lines, stores = [], []
-        for call in group:
-            out = call.out
-            operands = [
-                local[x] if isinstance(x, Value) and x in local else self._operand(x, call)
-                for x in call.args
-                if x is not OUT
-            ]
-            name = f"t{self._next()}"
-            lines.append(f"{name} = {_expression(call, operands)}")
-            local[out] = name
-            kept = self._later.get(out, -1) > end or out in self._outputs
-            if self._is_scalar(out):
-                lines.append(f"{self._name(out)} = {name}")
-                if out in self._outputs:
-                    lines.append(f"{self._name(out)}_[()] = {name}")
-            elif kept or isinstance(out.block, Value):
-                self._make(out)
-                stores.append(f"{self._at(out, shape, True)} = {name}")
-        self._loop((int(np.prod(shape)),) if self._flat else shape, [*lines, *stores])
-        self._flat = False
-
-    def _operand(self, x: Any, call: Call) -> str:
-        if not isinstance(x, Value):
-            return self._read(x, call.out) if not callable(x) else ""
-        return self._at(x, call.out.shape)
-
-    def _reduce(self, call: Call) -> None:
-        x, axis, _, _, keepdims = call.args
-        out = call.out
-        combine, start = _SUMS[call.function]
-        axes = range(len(x.shape)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        gone = {a % len(x.shape) for a in axes} if x.shape else set()
-        begin = f"{_dtype(out)}({start})"
-        if out.shape == ():
-            name = f"t{self._next()}"
-            self._body.append(f"{name} = {begin}")
-            self._flat = x.of is None and len(x.shape) > 1
-            entry = self._at(x, x.shape)
-            shape = (int(np.prod(x.shape)),) if self._flat else x.shape
-            self._flat = False
-            self._loop(shape, [f"{name} = {combine.format(name, entry)}"])
-            if self._is_scalar(out):
-                self._body.append(f"{self._name(out)} = {name}")
-                if out in self._outputs:
-                    self._body.append(f"{self._name(out)}_[()] = {name}")
-                return
-        kept = [
-            ("0" if k in gone else f"i{k}")
-            for k in range(len(x.shape))
-            if keepdims or k not in gone
-        ]
-        self._make(out)
-        target = f"{self._name(out)}[{', '.join(kept) or '()'}]"
-        if out.shape == ():
-            self._body.append(f"{target} = {name}")
-        elif gone == {len(x.shape) - 1}:  # the last axis: in a register
-            name, entry = f"t{self._next()}", self._at(x, x.shape)
-            outer = x.shape[:-1]
-            last = len(outer)
-            self._loop(outer, [
-                f"{name} = {begin}", f"for i{last} in range({x.shape[-1]}):",
-                f"    {name} = {combine.format(name, entry)}", f"{target} = {name}",
-            ])  # fmt: skip
-        else:
-            entry = self._at(x, x.shape)
-            self._body.append(f"{self._name(out)}[...] = {begin}")
-            self._loop(x.shape, [f"{target} = {combine.format(target, entry)}"])
-
-    def _matmul(self, call: Call) -> None:
-        a, b, _ = call.args
-        out = call.out
-        if len(a.shape) != 2 or len(b.shape) != 2 or {a.dtype, b.dtype} != {out.dtype}:
-            raise NotNative(f"matmul of {a.shape} and {b.shape}")
-        self._make(out)
-        c, x, y = self._name(out), self._array(a), self._array(b)
-        if a.shape[1] == 1:
-            self._loop(out.shape, [f"{c}[i0, i1] = {x}[i0, 0] * {y}[0, i1]"])
-        elif b.shape[1] == 1 and b.of is None:  # a matrix and a vector
-            self._body.append(
-                f"np.dot({x}, {y}.reshape({b.shape[0]}), {c}.reshape({out.shape[0]}))"
-            )
-        else:
-            self._body.append(f"np.dot({x}, {y}, {c})")
+        self._rates[: len(rates)] = rates
+        kept = np.empty((len(order), len(self._numbers)))
+        return kept[: self._run(np.ascontiguousarray(order, np.int64), rows, kept)]
 
 
-def _dtype(value: Value) -> str:
-    return f"np.{value.dtype}" if value.dtype != np.bool_ else "np.bool_"
+def _bytes(value: Value) -> int:
+    return max(1, int(np.prod(value.shape)) * value.dtype.itemsize)
 
 
-def _is_elementwise(call: Call) -> bool:
-    function = call.function
-    return call.out is not None and (
-        function in _UNARY
-        or function in _BINARY
-        or function in (lowering._convert, lowering._choose, lowering._masked, np.copyto)
-    )
-
-
-def _is_flat(call: Call) -> bool:
-    """Whether all arrays of an element-wise call have its shape, so that one loop over all entries
-    will do: the compiler makes more of it."""
-    return all(
-        v.shape == () or (v.kind == "constant" and np.size(v.array) == 1)
-        or (v.of is None and v.shape == call.out.shape)
-        for v in call.reads()
-    )  # fmt: skip
-
-
-def _called(call: Call) -> str:
-    function = call.args[0] if call.function is lowering._called else call.function
-    if isinstance(function, partial):
-        function = function.func
-    return str(getattr(function, "__name__", function))
-
-
-def _expression(call: Call, operands: list[str]) -> str:
-    """One entry of the result from entries of the operands, in the result's dtype."""
-    dtype = _dtype(call.out)
-    function = call.function
-    if function is lowering._choose:
-        return f"{dtype}({operands[1]}) if {operands[0]} else {dtype}({operands[2]})"
-    if function is lowering._masked:
-        _, where, before, *rest = operands
-        inner = _formula(call.args[0], rest)
-        return f"{dtype}({inner}) if {where} else {dtype}({before})"
-    if function in (lowering._convert, np.copyto):
-        return f"{dtype}({operands[0]})"
-    if function in _QUESTIONS:
-        return _formula(function, operands)
-    values = [v for v in call.args if isinstance(v, Value)]
-    mixed = any(v.dtype != call.out.dtype for v in values)
-    if mixed:
-        operands = [f"{dtype}({text})" for text in operands]
-    text = _formula(function, operands)
-    if function is np.exp and call.out.dtype.itemsize >= 4:
-        text = text.replace("exp(", f"exp{8 * call.out.dtype.itemsize}(", 1)
-    return f"{dtype}({text})"
-
-
-def _formula(function: Any, operands: list[str]) -> str:
-    table = _UNARY if function in _UNARY else _BINARY
-    if function not in table:
-        raise NotNative(str(function))
-    return str(table[function]).format(*(f"({text})" for text in operands))
-
-
-def _view(value: Value, base: str) -> str:
-    function: Any = value.function
-    name = getattr(getattr(function, "func", function), "__name__", "")
-    if name == "transpose" and len(value.shape) == 2:
-        return f"{base}.T"
-    if name in ("reshape", "expand_dims", "squeeze"):
-        return f"{base}.reshape({value.shape})"
-    if name == "broadcast_to":
-        return f"np.broadcast_to({base}, {value.shape})"
-    raise NotNative(f"a view made by {name or function}")
-
-
-def epoch_source(native: Native, rows: Sequence[Value], results: Sequence[Value]) -> str:
-    """`epoch(*sources, order, kept, *other parameters)`: the step for each row of `order`, its
-    arguments taken from the sources; how many were done before a guard failed."""
-    taken = [f"s{k}" for k in range(len(rows))]
-    others = [native.parameter(v) for v in native.parameters if v not in rows]
-    lines = [
-        f"{native._name(v)} = np.empty({v.shape}, {s}.dtype)"
-        for v, s in zip(rows, taken, strict=True)
-    ]
-    lines.append("for k in range(len(order)):")
-    lines.append(f"    for i in range({rows[0].shape[0]}):")
-    for v, s in zip(rows, taken, strict=True):
-        lines.append(f"        {native._name(v)}[i] = {s}[order[k, i]]")
-    lines.append(f"    if not step({native.arguments}):")
-    lines.append("        return k")
-    for j, v in enumerate(results):
-        lines.append(f"    kept[k, {j}] = {native.parameter(v)}[()]")
-    lines.append("return len(order)")
-    names = ", ".join([*taken, "order", "kept", *others])
-    return (
-        "\n@njit(cache=True, error_model='numpy')\n"
-        f"def epoch({names}):\n    " + "\n    ".join(lines) + "\n"
-    )
+def _memory(value: Value, piece: Array | None) -> Array:
+    """An array for a value, in a piece of memory or in a new one."""
+    piece = np.empty(_bytes(value), np.uint8) if piece is None else piece
+    return np.ndarray(value.shape, value.dtype, piece.data, strides=value.strides)

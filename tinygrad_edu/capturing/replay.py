@@ -17,10 +17,13 @@ from ..tensor import Tensor
 from .lanes import Lanes
 from .lowering import Mispredicted
 from .memory import Memory
-from .native import Native, NotNative, compiled, epoch_source
+from .native import Native
 from .program import Program, Value, values_in
 from .rates import Rate
 from .surroundings import Surroundings
+
+
+COPIED = 1 << 15  # bytes up to which rows are copied, sooner than a program is told where they are
 
 
 class Home:
@@ -104,9 +107,7 @@ class Replay:
         self._arrays: list[Array] = []  # of the homes
         self._written: list[Home] = []
         self.native: Native | None = None
-        self._step: Any = None  # Numba's function, and
-        self._epoch: Any = None  # the loop around it, with
-        self._static: list[Any] = []  # their arguments that stay
+        self.gives_numbers = all(v.shape == () for v in values_in(result))
         self._left: list[Any] = []  # the gradients
         self._held: list[int] | None = None  # how often these are held; None: nothing made yet
 
@@ -115,32 +116,51 @@ class Replay:
 
         Raises:  NotNative for what it cannot, ImportError without the extra `native`
         """
-        if not all(array.flags.c_contiguous for array in given):
-            raise NotNative("an argument whose entries do not lie in a row")
-        numbers = list(values_in(self._result))
-        left = [v for _, v in self._gradients if v is not None]
-        self.native = Native(self.program, [v.root for v in (*numbers, *left)])
-        rows = self.native.parameters[: len(given)]
-        source = self.native.source
-        if rows and numbers and all(v.shape == () and v.kind == "result" for v in numbers):
-            source += epoch_source(self.native, rows, numbers)
-        module = compiled(source)
-        self._step, self._epoch = module["step"], module.get("epoch")
-
-    def epoch(self, sources: list[Array], order: Array) -> list[list[float]]:
-        """Numba's loop over the steps of an epoch, whose arguments are the rows of the sources that
-        each row of `order` names: the numbers that they gave, as far as it came."""
-        if self._epoch is None or not all(array.flags.c_contiguous for array in sources):
-            return []
+        gradients = [box.grad for box, _ in self._gradients]  # of the step that was captured
         if not self._stands():
             self._bind()
-        kept = np.empty((len(order), len(list(values_in(self._result)))))
+        for (box, _), gradient in zip(self._gradients, gradients, strict=True):
+            box.grad = gradient
+        numbers = list(values_in(self._result))
+        left = [v for _, v in self._gradients if v is not None]
+        self.native = Native(self.program, given, [v.root for v in (*numbers, *left)], numbers)
+
+    def epoch(self, sources: list[Array], batches: list[Array], order: Array) -> Array:
+        """A step for each row of `order`, whose arguments are the rows of the sources that it
+        names: the numbers that they gave, as far as it came. `batches` is memory for those rows.
+
+        Nothing of the user's runs in between: that everything is as it was when the step was
+        captured, and who holds what, is looked at once.
+        """
+        if not self._stands():
+            self._bind()
         rates = [rate.compute() for rate in self._rates]
-        done = self._epoch(*sources, order, kept, *rates, *self._static)
+        if self.native is None:
+            kept = self._steps(sources, batches, order, rates)
+        else:
+            ready = [np.ascontiguousarray(source) for source in sources]
+            kept = self.native.epoch(ready, order, rates)
         for (box, _), array in zip(self._gradients, self._left, strict=True):
             box.grad = array
-        numbers: list[list[float]] = kept[:done].tolist()
-        return numbers
+        return kept
+
+    def _steps(
+        self, sources: list[Array], batches: list[Array], order: Array, rates: list[float]
+    ) -> Array:
+        results = [self.program.array(v) for v in values_in(self._result)]
+        kept = np.empty((len(order), len(results)))
+        in_a_row = (order == order[:, :1] + np.arange(order.shape[1])).all(axis=1).tolist()
+        pairs = list(zip(sources, batches, strict=True))
+        with np.errstate(over="ignore"):
+            for k, (row, slices) in enumerate(zip(order, in_a_row, strict=True)):
+                given = [_rows(source, row, slices, batch) for source, batch in pairs]
+                try:
+                    self.program.run([*given, *rates])
+                except Mispredicted:
+                    return kept[:k]
+                for j, result in enumerate(results):
+                    kept[k, j] = result
+        return kept
 
     def holds(self) -> bool:
         """Whether everything around the step is as it was when it was captured."""
@@ -161,8 +181,8 @@ class Replay:
             self._bind()
         if self._rates:
             given = [*given, *(rate.compute() for rate in self._rates)]
-        if self._step is not None:
-            if not self._step(*given, *self._static):
+        if self.native is not None:
+            if not self.native.run(given):
                 raise Mispredicted
         else:
             with np.errstate(over="ignore"):  # as the sigmoid does, of whose parts this is made
@@ -202,12 +222,8 @@ class Replay:
         before = [getrefcount(home.array) for home, _ in self._homes]
         self.program.bind({place: home.array for home, place in self._homes}, rows)
         self._arrays = [home.array for home, _ in self._homes]
-        self._static = []
         if self.native is not None:
-            static = self.native.parameters[len(self.program.given) :]
-            self._static = [
-                homes[v].array if v in homes else self.program.array(v) for v in static
-            ]
+            self.native.bind()
         after = [getrefcount(home.array) for home, _ in self._homes]
         for (home, _), new, held, now in zip(self._homes, fresh, before, after, strict=True):
             home.count = now if new else home.count + now - held
@@ -236,3 +252,15 @@ def _row(homes: list[Home], lanes: Lanes, laid: set[Home]) -> Array:
             home.lie(row, start)
         laid.update(homes)
     return row.array((lanes.length,), lanes.dtype)
+
+
+def _rows(source: Array, row: Array, in_a_row: bool, batch: Array) -> Array:
+    """The rows of the source, in the memory of `batch` unless they are many and lie in a row."""
+    if not in_a_row:
+        source.take(row, 0, batch, "clip")
+        return batch
+    found = source[row[0] : row[0] + len(row)]
+    if batch.nbytes > COPIED and source.flags.c_contiguous:
+        return found
+    np.copyto(batch, found)
+    return batch

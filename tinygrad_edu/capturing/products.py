@@ -1,0 +1,320 @@
+"""Products: C = A B + bias for matrices of known sizes, kept in the registers of the processor.
+
+A block of a few rows of C lies in registers while k runs: for each k one row of B is loaded, and
+each entry of A is multiplied by it and added (`fma`). A library's `gemm` does the same, but has to
+ask for the sizes, copy its operands into an order that it likes and find its way back; at the sizes
+of a small network that costs more than the product.
+
+Only generated code imports this file, and mathematics.py; what stands here are Numba *intrinsics*,
+functions whose machine instructions (as LLVM knows them) are written down one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.linalg import ensure_blas
+
+_I64, _I32 = ir.IntType(64), ir.IntType(32)
+_FEATURES = llvmlite.binding.get_host_cpu_features()
+# Bytes in a register, and how many blocks of C may lie in registers at once.
+WIDTH, BLOCKS = (
+    (64, 24) if _FEATURES.get("avx512f") else (32, 12) if _FEATURES.get("avx") else (16, 12)
+)
+CACHE = 24 * 1024  # bytes of B that stay near the processor while the rows of A go by
+
+
+@intrinsic(prefer_literal=True)
+def pointer(context: Any, address: Any, dtype: Any) -> Any:
+    """The entries at an address: `pointer(address, np.float32)[i]`."""
+    kind = types.CPointer(dtype.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(kind))
+
+    return kind(types.intp, dtype), generate
+
+
+@intrinsic(prefer_literal=True)
+def product(
+    context: Any, c: Any, a: Any, b: Any, bias: Any, sizes: Any, steps: Any, dtype: Any
+) -> Any:
+    """C = A B, or with an address for `bias` (not 0) this row added to each row of C; with a = 0
+    all entries of A are 1.
+
+    c, a, b, bias  addresses
+    sizes          (m, k, n) of A (m, k) and B (k, n)
+    steps          entries from a row to the next in C and B, and from a row, and a column, to the
+                   next in A: (c, b, a, a'). Rows of B and C lie in one piece
+    """
+    (m, k, n), steps_of = _numbers(sizes), _numbers(steps)
+    with_a, with_bias = (not _is_zero(a)), (not _is_zero(bias))
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        scalar = context.get_value_type(dtype.dtype)
+        pointers = [builder.inttoptr(x, scalar.as_pointer()) for x in args[:4]]
+        block = _Block(builder, scalar, n)
+        most = BLOCKS if with_a else 1
+        for start, count in _chunks(block.vectors, 7 if BLOCKS > 12 else 3):
+            rows = max(1, min(m, most // count))
+            depth = max(16, CACHE // (count * WIDTH))
+            for first, deep in _first_and_others(builder, k, depth):
+                for i, high in _pieces(builder, m, rows):
+                    block.multiply(
+                        pointers if with_bias else pointers[:3], with_a,
+                        i, high, first, deep, start, count, steps_of,
+                    )  # fmt: skip
+        return context.get_dummy_value()
+
+    signature = types.void(c, a, b, bias, sizes, steps, dtype)
+    return signature, generate
+
+
+@intrinsic(prefer_literal=True)
+def dots(context: Any, c: Any, a: Any, b: Any, bias: Any, sizes: Any, step: Any, dtype: Any) -> Any:
+    """c = A b, or with an address for `bias` (not 0) A b plus this number: each entry is the
+    product of a row, which lies in one piece, with the vector b.
+
+    c, a, b, bias  addresses
+    sizes          (m, k) of A; `step`: entries from one of its rows to the next
+    """
+    (m, k), row, with_bias = _numbers(sizes), step.literal_value, not _is_zero(bias)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        scalar = context.get_value_type(dtype.dtype)
+        to, rows, factors, more = [builder.inttoptr(x, scalar.as_pointer()) for x in args[:4]]
+        block = _Block(builder, scalar, k)
+        name = f"llvm.vector.reduce.fadd.v{block.lanes}f{8 * block.bytes}"
+        function = ir.FunctionType(scalar, [scalar, block.kind])
+        add_up = cgutils.get_or_insert_function(builder.module, function, name)
+        start = builder.load(more) if with_bias else ir.Constant(scalar, 0.0)
+        kept = [block.load(factors, j) for j in range(min(block.vectors, BLOCKS))]
+        with _loop(builder, m, []) as (i, _):
+            at = builder.gep(rows, [builder.mul(i, _I64(row))])
+            total = block.zero
+            for j in range(block.vectors):
+                factor = kept[j] if j < len(kept) else block.load(factors, j)
+                total = builder.call(block.fma, [block.load(at, j), factor, total])
+            result = builder.call(add_up, [start, total], fastmath=("reassoc",))
+            builder.store(result, builder.gep(to, [i]))
+        return context.get_dummy_value()
+
+    return types.void(c, a, b, bias, sizes, step, dtype), generate
+
+
+@intrinsic(prefer_literal=True)
+def blas(
+    context: Any, c: Any, a: Any, b: Any, sizes: Any, steps: Any, beta: Any, dtype: Any
+) -> Any:
+    """C = A B + beta C for large matrices, by the `gemm` of SciPy's BLAS.
+
+    c, a, b  addresses
+    sizes    (m, k, n) of A (m, k) and B (k, n)
+    steps    (c, b, b', a, a'): entries from a row to the next in C, and from a row, and a column,
+             to the next in B and in A
+    """
+    (m, k, n), (c_row, *others) = _numbers(sizes), _numbers(steps)
+    ensure_blas()
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        scalar = context.get_value_type(dtype.dtype)
+        anything, letter = ir.IntType(8).as_pointer(), ir.IntType(8)
+        kind = ir.FunctionType(
+            _I32,
+            [letter] * 3 + [_I64] * 3 + [anything] * 2
+            + [_I64, anything, _I64, anything, anything, _I64],
+        )  # fmt: skip
+        function = cgutils.get_or_insert_function(builder.module, kind, "numba_xxgemm")
+        numbers = [
+            builder.bitcast(cgutils.alloca_once_value(builder, ir.Constant(scalar, x)), anything)
+            for x in (1.0, float(beta.literal_value))
+        ]
+        at_c, at_a, at_b = [builder.inttoptr(x, anything) for x in args[:3]]
+        # Columns come first there, so that the rows of C are columns: Cᵀ = Bᵀ Aᵀ.
+        (turn_b, down_b), (turn_a, down_a) = _turned(others[:2]), _turned(others[2:])
+        builder.call(function, [
+            letter(ord("d" if isinstance(scalar, ir.DoubleType) else "s")),
+            letter(turn_b), letter(turn_a), _I64(n), _I64(m), _I64(k),
+            numbers[0], at_b, _I64(down_b), at_a, _I64(down_a), numbers[1], at_c, _I64(c_row),
+        ])  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(c, a, b, sizes, steps, beta, dtype), generate
+
+
+def _turned(steps: list[int]) -> tuple[int, int]:
+    """Whether BLAS has to turn a matrix, and from where to where its rows are."""
+    row, column = steps
+    return (ord("n"), row) if column == 1 else (ord("t"), column)
+
+
+def _numbers(kind: Any) -> list[int]:
+    return [part.literal_value for part in kind]
+
+
+def _is_zero(kind: Any) -> bool:
+    return bool(getattr(kind, "literal_value", None) == 0)
+
+
+def _chunks(total: int, most: int) -> Iterator[tuple[int, int]]:
+    """(start, length) of pieces of about the same length."""
+    number = -(-total // most)
+    length = -(-total // number)
+    for start in range(0, total, length):
+        yield start, min(length, total - start)
+
+
+def _pieces(builder: Any, total: int, length: int) -> Iterator[tuple[Any, int]]:
+    """Go through a range piece by piece: (where it starts, how long it is); a loop in the machine
+    code for those of full length, and the rest."""
+    full, rest = divmod(total, length)
+    if full == 1:
+        yield _I64(0), length
+    elif full:
+        with _loop(builder, full, []) as (i, _):
+            yield builder.mul(i, _I64(length)), length
+    if rest:
+        yield _I64(full * length), rest
+
+
+def _first_and_others(builder: Any, total: int, length: int) -> Iterator[tuple[Any, int]]:
+    """The same, with the first piece by itself."""
+    length = min(total, length)
+    yield _I64(0), length
+    for i, n in _pieces(builder, total - length, length):
+        yield builder.add(i, _I64(length)), n
+
+
+@contextmanager
+def _loop(builder: Any, n: int, values: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
+    """`for i in range(n)`; the values change from turn to turn, as what the caller leaves in the
+    list, and hold what the last turn left."""
+    before = builder.block
+    body, after = builder.append_basic_block("turn"), builder.append_basic_block("after")
+    builder.branch(body)
+    builder.position_at_end(body)
+    i = builder.phi(_I64)
+    i.add_incoming(_I64(0), before)
+    carried = [builder.phi(value.type) for value in values]
+    for phi, value in zip(carried, values, strict=True):
+        phi.add_incoming(value, before)
+    left = list(carried)
+    yield i, left
+    following = builder.add(i, _I64(1))
+    i.add_incoming(following, builder.block)
+    for phi, value in zip(carried, left, strict=True):
+        phi.add_incoming(value, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, _I64(n)), body, after)
+    builder.position_at_end(after)
+    values[:] = left
+
+
+class _Block:
+    """Rows of `n` numbers, as registers of several numbers each; the last may be used in part."""
+
+    def __init__(self, builder: Any, scalar: Any, n: int) -> None:
+        self.builder, self.n = builder, n
+        self.bytes = 8 if isinstance(scalar, ir.DoubleType) else 4
+        self.lanes = WIDTH // self.bytes
+        self.vectors = -(-n // self.lanes)
+        self.kind = ir.VectorType(scalar, self.lanes)
+        self.zero = ir.Constant(self.kind, [ir.Constant(scalar, 0.0)] * self.lanes)
+        self.one = ir.Constant(self.kind, [ir.Constant(scalar, 1.0)] * self.lanes)
+        bits = ir.VectorType(ir.IntType(1), self.lanes)
+        used = n - (self.vectors - 1) * self.lanes
+        self.mask = ir.Constant(
+            bits, [ir.Constant(ir.IntType(1), place < used) for place in range(self.lanes)]
+        )
+        self.is_full = used == self.lanes
+        name = f"v{self.lanes}f{8 * self.bytes}"
+        at = self.kind.as_pointer()
+        self.fma = self._intrinsic(f"llvm.fma.{name}", self.kind, [self.kind] * 3)
+        self.some = self._intrinsic(
+            f"llvm.masked.load.{name}.p0", self.kind, [at, _I32, bits, self.kind]
+        )
+        self.put = self._intrinsic(
+            f"llvm.masked.store.{name}.p0", ir.VoidType(), [self.kind, at, _I32, bits]
+        )
+
+    def _intrinsic(self, name: str, result: Any, arguments: list[Any]) -> Any:
+        kind = ir.FunctionType(result, arguments)
+        return cgutils.get_or_insert_function(self.builder.module, kind, name)
+
+    def _at(self, row: Any, j: int) -> tuple[Any, bool]:
+        """Where register j of a row lies, and whether all of it belongs to the row."""
+        place = self.builder.gep(row, [_I64(j * self.lanes)])
+        return (
+            self.builder.bitcast(place, self.kind.as_pointer()),
+            self.is_full or j < self.vectors - 1,
+        )
+
+    def load(self, row: Any, j: int) -> Any:
+        """Register j of the row that starts at a pointer."""
+        place, whole = self._at(row, j)
+        if whole:
+            return self.builder.load(place, align=self.bytes)
+        return self.builder.call(self.some, [place, _I32(self.bytes), self.mask, self.zero])
+
+    def store(self, value: Any, row: Any, j: int) -> None:
+        """Write register j of a row."""
+        place, whole = self._at(row, j)
+        if whole:
+            self.builder.store(value, place, align=self.bytes)
+        else:
+            self.builder.call(self.put, [value, place, _I32(self.bytes), self.mask])
+
+    def spread(self, number: Any) -> Any:
+        """A register with one number everywhere."""
+        nothing = ir.Constant(self.kind, ir.Undefined)
+        first = self.builder.insert_element(nothing, number, _I32(0))
+        everywhere = ir.Constant(ir.VectorType(_I32, self.lanes), [_I32(0)] * self.lanes)
+        return self.builder.shuffle_vector(first, nothing, everywhere)
+
+    def multiply(
+        self, pointers: list[Any], with_a: bool, i: Any, rows: int, first: Any, depth: int,
+        start: int, count: int, steps: list[int],
+    ) -> None:  # fmt: skip
+        """Rows i … of C, registers `start` …, from columns `first` … of A; added to what is there
+        unless these are the first."""
+        builder = self.builder
+        c_row, b_row, a_row, a_column = steps
+
+        def away(base: Any, *moves: tuple[Any, int]) -> Any:
+            for places, step in moves:
+                base = builder.gep(base, [builder.mul(places, _I64(step))])
+            return base
+
+        c = away(pointers[0], (i, c_row))
+        a = away(pointers[1], (i, a_row), (first, a_column))
+        b = away(pointers[2], (first, b_row))
+        registers = range(start, start + count)
+        targets = [(away(c, (_I64(r), c_row)), j) for r in range(rows) for j in registers]
+        sums = []
+        is_first = isinstance(first, ir.Constant)
+        for row, j in targets:
+            if not is_first:
+                sums.append(self.load(row, j))
+            else:
+                sums.append(self.load(pointers[3], j) if len(pointers) > 3 else self.zero)
+        with _loop(builder, depth, sums) as (k, sums_now):
+            row = away(b, (k, b_row))
+            entries = [self.load(row, j) for j in registers]
+            for r in range(rows):
+                if with_a:
+                    factor = self.spread(builder.load(away(a, (k, a_column), (_I64(r), a_row))))
+                for j in range(count):
+                    place = r * count + j
+                    sums_now[place] = (
+                        builder.call(self.fma, [factor, entries[j], sums_now[place]])
+                        if with_a
+                        else builder.fadd(entries[j], sums_now[place])
+                    )
+        for value, (row, j) in zip(sums, targets, strict=True):
+            self.store(value, row, j)
