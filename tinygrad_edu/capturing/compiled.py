@@ -152,7 +152,8 @@ class CompiledStep:
         """A step for each row of `order`, whose arguments are the rows of the sources named in it.
 
         What `step(*(source[i] for source in sources))` does for i in order, with one memory for all
-        batches; on Numba without coming back to Python in between.
+        batches, and without looking in between whether anything else has changed; on Numba without
+        coming back to Python at all.
 
         Shapes:  sources (m, …), order (steps, batch) of indices; the result is (steps,), or
                  (steps, k) where a step gives k numbers
@@ -177,7 +178,7 @@ class CompiledStep:
         parts: list[Array] = []
         done = 0
         while done < len(order):
-            part = self._epoch_on_numba(arrays, buffers, order[done:])
+            part = self._captured_epoch(arrays, buffers, order[done:])
             if not len(part):
                 for array, buffer in zip(arrays, buffers, strict=True):
                     np.take(array, order[done], axis=0, out=buffer, mode="clip")
@@ -187,15 +188,15 @@ class CompiledStep:
         found: Array = np.concatenate(parts) if parts else np.empty((0, 1))
         return found.reshape(len(found)) if found[0:1].size <= 1 else found
 
-    def _epoch_on_numba(self, arrays: list[Array], buffers: list[Array], order: Array) -> Any:
-        """The numbers of the steps that Numba has done; none where it cannot."""
-        if self.backend != "numba" or engine.watches or watcher.get() is not None:
+    def _captured_epoch(self, arrays: list[Array], buffers: list[Array], order: Array) -> Any:
+        """The numbers of the steps that a program has done; none where there is no program."""
+        if engine.watches or watcher.get() is not None:
             return ()
         with self._lock:
             _, key = _given(buffers)
             for captured in self.programs.get((key, len(buffers)), ()):
-                if captured.holds():
-                    return captured.epoch(arrays, order)
+                if captured.gives_numbers and captured.holds():
+                    return captured.epoch(arrays, buffers, order)
         return ()
 
     @property

@@ -164,7 +164,7 @@ def _convert(out: Array, x: Any) -> None:
 
 def expect(condition: Array, expected: bool) -> None:
     """Go on only where a question about the data has the answer that it had."""
-    if bool(condition.all()) is not expected:
+    if bool(condition.all() if condition.ndim else condition) is not expected:
         raise Mispredicted
 
 

@@ -288,11 +288,11 @@ class Native:
         done = self.function(self._table, order, rows, self._given, self._results, kept)
         return int(done)
 
-    def epoch(self, sources: Sequence[Array], order: Array, rates: Sequence[float]) -> Array | None:
+    def epoch(self, sources: Sequence[Array], order: Array, rates: Sequence[float]) -> Array:
         """A step for each row of `order`, whose arguments are the rows of the sources that it
-        names: what they gave, as far as it came; None where a step gives something else."""
+        names: what they gave, as far as it came, which is nowhere if that is no numbers."""
         if not self._numbers or len(self._results) != len(self._numbers):
-            return None
+            return np.empty((0, 1))
         rows = [
             (source.ctypes.data, source.nbytes // max(1, len(source)), self._rooms[v].ctypes.data)
             for source, v in zip(sources, self._arguments, strict=True)

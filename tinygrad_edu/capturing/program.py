@@ -2,105 +2,26 @@
 
 A program is written call by call; each gives a `Value`, a place that holds an array while the
 program runs. What was computed once is not computed again, and what follows from constants alone
-is a constant. `finish` drops what nobody needs, decides which values share memory, and which take
-the memory of an operand that is not needed any more. `bind` makes the arrays. From then on `run`
-allocates nothing, apart from what operations do inside that take no `out=`.
+is a constant. `finish` drops what nobody needs, decides which values share memory, which take the memory of an
+operand that is not needed any more, and which calls can be made together (see `lanes`). `bind`
+makes the arrays. From then on `run` allocates nothing, apart from what operations do inside that
+take no `out=`.
 
 A view (a transpose, a slice) is made once, when the arrays are. It costs nothing in a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any
 
 import numpy as np
 
 from ..engine import Array
-
-
-class Value:
-    """A place in a program.
-
-    kind      argument: given at each call · home: outlives the call (a parameter's data) ·
-              constant · number: a Python number given at each call · view: of another value ·
-              result: of a call
-    of        what it is a view of
-    function  how the view is made
-    """
-
-    __slots__ = ("array", "block", "dtype", "function", "kind", "of", "shape", "strides")
-
-    def __init__(
-        self, kind: str, array: Any, of: Value | None = None, function: Any = None
-    ) -> None:
-        self.kind, self.of, self.function = kind, of, function
-        self.array = array  # while tracing: what it held then
-        self.block: Any = None
-        self.shape: tuple[int, ...] = np.shape(array)
-        self.dtype: Any = getattr(array, "dtype", None)
-        self.strides = np.empty_like(array).strides if kind == "result" else None
-
-    @property
-    def root(self) -> Value:
-        """What owns the memory."""
-        value = self
-        while value.of is not None:
-            value = value.of
-        return value
-
-
-class Nested:
-    """A setting with values inside, such as an index of arrays."""
-
-    def __init__(self, parts: Any) -> None:
-        self.parts = parts
-
-
-class Out:
-    """Stands for the result among the arguments of a call."""
-
-
-OUT = Out()
-
-
-class Call:
-    """`function(*args)`, which writes `out`; the place of out among the arguments is OUT.
-
-    elementwise   each entry of out depends on the same entries of the operands only, so that out
-                  may be written over one of them
-    guard         gives no value but raises, and so comes before everything that can wait
-    """
-
-    __slots__ = ("args", "elementwise", "function", "guard", "out")
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        args: Sequence[Any],
-        out: Any,  # a Value; None: a guard
-        elementwise: bool = False,
-    ) -> None:
-        self.function, self.args, self.out = function, args, out
-        self.elementwise, self.guard = elementwise, out is None
-
-    def reads(self) -> Iterator[Value]:
-        """The values among the arguments."""
-        return values_in(self.args)
-
-
-def values_in(x: Any) -> Iterator[Value]:
-    """All values in an argument, also inside of settings."""
-    if isinstance(x, Value):
-        yield x
-    elif isinstance(x, Nested):
-        yield from values_in(x.parts)
-    elif isinstance(x, (tuple, list)):
-        for part in x:
-            yield from values_in(part)
-    elif isinstance(x, dict):
-        yield from values_in(list(x.values()))
+from .calls import OUT, Call, Nested, Out, Value, values_in
+from .lanes import Lanes, lanes
+from .memory import Memory
 
 
 class Program:
@@ -125,6 +46,7 @@ class Program:
         self.given: list[Value] = []  # arguments and numbers, in the order of `run`
         self.blocks: list[int] = []  # bytes of each piece of memory that results share
         self.copies: list[tuple[Value, Value]] = []  # at the end: home ← value
+        self.lanes: list[Lanes] = []
         self._known: dict[Any, Value] = {}
         self._last: list[Any] = []
 
@@ -211,6 +133,13 @@ class Program:
                 self.copies.append((home, value))
         for value in [*results, *(value for _, value in self.copies)]:
             last[value.root] = end
+        self.lanes = lanes(self.calls, last)
+        for found in self.lanes:
+            for vector in found.vectors:
+                if vector[0].kind == "result" and vector[0].block is None:
+                    for value, start in zip(vector, found.starts, strict=True):
+                        value.block, value.offset = len(self.blocks), start * value.dtype.itemsize
+                    self.blocks.append(found.length * found.dtype.itemsize)
         self._place(last)
         for call in self.calls:
             for value in (*call.reads(), call.out):
@@ -294,26 +223,43 @@ class Program:
 
     # --- running ----------------------------------------------------------------------------------
 
-    def bind(self, homes: dict[Value, Array]) -> None:
-        """Make the arrays; `homes` are those that outlive a call."""
-        blocks = [np.empty(size + 64, np.uint8) for size in self.blocks]
-        self._memory = [b[-b.ctypes.data % 64 :] for b in blocks]
+    def bind(self, homes: dict[Value, Array], rows: Sequence[dict[Value, Array]] = ()) -> None:
+        """Make the arrays; `homes` are those that outlive a call, and `rows` the memory that those
+        of the lanes lie in side by side, by the first of each vector."""
+        self._memory = [Memory(size) for size in self.blocks]
         self._homes = homes
         self._arrays: dict[Value, Any] = {}
         self._patches: list[tuple[list[Any], int, Any]] = []
         self._last = []
         self.bound: list[tuple[Callable[..., Any], list[Any]]] = []
+        together = {call: None for found in self.lanes for lane in found.calls for call in lane}
+        ends = {found.last: (found, whole) for found, whole in zip(self.lanes, rows, strict=True)}
         for call in self.calls:
-            args: list[Any] = []
-            for place, x in enumerate(call.args):
-                if any(v.root.kind in ("argument", "number") for v in values_in(x)):
-                    self._patches.append((args, place, x))
-                    args.append(None)
-                else:
-                    args.append(self._made(call.out if x is OUT else x))
-            self.bound.append((call.function, args))
+            if call not in together:
+                self._bind(call.function, [call.out if x is OUT else x for x in call.args])
+            if call in ends:
+                found, whole = ends[call]
+                whole = {v[0]: self._row(v[0], found) for v in found.vectors} | whole
+                for function, operands in found.pieces(whole):
+                    self._bind(function, operands)
         for home, value in self.copies:
             self.bound.append((np.copyto, [self._made(home), self._made(value)]))
+
+    def _bind(self, function: Callable[..., Any], operands: Sequence[Any]) -> None:
+        args: list[Any] = []
+        for place, x in enumerate(operands):
+            if any(v.root.kind in ("argument", "number") for v in values_in(x)):
+                self._patches.append((args, place, x))
+                args.append(None)
+            else:
+                args.append(self._made(x))
+        self.bound.append((function, args))
+
+    def _row(self, first: Value, found: Lanes) -> Any:
+        """The memory in which the values of a vector lie side by side."""
+        if first.kind != "result":
+            return None
+        return self._memory[first.block].array((found.length,), found.dtype)
 
     def _made(self, x: Any) -> Any:
         """The array of a value; a setting with arrays in place of values."""
@@ -342,7 +288,7 @@ class Program:
         if isinstance(value.block, Value):
             return self._homes[value.block]
         memory = self._memory[value.block]
-        return np.ndarray(value.shape, value.dtype, memory.data, strides=value.strides)
+        return memory.array(value.shape, value.dtype, value.offset, value.strides)
 
     def array(self, value: Value) -> Array:
         """What a value holds after a run; the next run overwrites it."""

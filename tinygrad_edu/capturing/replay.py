@@ -14,11 +14,16 @@ import numpy as np
 
 from ..engine import Array, Box, hooks
 from ..tensor import Tensor
+from .lanes import Lanes
 from .lowering import Mispredicted
+from .memory import Memory
 from .native import Native
 from .program import Program, Value, values_in
 from .rates import Rate
 from .surroundings import Surroundings
+
+
+COPIED = 1 << 15  # bytes up to which rows are copied, sooner than a program is told where they are
 
 
 class Home:
@@ -29,11 +34,13 @@ class Home:
     these do. Who has kept `w.data` keeps what it was.
     """
 
-    __slots__ = ("array", "count", "holder", "name", "written")
+    __slots__ = ("array", "count", "holder", "name", "row", "start", "written")
 
     def __init__(self, holder: Any, name: Any = None) -> None:
         self.holder, self.name = holder, name
         self.array: Any = None
+        self.row: Memory | None = None  # in which it lies beside others, and
+        self.start = 0  # where it begins there
         self.count, self.written = 0, False
 
     def read(self) -> Any:
@@ -58,11 +65,23 @@ class Home:
         """Have an array of its own to write over; whether a new one was needed."""
         if not self.written:
             self.array = np.asarray(self.read())
-        elif self.read() is not self.array or getrefcount(self.array) > self.count:
-            self.array = np.array(self.read(), order="K")
+        elif not self.stands():
+            self.array, self.row = np.array(self.read(), order="K"), None
             self.write(self.array)
             return True
         return False
+
+    def stands(self) -> bool:
+        """Whether the array is still the one that is found here, and held by nobody else."""
+        return self.read() is self.array and getrefcount(self.array) <= self.count
+
+    def lie(self, row: Memory, start: int) -> None:
+        """Have an array in a row, from a certain entry on."""
+        now = self.read()
+        self.array = row.array(now.shape, now.dtype, start * now.itemsize)
+        self.array[...] = now
+        self.row, self.start = row, start
+        self.write(self.array)
 
 
 class Replay:
@@ -88,6 +107,7 @@ class Replay:
         self._arrays: list[Array] = []  # of the homes
         self._written: list[Home] = []
         self.native: Native | None = None
+        self.gives_numbers = all(v.shape == () for v in values_in(result))
         self._left: list[Any] = []  # the gradients
         self._held: list[int] | None = None  # how often these are held; None: nothing made yet
 
@@ -105,18 +125,41 @@ class Replay:
         left = [v for _, v in self._gradients if v is not None]
         self.native = Native(self.program, given, [v.root for v in (*numbers, *left)], numbers)
 
-    def epoch(self, sources: list[Array], order: Array) -> Any:
-        """Numba's loop over the steps of an epoch, whose arguments are the rows of the sources that
-        each row of `order` names: the numbers that they gave, as far as it came."""
-        if self.native is None or not all(array.flags.c_contiguous for array in sources):
-            return ()
+    def epoch(self, sources: list[Array], batches: list[Array], order: Array) -> Array:
+        """A step for each row of `order`, whose arguments are the rows of the sources that it
+        names: the numbers that they gave, as far as it came. `batches` is memory for those rows.
+
+        Nothing of the user's runs in between: that everything is as it was when the step was
+        captured, and who holds what, is looked at once.
+        """
         if not self._stands():
             self._bind()
-        kept = self.native.epoch(sources, order, [rate.compute() for rate in self._rates])
-        if kept is None:
-            return ()
+        rates = [rate.compute() for rate in self._rates]
+        if self.native is None:
+            kept = self._steps(sources, batches, order, rates)
+        else:
+            ready = [np.ascontiguousarray(source) for source in sources]
+            kept = self.native.epoch(ready, order, rates)
         for (box, _), array in zip(self._gradients, self._left, strict=True):
             box.grad = array
+        return kept
+
+    def _steps(
+        self, sources: list[Array], batches: list[Array], order: Array, rates: list[float]
+    ) -> Array:
+        results = [self.program.array(v) for v in values_in(self._result)]
+        kept = np.empty((len(order), len(results)))
+        in_a_row = (order == order[:, :1] + np.arange(order.shape[1])).all(axis=1).tolist()
+        pairs = list(zip(sources, batches, strict=True))
+        with np.errstate(over="ignore"):
+            for k, (row, slices) in enumerate(zip(order, in_a_row, strict=True)):
+                given = [_rows(source, row, slices, batch) for source, batch in pairs]
+                try:
+                    self.program.run([*given, *rates])
+                except Mispredicted:
+                    return kept[:k]
+                for j, result in enumerate(results):
+                    kept[k, j] = result
         return kept
 
     def holds(self) -> bool:
@@ -168,10 +211,16 @@ class Replay:
         for box, _ in self._gradients:
             box.grad = None
         self._written = [home for home, _ in self._homes if home.written]
-        fresh = [home.settle() for home, _ in self._homes]
+        homes = {place: home for home, place in self._homes}
+        laid: set[Home] = set()
+        rows = [
+            {v[0]: _row([homes[x] for x in v], lanes, laid) for v in lanes.vectors if v[0] in homes}
+            for lanes in self.program.lanes
+        ]
+        fresh = [home in laid or home.settle() for home, _ in self._homes]
         self._arrays, self._left = [], []
         before = [getrefcount(home.array) for home, _ in self._homes]
-        self.program.bind({place: home.array for home, place in self._homes})
+        self.program.bind({place: home.array for home, place in self._homes}, rows)
         self._arrays = [home.array for home, _ in self._homes]
         if self.native is not None:
             self.native.bind()
@@ -189,3 +238,29 @@ class Replay:
         if isinstance(result, dict):
             return {name: self._filled(x) for name, x in result.items()}
         return result
+
+
+def _row(homes: list[Home], lanes: Lanes, laid: set[Home]) -> Array:
+    """Have the arrays of all lie in a row; those that had to move for it are `laid`."""
+    row = homes[0].row
+    places = list(zip(homes, lanes.starts, strict=True))
+    if row is None or not all(
+        h.row is row and h.start == start and (h in laid or h.stands()) for h, start in places
+    ):
+        row = Memory(lanes.length * lanes.dtype.itemsize)
+        for home, start in places:
+            home.lie(row, start)
+        laid.update(homes)
+    return row.array((lanes.length,), lanes.dtype)
+
+
+def _rows(source: Array, row: Array, in_a_row: bool, batch: Array) -> Array:
+    """The rows of the source, in the memory of `batch` unless they are many and lie in a row."""
+    if not in_a_row:
+        source.take(row, 0, batch, "clip")
+        return batch
+    found = source[row[0] : row[0] + len(row)]
+    if batch.nbytes > COPIED and source.flags.c_contiguous:
+        return found
+    np.copyto(batch, found)
+    return batch

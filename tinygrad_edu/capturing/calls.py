@@ -1,0 +1,94 @@
+"""Calls and values: what a straight-line program is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+
+class Value:
+    """A place in a program.
+
+    kind      argument: given at each call · home: outlives the call (a parameter's data) ·
+              constant · number: a Python number given at each call · view: of another value ·
+              result: of a call
+    of        what it is a view of
+    function  how the view is made
+    block     the number of the piece of memory that it lies in, or the home that it is written to
+    offset    and where in that it begins, in bytes
+    """
+
+    __slots__ = ("array", "block", "dtype", "function", "kind", "of", "offset", "shape", "strides")
+
+    def __init__(
+        self, kind: str, array: Any, of: Value | None = None, function: Any = None
+    ) -> None:
+        self.kind, self.of, self.function = kind, of, function
+        self.array = array  # while tracing: what it held then
+        self.block: Any = None
+        self.offset = 0
+        self.shape: tuple[int, ...] = np.shape(array)
+        self.dtype: Any = getattr(array, "dtype", None)
+        self.strides = np.empty_like(array).strides if kind == "result" else None
+
+    @property
+    def root(self) -> Value:
+        """What owns the memory."""
+        value = self
+        while value.of is not None:
+            value = value.of
+        return value
+
+
+class Nested:
+    """A setting with values inside, such as an index of arrays."""
+
+    def __init__(self, parts: Any) -> None:
+        self.parts = parts
+
+
+class Out:
+    """Stands for the result among the arguments of a call."""
+
+
+OUT = Out()
+
+
+class Call:
+    """`function(*args)`, which writes `out`; the place of out among the arguments is OUT.
+
+    elementwise   each entry of out depends on the same entries of the operands only, so that out
+                  may be written over one of them
+    guard         gives no value but raises, and so comes before everything that can wait
+    """
+
+    __slots__ = ("args", "elementwise", "function", "guard", "out")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        out: Any,  # a Value; None: a guard
+        elementwise: bool = False,
+    ) -> None:
+        self.function, self.args, self.out = function, args, out
+        self.elementwise, self.guard = elementwise, out is None
+
+    def reads(self) -> Iterator[Value]:
+        """The values among the arguments."""
+        return values_in(self.args)
+
+
+def values_in(x: Any) -> Iterator[Value]:
+    """All values in an argument, also inside of settings."""
+    if isinstance(x, Value):
+        yield x
+    elif isinstance(x, Nested):
+        yield from values_in(x.parts)
+    elif isinstance(x, (tuple, list)):
+        for part in x:
+            yield from values_in(part)
+    elif isinstance(x, dict):
+        yield from values_in(list(x.values()))

@@ -1,0 +1,36 @@
+"""Memory that arrays of many shapes are cut out of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array
+
+ALIGNED = 64  # bytes at whose multiples arrays begin: a line of the processor's cache
+
+
+class Memory:
+    """So many bytes, all 0 at first.
+
+    Example:
+        >>> memory = Memory(64)
+        >>> memory.array((2,), np.float64)[:] = 1.0
+        >>> memory.array((3,), np.float64)
+        array([1., 1., 0.])
+    """
+
+    def __init__(self, size: int) -> None:
+        self._bytes = bytearray(size + ALIGNED)
+        self._start = -np.frombuffer(self._bytes, np.uint8).ctypes.data % ALIGNED
+
+    def array(
+        self, shape: tuple[int, ...], dtype: Any, start: int = 0, strides: Any = None
+    ) -> Array:
+        """The array that begins at a byte.
+
+        Views of it refer to it, and not to all of the memory: its own count of references tells
+        whether anybody else can see it.
+        """
+        return np.ndarray(shape, dtype, self._bytes, self._start + start, strides)
