@@ -8,5 +8,8 @@ program       the calls, and the memory that they share
 replay        a program with the arrays of parameters and optimizers
 rates         learning rates, which may change between calls
 listing       the program as the backprop that a student would write
-native        the same program as machine code, by Numba
+native        the same program as machine code, by Numba: a table of kernels
+kernels       the loops of a program, as the text of Python functions
+mathematics   exponentials and logarithms that a loop applies to many numbers at once
+products      matrix products in the registers of the processor
 """

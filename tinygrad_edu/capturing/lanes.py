@@ -43,7 +43,7 @@ class Lanes:
     def pieces(self, rows: dict[Value, Array]) -> Iterator[tuple[Callable[..., Any], list[Any]]]:
         """The calls, with pieces of the rows that the vectors lie in (by their first value)."""
         template = self.calls[0]
-        size = min(self.length, PIECE)
+        size = max(1, min(self.length, PIECE))
         between = {c.out: np.empty(size, c.out.dtype) for c in template[:-1]}
         for start in range(0, self.length, size):
             stop = min(start + size, self.length)
