@@ -37,12 +37,17 @@ class Contestant:
 # --- NumPy ----------------------------------------------------------------------------------------
 
 
-def by_hand(network: Network, *, slides: bool) -> Contestant:
+def by_hand(network: Network, *, slides: bool, penalties: bool = False) -> Contestant:
     """The slides' formulas D5–D8 for any number of layers: as short as they can be said, or as on
-    the slides, which clip before every exponential and logarithm."""
+    the slides, which clip before every exponential and logarithm.
+
+    With `penalties` it is the whole step of the chapter's MinibatchNetwork and MultiClassNetwork,
+    which add the slopes of l1·Σ|W| + l2/2·ΣW² to the gradients of all weights, also where
+    l1 = l2 = 0, as they are here and there.
+    """
     X, Y = network.batches()
     weights = network.weights()
-    m = network.batch
+    m, l1, l2 = network.batch, 0, 0
 
     def sigmoid(z: Array) -> Array:
         return 1 / (1 + np.exp(-np.clip(z, -100, None) if slides else -z))
@@ -65,6 +70,8 @@ def by_hand(network: Network, *, slides: bool) -> Contestant:
         for i in reversed(range(len(A))):
             W, b = weights[2 * i : 2 * i + 2]
             W_grad, b_grad = A[i].T @ E / m, E.sum(axis=0) / m
+            if penalties:
+                W_grad += (l1 * np.sign(W) + l2 * W) / m
             if i:
                 slope = A[i] * (1 - A[i]) if network.hidden == "sigmoid" else A[i] > 0
                 E = E @ W.T * slope
@@ -420,6 +427,7 @@ REFERENCE = "plain NumPy"
 PEERS: dict[str, Callable[[Network], Contestant]] = {
     REFERENCE: partial(by_hand, slides=False),
     "NumPy as on the slides": partial(by_hand, slides=True),
+    "the chapter's NumPy": partial(by_hand, slides=True, penalties=True),
     "NumPy, hand-optimised": optimised,
     "tinygrad_edu, eager": ours,
     "tinygrad_edu, captured, call per step": partial(ours, backend="numpy"),

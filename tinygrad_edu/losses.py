@@ -95,7 +95,10 @@ def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean")
     z, t = _pair(z, t)
     _check_range(t, "targets")
     # log(1 + eᶻ) − t z, with the exponential of −|z| only, which cannot overflow
-    return _reduced(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0) - t * z), reduction)
+    losses = np.log1p(np.exp(-np.abs(z)))
+    losses += np.maximum(z, 0)
+    losses -= t * z
+    return _reduced(losses, reduction)
 
 
 def _log(p: Any) -> Any:

@@ -258,7 +258,7 @@ def sigmoid(x: Any, /) -> Any:
     """
     e = np.exp(-_floating(x))
     e += 1
-    return 1 / e
+    return np.reciprocal(e)
 
 
 @primitive(lambda g, y, x: g * (x > 0))
