@@ -22,7 +22,7 @@ from tinygrad_edu import nn, optim
 
 from . import cases
 from .cases import Array, Network
-from .report import keep, timings_table
+from .report import RESULTS, keep, timings_table
 from .timing import Timing, compare
 
 
@@ -481,7 +481,12 @@ def _double_precision() -> Iterator[None]:
 
 
 def run(
-    names: list[str] | None, rounds: int, facts: dict[str, Any], command: str, write: bool
+    names: list[str] | None,
+    rounds: int,
+    facts: dict[str, Any],
+    command: str,
+    write: bool,
+    suffix: str = "",
 ) -> int:
     """Measure the named networks (None: all), print the table, and keep it if that is wanted."""
     timed: dict[str, tuple[dict[str, Timing], str, float | None]] = {}
@@ -499,10 +504,18 @@ def run(
         "of all were seen to be equal first.",
         *(f"Left out: {name} ({why})." for name, why in left_out.items()),
     ]
+    if write:
+        from . import pictures
+
+        RESULTS.mkdir(exist_ok=True)
+        file = f"peers{suffix}.png"
+        pictures.ratios({what: case[0] for what, case in timed.items()}, facts["threads"],
+                        RESULTS / file)  # fmt: skip
+        text.append(f"![ratio of each contestant to the matrix products]({file})")
     data = {
         "left out": left_out,
         "cases": {what: {n: vars(t) for n, t in case[0].items()} for what, case in timed.items()},
     }
     title = "Training steps in many frameworks"
-    keep("peers", title, "\n\n".join(text), data, facts, command, write=write)
+    keep(f"peers{suffix}", title, "\n\n".join(text), data, facts, command, write=write)
     return 0

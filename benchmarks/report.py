@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .machine import sentence
+from .machine import pools, sentence
 from .timing import Timing
 
 RESULTS = Path(__file__).parent / "results"
@@ -59,6 +59,7 @@ def keep(
     show: bool = True,
 ) -> None:
     """Print the report, and write it to results/ as Markdown and JSON if that is wanted."""
+    facts = facts | {"pools": pools()}
     about = sentence(facts)
     if show:
         print(f"{text}\n\n{about}")
