@@ -78,7 +78,8 @@ def rows() -> Iterator[Row]:
     yield Row("clip", lambda a: tg.clip(a, -0.5, 0.5), lambda a: np.clip(a, -0.5, 0.5),
               lambda torch, a: torch.clip(a, -0.5, 0.5), (x,))  # fmt: skip
     yield Row("where", lambda a, b: tg.where(where, a, b), lambda a, b: np.where(where, a, b),
-              lambda torch, a, b: torch.where(torch.from_numpy(where), a, b), (x, y), 2)  # fmt: skip
+              lambda torch, a, b: torch.where(torch.from_numpy(where), a, b), (x, y),
+              2)  # fmt: skip
     yield Row("astype", lambda a: tg.astype(a, np.float64), lambda a: a.astype(np.float64),
               lambda torch, a: a.double(), (x,))  # fmt: skip
 
@@ -262,7 +263,7 @@ def run(rounds: int, facts: dict[str, Any], command: str, write: bool) -> int:
         "## Every operation by itself",
         "On small float32 arrays: NumPy's own call, ours recorded, ours recorded and swept back "
         "over, PyTorch's eager operation with its backward; the ratio is PyTorch's to ours.",
-        table(["operation", "NumPy", "recorded", "with backward", "PyTorch, with backward", "ratio"],
+        table(["operation", "NumPy", "recorded", "and backward", "PyTorch, backward", "ratio"],
               [_row(name, t) for name, t in alone.items()]),
     ]  # fmt: skip
     data = {
