@@ -39,7 +39,7 @@ def main(folder: Path, program: str) -> None:
     imported = perf_counter()
     told = train(folder, network(folder)) or {}
     ended = perf_counter()
-    took = {"import": imported - start, "epoch": ended - imported, "memory": _peak()}
+    took = {"import": imported - start, "epoch": ended - imported, "memory": peak()}
     print(json.dumps(took | told))
 
 
@@ -117,7 +117,7 @@ def _ours() -> Callable[[Path, dict[str, Any]], None]:
     return train
 
 
-def _peak() -> int:
+def peak() -> int:
     """The most memory that this process has had. Linux's getrusage would also count its parent's,
     as it was when the process began."""
     try:
@@ -126,8 +126,8 @@ def _peak() -> int:
     except (OSError, StopIteration):
         import resource
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
 
 
 def cold_starts(task: Task, rounds: int) -> dict[str, dict[str, list[float]]] | None:

@@ -251,6 +251,7 @@ def race(rounds: int, epochs: int) -> tuple[dict[str, dict[str, list[float]]], d
 def run(rounds: int, epochs: int, facts: dict[str, Any], command: str, write: bool) -> int:
     """Race, print the table, and keep it if that is wanted."""
     found, left_out = race(rounds, epochs)
+    score = found[BY_HAND]["score"][0]
     data_seconds = statistics.median(measured(Path(), DATA, {})["import"] for _ in range(3))
     text = [
         table(
@@ -259,7 +260,7 @@ def run(rounds: int, epochs: int, facts: dict[str, Any], command: str, write: bo
         ),
         _beside_jax(found),
         f"Medians of {rounds} processes each, in turns; the ratio is that of a round. {epochs} "
-        f"epochs; all end with the same validation loss and the score {found[BY_HAND]['score'][0]:.6f}. "
+        f"epochs; all end with the same validation loss and the score {score:.6f}. "
         "The memory is the peak of the process. The data lie in a file: scikit-learn, from which "
         f"they are, takes {duration(data_seconds)} to import and prepare them, the same for all.",
         *(f"Left out: {name} ({why})." for name, why in left_out.items()),

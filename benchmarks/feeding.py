@@ -124,7 +124,7 @@ def run(rounds: int, samples: int, facts: dict[str, Any], command: str, write: b
             what = f"{'trained on' if train else 'only taken'}, batch {batch}, {dtype}"
             timed[what] = compare(ways, rounds=rounds, steps=steps, slice_seconds=0), "", None
     text = timings_table(timed) + (
-        "\n\nTimes for one batch, 784 numbers a sample; the ratio is to the first way, within the same "
+        "\n\nTimes for one batch, 784 numbers a sample; the ratio is to the first way, in the same "
         "round. All were seen to give the same batches, and the same losses where they are "
         "trained on."
     )

@@ -6,6 +6,7 @@ as ratios to the matrix products alone, which no step can do without, and to the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -111,6 +112,7 @@ def run(
         found[name] = {}
         for point in points:
             if isinstance(point, str) or point <= largest:
+                print(f"{name} {point} …", file=sys.stderr)
                 found[name][point], left = measure(make(point), rounds, budget)
                 left_out |= left
         text += [f"## By {name}", f"{what[0].upper()}{what[1:]}.", _table(name, found[name])]
