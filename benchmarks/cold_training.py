@@ -240,9 +240,9 @@ def race(rounds: int, epochs: int) -> tuple[dict[str, dict[str, list[float]]], d
                 elif i >= 0:
                     for key, value in told.items():
                         found.setdefault(name, {}).setdefault(key, []).append(value)
-    for name, told in found.items():
+    for name, values in found.items():
         for key in ("score", "val_loss"):
-            np.testing.assert_allclose(told[key], found[BY_HAND][key][0], rtol=1e-6, err_msg=name)
+            np.testing.assert_allclose(values[key], found[BY_HAND][key][0], rtol=1e-6, err_msg=name)
     if epochs == 500:
         np.testing.assert_allclose(found[BY_HAND]["score"], SCORE, rtol=1e-12)
     return found, left_out

@@ -23,6 +23,7 @@ from .timing import Timing, compare
 LENGTH = 32  # of a chain
 LIMIT = 2.5e-6  # seconds for one more element-wise operation, recorded and swept back over
 Call = Callable[..., Any]
+_same: Call = np.testing.assert_allclose
 
 
 @dataclass(frozen=True)
@@ -188,10 +189,10 @@ def contestants(row: Row) -> dict[str, Call]:
     back = _there_and_back(lambda: theirs(torch, *others), others, torch.from_numpy(g))
     found["PyTorch, backward"] = back
     for own, other in [(found["recorded, backward"](), back())]:
-        np.testing.assert_allclose(own.numpy(), other.detach().numpy(), rtol=1e-4, atol=1e-5,
+        _same(own.numpy(), other.detach().numpy(), rtol=1e-4, atol=1e-5,
                                    err_msg=row.name)  # fmt: skip
     for own, other in zip(tensors[: row.wanted], others, strict=False):
-        np.testing.assert_allclose(own.grad, other.grad.numpy(), rtol=1e-4, atol=1e-5,
+        _same(own.grad, other.grad.numpy(), rtol=1e-4, atol=1e-5,
                                    err_msg=row.name)  # fmt: skip
     return found
 
@@ -231,8 +232,8 @@ def chains(name: str) -> dict[str, Call]:
         torch.from_numpy(np.ones_like(x)),
     )  # fmt: skip
     own, their = (run() for run in found.values())
-    np.testing.assert_allclose(own.numpy(), their.detach().numpy(), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(leaf.grad, other.grad.numpy(), rtol=1e-3, atol=1e-6)
+    _same(own.numpy(), their.detach().numpy(), rtol=1e-4, atol=1e-6)
+    _same(leaf.grad, other.grad.numpy(), rtol=1e-3, atol=1e-6)
     return found
 
 

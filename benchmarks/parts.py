@@ -63,7 +63,8 @@ def run(
     suffix: str = "",
 ) -> int:
     """Measure the named networks (None: all), print the table, and keep it with its picture."""
-    found, left_out = {}, {}
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    left_out: dict[str, str] = {}
     for name in names or cases.NETWORKS:
         found[name], left = divide(cases.NETWORKS[name], rounds)
         left_out |= left

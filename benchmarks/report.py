@@ -67,7 +67,9 @@ def keep(
         return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(
-        f"# {title}\n\n`{command}`\n\n{about}\n\n{text}\n", encoding="utf-8"
+        # The marks are for the pages that include the middle.
+        f"# {title}\n\n`{command}`\n\n{about}\n\n<!-- table -->\n\n{text}\n\n<!-- end -->\n",
+        encoding="utf-8",
     )
     (RESULTS / f"{name}.json").write_text(
         json.dumps({"command": command, "machine": facts} | data, indent=1, ensure_ascii=False)

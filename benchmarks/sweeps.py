@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .cases import Network
-from .peers import contestants, products
+from .peers import contestants, precision, products
 from .report import RESULTS, duration, keep, ratio, table
 from .timing import Timing, compare
 
@@ -73,18 +73,19 @@ SWEEPS: dict[str, tuple[Callable[[Any], Network], list[Any], str]] = {
 
 
 def measure(
-    network: Network, rounds: int, budget: float
+    network: Network, rounds: int, budget: float, exact: bool = True
 ) -> tuple[dict[str, Timing], dict[str, str]]:
     """The contestants on one network, the matrix products first; and who was left out, and why."""
     names = list(CONTESTANTS)
     long = len(network.sizes) - 1 > LONGEST
     if long:
         names = [name for name in names if name not in COMPILED]
-    made, left_out = contestants(network, names)
+    made, left_out = contestants(network, names, exact=exact)
     if long:
         left_out |= dict.fromkeys(sorted(COMPILED), f"not beyond {LONGEST} layers")
     epochs = {PRODUCTS: products(network)} | {name: c.epoch for name, c in made.items()}
-    return compare(epochs, rounds=rounds, steps=network.steps, budget=budget), left_out
+    with precision(network.dtype):
+        return compare(epochs, rounds=rounds, steps=network.steps, budget=budget), left_out
 
 
 def beside_the_fastest(timings: Mapping[str, Timing]) -> tuple[str, dict[str, float]]:
@@ -106,14 +107,17 @@ def run(
 ) -> int:
     """Measure the named sweeps (None: all) up to the largest size, and keep table and pictures."""
     found: dict[str, dict[Point, dict[str, Timing]]] = {}
-    text, left_out = [], {}
+    text: list[str] = []
+    left_out: dict[str, str] = {}
     for name in names or SWEEPS:
         make, points, what = SWEEPS[name]
         found[name] = {}
         for point in points:
             if isinstance(point, str) or point <= largest:
                 print(f"{name} {point} …", file=sys.stderr)
-                found[name][point], left = measure(make(point), rounds, budget)
+                # Every point is checked in its own dtype, the first one to the last digits too.
+                exact = not found[name]
+                found[name][point], left = measure(make(point), rounds, budget, exact)
                 left_out |= left
         text += [f"## By {name}", f"{what[0].upper()}{what[1:]}.", _table(name, found[name])]
         if write:
