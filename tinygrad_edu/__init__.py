@@ -9,7 +9,7 @@ init       first values of weights
 module     Module: a function with parameters and buffers
 nn         Linear, Sequential, activations, dropout, normalisation, embedding, convolution
 optim      SGD, Adam, AdamW; lr_scheduler: learning-rate schedules
-data       one-hot rows and mini-batches
+data       one-hot rows and mini-batches, images that stay bytes
 
 What else there is reads what these have recorded, or helps with it. It is imported when it is first
 asked for:
@@ -21,6 +21,7 @@ checking    `check_rule`, `gradcheck`, `testing.check_layer`: for who writes ope
 pictures    `picture`, `summary`: a recorded graph and a model to look at
 capturing   `compile`: a training step as a straight-line program, by NumPy or Numba (watch)
 keras       `from_keras`, `to_keras`: networks from Keras and to it
+threads     how many threads matrix products take
 saving      `save`, `load`, checkpoints: states in files that are whole, or refused (files)
 anomaly     `detect_anomaly`, `first_nonfinite`: where the first NaN came from
 function    Function, with `forward(ctx, …)` and `backward(ctx, g)`
@@ -39,6 +40,7 @@ from .tensor import Buffer, Parameter, Tensor
 from .windows import *
 
 if TYPE_CHECKING:
+    from . import threads
     from .anomaly import detect_anomaly, first_nonfinite
     from .capturing.compiled import compile
     from .checking import testing
@@ -67,7 +69,7 @@ __all__ = [
     "assert_right", "callbacks", "check_rule", "compile", "data", "detect_anomaly", "evaluate",
     "explain", "first_nonfinite", "fit", "from_keras", "grad", "gradcheck", "init", "load",
     "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict",
-    "primitive", "save", "save_checkpoint", "summary", "testing", "to_keras", "verify",
+    "primitive", "save", "save_checkpoint", "summary", "testing", "threads", "to_keras", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
@@ -97,6 +99,7 @@ _MODULES = {
     "callbacks": "training.callbacks",
     "metrics": "training.metrics",
     "testing": "checking.testing",
+    "threads": "threads",
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 

@@ -16,7 +16,7 @@ import numpy as np
 from .. import ops
 from ..anomaly import first_nonfinite
 from ..capturing.compiled import CompiledStep
-from ..data import minibatches
+from ..data import Pixels, minibatches
 from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
 from ..nn import Module
@@ -56,6 +56,7 @@ def fit(
     initial_epoch: int | None = None,
     history: History | None = None,
     compile: bool | str = "auto",
+    threads: int | str | None = "auto",
 ) -> History:
     """Train a model as Keras' `compile` and `fit` do.
 
@@ -78,11 +79,13 @@ def fit(
     history            go on with this one, from the epoch after its last
     compile            True: capture the step (see `tg.compile`), False: do not; "auto": where it
                        pays and can be done. `history.compiled` says True, or why not
+    threads            for the matrix products (see `tg.threads`); `history.threads` says how many
 
     The loss and the metrics of an epoch are the means over its samples as they were met, while the
     weights moved; the last batch is what is left. The validation comes after the epoch, in `eval`
     mode. The data are not changed or copied as a whole: each batch is brought to the dtype of the
-    parameters (whole numbers of 32 and 64 bits, which may be indices, stay as they are).
+    parameters (whole numbers of 32 and 64 bits, which may be indices, stay as they are). Images of
+    bytes stay bytes in memory: `x=tg.data.Pixels(images)`.
 
     With the same `history`, `optimizer` and `rng` (a generator in the same state, no seed) training
     in two parts is the same, bit for bit, as in one.
@@ -151,6 +154,7 @@ def fit(
         return minibatches(*data, batch_size=batch_size, rng=random)
 
     dtype = _dtype(model)
+    data = _converted(data[0], dtype), *data[1:]
 
     def step(x: Array, *y: Array) -> list[float]:
         m = len(x)
@@ -186,7 +190,7 @@ def fit(
         return train(
             model, batches, step, logs=logs, validate=validate, epochs=epochs,
             initial_epoch=initial_epoch, callbacks=given, history=history,
-            in_place=history.compiled is True,
+            in_place=history.compiled is True, threads=threads, rows=min(batch_size, len(data[0])),
         )  # fmt: skip
 
 
@@ -291,8 +295,8 @@ def predict(model: Module, x: Any, *, batch_size: int = 256) -> Array:
                [2.],
                [2.]])
     """
-    x = _samples(x, "x")
     dtype = _dtype(model)
+    x = _converted(_samples(x, "x"), dtype)
     with mode(model, False), no_grad():
         parts = [
             _output(model(_as_input(part, dtype)), len(part))
@@ -314,6 +318,7 @@ def _measure(
 ) -> Logs:
     """The means of loss and metrics over all samples, in eval mode."""
     dtype = _dtype(model)
+    data = _converted(data[0], dtype), *data[1:]
     sums = np.zeros(1 + len(metrics))
     # A loss of probabilities looks for the logits in the record of the last operation.
     recording = nullcontext() if takes_probabilities(loss) else no_grad()
@@ -377,8 +382,10 @@ def _output(prediction: Any, m: int) -> Array:
     return array
 
 
-def _samples(data: Any, name: str) -> Array:
+def _samples(data: Any, name: str) -> Any:
     """The data as an array of at least one sample; the same memory where it is one already."""
+    if isinstance(data, Pixels) and len(data):
+        return data
     if isinstance(data, (dict, set, Iterator)) or (data is None):
         raise TypeError(
             f"{name} must be one array with a row for each sample, received "
@@ -410,7 +417,7 @@ def _data(data: Any, prefix: str) -> tuple[Array, ...]:
     return tuple(arrays)
 
 
-def _split(data: tuple[Array, ...], share: float) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def _split(data: tuple[Any, ...], share: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """What is trained on, and the last share of the samples, cut where Keras cuts."""
     if not 0 < share < 1:
         raise ValueError(f"validation_split must be between 0 and 1, received {share!r}")
@@ -421,7 +428,14 @@ def _split(data: tuple[Array, ...], share: float) -> tuple[tuple[Array, ...], tu
             f"validation_split={share!r} of {m} samples leaves {at} to train on and {m - at} to "
             "validate"
         )
-    return tuple(part[:at] for part in data), tuple(part[at:] for part in data)
+
+    def between(start: int, stop: int) -> tuple[Any, ...]:
+        return tuple(
+            part.between(start, stop) if isinstance(part, Pixels) else part[start:stop]
+            for part in data
+        )
+
+    return between(0, at), between(at, m)
 
 
 def _with_class_weights(data: tuple[Array, ...], weights: Mapping[int, float]) -> tuple[Array, ...]:
@@ -443,6 +457,11 @@ def _with_class_weights(data: tuple[Array, ...], weights: Mapping[int, float]) -
 def _dtype(model: Module) -> Any:
     """The dtype of the first parameter; None where there is none."""
     return next((p.value.dtype for p in model.parameters()), None)
+
+
+def _converted(x: Any, dtype: Any) -> Any:
+    """The samples; images of bytes become numbers of the model's dtype at once."""
+    return x.astype(dtype) if isinstance(x, Pixels) and dtype is not None else x
 
 
 def _as_input(x: Array, dtype: Any) -> Array:
