@@ -65,6 +65,7 @@ class Capture(Watcher):
         self._called: list[str] = []
         self._expected: list[Any] = []
         self._known: dict[int, tuple[Any, Any]] = {}  # id of an array: the array, whose it is
+        self._filled: dict[int, tuple[Array, Array]] = {}  # id of np.zeros_like(t): it, as it was
         self._used_homes: dict[Home, Value] = {}
         self._state_boxes: dict[Any, Box] = {}
         self._ours: list[tuple[int, int]] = []  # from which age to which our own rules ran
@@ -81,6 +82,9 @@ class Capture(Watcher):
     def keeps(self, tensor: Any) -> None:
         array = tensor.value if isinstance(tensor, Box) else tensor
         self._known.setdefault(id(array), (array, tensor if isinstance(tensor, Box) else None))
+
+    def fills(self, array: Any) -> None:
+        self._filled[id(array)] = (array, array.copy())
 
     def assigns(self, tensor: Any, data: Any) -> bool:
         if not isinstance(data, Box):
@@ -374,7 +378,9 @@ class Capture(Watcher):
             return raw
         if (place := self._known_place(raw)) is not None:
             return place
-        if not isinstance(arg, (Box, np.ndarray)) or self._is_ours():
+        made, filled = self._filled.get(id(raw), (None, None))
+        unchanged = made is not None and np.array_equal(made, filled)  # nobody has written into it
+        if unchanged or not isinstance(arg, (Box, np.ndarray)) or self._is_ours():
             return self.program.constant(raw)
         raise self._unknown(arg)
 
@@ -402,7 +408,8 @@ class Capture(Watcher):
         return CannotCapture(
             f"{self._op} received {describe(x)}, an array that was made in the step beside the "
             "recorded operations; it would be the same at every call. Give it as an argument, make "
-            "it once outside of the step, or compute it with the operations of tinygrad_edu"
+            "it once outside of the step, or compute it with the operations of tinygrad_edu; zeros "
+            "and ones are np.zeros_like(t), np.ones_like(t) of a tensor"
         )
 
     def _is_ours(self) -> bool:
