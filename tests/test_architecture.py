@@ -33,7 +33,7 @@ CORE: dict[str, set[str]] = {
     "init": {"engine"},
     "module": {"engine", "tensor"},
     "nn": {"engine", "init", "losses", "module", "ops", "tensor", "windows"},
-    "lr_scheduler": set(),
+    "lr_scheduler": {"engine"},
     "optim": {"engine", "lr_scheduler", "ops", "tensor", "watch"},
     "data": {"engine", "init", "ops"},
     "naming": {"engine", "nn", "ops"},

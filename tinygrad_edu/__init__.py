@@ -35,7 +35,7 @@ from .engine import grad, no_grad, primitive
 from .init import manual_seed
 from .losses import *
 from .ops import *
-from .tensor import Buffer, Parameter, Tensor
+from .tensor import Buffer, Parameter, Tensor, tensor  # the module is tinygrad_edu.tensor too
 from .windows import *
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ __all__ = [
     "assert_right", "callbacks", "check_rule", "compile", "data", "detect_anomaly", "evaluate",
     "explain", "first_nonfinite", "fit", "from_keras", "grad", "gradcheck", "init", "load",
     "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict",
-    "primitive", "save", "save_checkpoint", "summary", "testing", "to_keras", "verify",
+    "primitive", "save", "save_checkpoint", "summary", "tensor", "testing", "to_keras", "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__

@@ -320,6 +320,19 @@ def as_array(data: Any, dtype: Any = None) -> Array:
     return array.astype(kind, copy=False)
 
 
+class NameMissing(KeyError):
+    """A KeyError whose message is printed as it was written: Python's own puts it in quotes.
+
+    Example:
+        >>> raise NameMissing("the state has no 'bias'")
+        Traceback (most recent call last):
+        tinygrad_edu.engine.NameMissing: the state has no 'bias'
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def describe(x: Any) -> str:
     """Name, shape and dtype of an argument, for messages."""
     if isinstance(x, Box):

@@ -16,7 +16,7 @@ from weakref import ref
 
 import numpy as np
 
-from .engine import Array, _tick, describe
+from .engine import Array, NameMissing, _tick, describe
 from .tensor import Buffer, Parameter, Tensor
 
 __all__ = ["Module"]
@@ -158,14 +158,23 @@ class Module:
 
     def to(self, dtype: Any) -> Self:
         """All floating parameters and buffers, and their gradients, in another floating dtype.
+        `to("cpu")` is where they are already.
 
-        Raises:  TypeError for a dtype that is not floating
+        Raises:  TypeError for a dtype that is not floating, and for a device that is not there
         Example:
             >>> import tinygrad_edu as tg
             >>> [p.dtype.name for p in tg.nn.Linear(2, 1).to("float32").parameters()]
             ['float32', 'float32']
         """
-        dtype = np.dtype(dtype)
+        if str(dtype) == "cpu":
+            return self
+        try:
+            dtype = np.dtype(dtype)
+        except TypeError:
+            raise TypeError(
+                f"to() takes a floating dtype such as np.float32, received {dtype!r}; there is one "
+                'device, "cpu"'
+            ) from None
         if dtype.kind != "f":
             raise TypeError(f"a module's numbers are floating, received {dtype}")
         for _, part in self._parts("", {id(self)}):
@@ -203,7 +212,7 @@ class Module:
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
         if missing or unknown:
-            raise KeyError(
+            raise NameMissing(
                 f"the state does not fit {type(self).__name__}: missing {missing}, "
                 f"unknown {unknown}"
             )

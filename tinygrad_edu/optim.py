@@ -16,7 +16,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import lr_scheduler
-from .engine import Array, as_array
+from .engine import Array, NameMissing, as_array
 from .ops import astype
 from .tensor import Parameter, Tensor
 from .watch import watcher
@@ -163,7 +163,7 @@ class Optimizer:
         for key, given in state["state"].items():
             i = int(key)
             if not 0 <= i < len(self.parameters):
-                raise KeyError(f"{own} has parameters 0 … {len(self.parameters) - 1}, not {i}")
+                raise NameMissing(f"{own} has parameters 0 … {len(self.parameters) - 1}, not {i}")
             first = new.first_state(self.parameters[i].value)
             _same_names(f"the state of parameter {i} in {own}", given, first)
             new.state[i] = {
@@ -348,7 +348,7 @@ def _same_names(what: str, given: Mapping[str, Any], expected: Iterable[str]) ->
     missing = [name for name in expected if name not in given]
     unknown = [name for name in given if name not in expected]
     if missing or unknown:
-        raise KeyError(f"{what} does not fit: missing {missing}, unknown {unknown}")
+        raise NameMissing(f"{what} does not fit: missing {missing}, unknown {unknown}")
 
 
 def _like(what: str, given: Any, own: Any) -> Array:

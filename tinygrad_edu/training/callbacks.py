@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..engine import Array
+from ..engine import Array, NameMissing
 from ..files import FORMATS
 from ..saving import save_checkpoint
 from .metrics import direction
@@ -133,7 +133,7 @@ class _Best(Callback):
 
     def value(self, logs: Logs) -> float:
         if self.monitor not in logs:
-            raise KeyError(
+            raise NameMissing(
                 f"{type(self).__name__} monitors {self.monitor!r}, but there are only "
                 f"{', '.join(logs)}; give validation_data for a column that begins with val_"
             )
@@ -335,7 +335,7 @@ class ModelCheckpoint(_Best):
         try:
             self.path = Path(self.filepath.format(epoch=epoch + 1, **logs))
         except KeyError as error:
-            raise KeyError(
+            raise NameMissing(
                 f"{self.filepath}: there is no {error}, but epoch, {', '.join(logs)}"
             ) from None
         parts = {"optimizer": self.params["optimizer"], "history": self.params["history"]}
