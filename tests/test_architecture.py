@@ -131,7 +131,7 @@ def test_folders_keep_to_themselves() -> None:
 def test_there_is_no_cycle() -> None:
     order = list(graphlib.TopologicalSorter(FOUND).static_order())  # raises CycleError
     assert len(order) == len(MODULES)
-    assert not any("__init__" in used for used in FOUND.values())
+    assert not any("__init__" in used for name, used in FOUND.items() if name != "__main__")
     # Programs: they use the library, and the library does not know of them.
     assert not {"__main__", "verifying.worker"} & {name for used in FOUND.values() for name in used}
 

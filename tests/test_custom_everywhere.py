@@ -50,7 +50,9 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Any, Any, Any, Any]] = {
         ROWS, LABELS, tg.cross_entropy, optim.Adam,
     ),
     "Dropout": (around(lambda: OWN["Dropout"](rng=0)), ROWS, LABELS, tg.cross_entropy, optim.Adam),
-    "BatchNorm1d": (around(lambda: OWN["BatchNorm1d"](5)), ROWS, LABELS, tg.cross_entropy, optim.SGD),
+    "BatchNorm1d": (
+        around(lambda: OWN["BatchNorm1d"](5)), ROWS, LABELS, tg.cross_entropy, optim.SGD,
+    ),
     "LayerNorm": (around(lambda: OWN["LayerNorm"](5)), ROWS, LABELS, tg.cross_entropy, optim.Adam),
     "Embedding": (
         lambda: nn.Sequential(OWN["Embedding"](7, 3, rng=0), nn.Flatten(), nn.Linear(6, 3, rng=1)),
@@ -129,6 +131,7 @@ def test_a_variable_may_have_the_name_of_a_function() -> None:
     assert [line.left for line in shown.forward] == ["var2", "max2", "L"]
     assert shown["var2"].text == "var(x, axis=0)"
     loss(x).backward()
+    assert x.grad is not None
     assert_allclose(shown["x"].value, x.grad)
 
 
@@ -149,7 +152,8 @@ def test_verify_with_an_operation_of_ones_own() -> None:
     }
     found = tg.verify(network, claims, inputs=INPUTS, given={"E": "softmax(A1 @ W2 + b2) - Y"})
     assert [found[name].right for name in claims] == [True, True, False]
-    W = [tg.Tensor(RNG.normal(size=s), requires_grad=True) for s in [(4, 5), 5, (5, 3), 3]]
+    sizes: list[Any] = [(4, 5), 5, (5, 3), 3]
+    W = [tg.Tensor(RNG.normal(size=size), requires_grad=True) for size in sizes]
     shown = tg.explain(network, ROWS, tg.one_hot(LABELS), *W)
     assert tg.verify(network, shown, inputs=INPUTS).right  # A2, of the loss's rule, included
 
@@ -189,7 +193,7 @@ def test_check_rule_and_gradcheck() -> None:
 @every
 def test_picture_and_summary(name: str) -> None:
     make, x, y, loss, _ = NETWORKS[name]
-    model = make()
+    model: Any = make()
     whole, closed = (tg.picture(loss(model(x), y), depth=depth) for depth in (None, 1))
     for picture in (whole, closed):
         *_, width, height = map(float, ET.fromstring(picture.svg).attrib["viewBox"].split())

@@ -78,7 +78,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         try:
-            z = ops.matmul(x, self.weight)
+            z = ops.matmul(_numbers(x, self.weight), self.weight)
         except ValueError as error:
             raise ValueError(
                 f"Linear({self.n_in}, {self.n_out}) expects X with {self.n_in} columns, received "
@@ -529,6 +529,7 @@ class Conv2d(Module):
             raise ValueError(
                 f"{self._title()} expects X (m, {self.in_channels}, h, w), received {describe(x)}"
             )
+        x = _numbers(x, self.weight)
         return windows.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
     def extra_repr(self) -> str:
@@ -574,6 +575,14 @@ def _size(name: str, n: Any) -> int:
     if not isinstance(n, (int, np.integer)) or n < 1:
         raise ValueError(f"{name} must be an integer of at least 1, received {n!r}")
     return int(n)
+
+
+def _numbers(x: Any, weight: Parameter) -> Any:
+    """Whole numbers, such as pixels, in the dtype of the weights: beside float32 NumPy would have
+    all that follows computed in float64."""
+    dtype = getattr(x, "dtype", None)
+    whole = dtype is not None and dtype.kind in "iub"
+    return ops.astype(x, weight.value.dtype) if whole else x
 
 
 def _drawn(init: Callable[..., Any], shape: tuple[int, ...], rng: initialisers.Seed) -> Array:

@@ -378,9 +378,10 @@ class Capture(Watcher):
             return raw
         if (place := self._known_place(raw)) is not None:
             return place
-        made, filled = self._filled.get(id(raw), (None, None))
-        unchanged = made is not None and np.array_equal(made, filled)  # nobody has written into it
-        if unchanged or not isinstance(arg, (Box, np.ndarray)) or self._is_ours():
+        filled = self._filled.get(id(raw))
+        if filled is not None and np.array_equal(*filled):  # nobody has written into it
+            return self.program.constant(raw)
+        if not isinstance(arg, (Box, np.ndarray)) or self._is_ours():
             return self.program.constant(raw)
         raise self._unknown(arg)
 

@@ -657,8 +657,8 @@ def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[.
         >>> value(Node("total", (W,)), {"W1": np.ones((3, 2))}, {})
         np.float64(6.0)
     """
-    scope: dict[str, Any] = {"np": np}
-    scope |= functions | {f"_call_{name}": function for name, function in functions.items()}
+    scope: dict[str, Any] = {"np": np, **functions}
+    scope |= {f"_call_{name}": function for name, function in functions.items()}
     scope |= {_identifier(name): array for name, array in arrays.items()}
     settings: dict[str, Any] = {}
 

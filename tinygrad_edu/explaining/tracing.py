@@ -99,7 +99,8 @@ def differentiate(loss: Box, wrt: Sequence[Box], names: Names) -> Trace:
 def _leave_to_functions(nodes: Sequence[Box], names: Names) -> None:
     """`var = np.var(x)` is called var2: in `var(x)/m` the name is that of the function."""
     functions = {n.record[1].name for n in nodes if not is_algebra(n.record[1])}
-    for named in (names.of, names.arrays):
+    tables: tuple[dict[Any, str], ...] = (names.of, names.arrays)
+    for named in tables:
         for x, name in named.items():
             if name in functions:
                 named[x] = names.free(name)

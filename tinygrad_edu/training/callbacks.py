@@ -325,6 +325,16 @@ class ModelCheckpoint(_Best):
                 "epoch and history already (weights only: tg.save(path, model.state_dict()))"
             )
 
+    def on_train_begin(self, logs: Logs) -> None:
+        """See that the folder is there: it is found out before the work, not after it.
+
+        Raises:  FileNotFoundError, NotADirectoryError if it is not
+        """
+        folder = Path(self.filepath).parent
+        if "{" not in str(folder) and not folder.is_dir():
+            kind = NotADirectoryError if folder.exists() else FileNotFoundError
+            raise kind(f"{self.filepath}: there is no folder {folder}; make it before fit()")
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save, where it is worth it."""
         if self.save_best_only:
