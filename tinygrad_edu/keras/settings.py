@@ -13,6 +13,7 @@ from ..nn import Module, Sigmoid, Softmax
 from ..optim import SGD
 from ..tensor import Tensor
 from ..training import metrics
+from .layers import TURNED
 
 
 def fit_arguments(
@@ -128,7 +129,7 @@ def _optimizer(optimizer: Any, model: Module, state: Sequence[Array]) -> SGD:
         raise ValueError(f"the optimizer's {odd} has no counterpart here: give fit one yourself")
     made = SGD(model.parameters(), lr, momentum, bool(nesterov and momentum))
     trained = [i for i, p in enumerate(made.parameters) if p.requires_grad]
-    velocities = list(state[2:])
+    velocities = [np.transpose(v, TURNED) if v.ndim == 4 else v for v in state[2:]]
     if momentum and velocities and state[0] > 0:
         if [v.shape for v in velocities] != [made.parameters[i].shape for i in trained]:
             raise ValueError("the optimizer's velocities do not fit the model's weights")
