@@ -27,10 +27,11 @@ function    Function, with `forward(ctx, …)` and `backward(ctx, g)`
 naming      what the author calls things: used by explaining and pictures
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, init, losses, nn, ops, optim, windows
+from . import data, hints, init, losses, nn, ops, optim, windows
 from .engine import grad, no_grad, primitive
 from .init import manual_seed
 from .losses import *
@@ -106,7 +107,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        told = hints.missing(f"module {__name__!r}", name, hints.PACKAGE)
+        raise AttributeError(told, name=name, obj=sys.modules[__name__])
     return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 
 

@@ -11,11 +11,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from reprlib import recursive_repr
 from threading import local
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import ref
 
 import numpy as np
 
+from . import hints
 from .engine import Array, NameMissing, _tick, describe
 from .tensor import Buffer, Parameter, Tensor
 
@@ -125,6 +126,12 @@ class Module:
     def modules(self) -> Iterator[Module]:
         """This module and every module inside."""
         return (module for _, module in self.named_modules())
+
+    if not TYPE_CHECKING:  # a type checker is to know what there is
+
+        def __getattr__(self, name: str) -> Any:
+            told = hints.missing(type(self).__name__, name, hints.MODULE)
+            raise AttributeError(told, name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to put anything but its like (or None) in the place of a Parameter or Buffer: the

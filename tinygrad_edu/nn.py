@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from . import hints, losses, ops, windows
 from . import init as initialisers
-from . import losses, ops, windows
 from .engine import Array, Box, as_array, describe, primitive
 from .module import Module
 from .tensor import Buffer, Parameter
@@ -21,9 +21,12 @@ from .windows import Pair
 
 __all__ = [
     "GELU",
+    "AvgPool2d",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "BatchNorm2d",
     "Buffer",
+    "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
@@ -32,6 +35,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MSELoss",
+    "MaxPool2d",
     "Module",
     "Parameter",
     "ReLU",
@@ -640,3 +644,9 @@ class BCEWithLogitsLoss(_Loss):
     """
 
     _loss = staticmethod(losses.binary_cross_entropy_with_logits)
+
+
+if not TYPE_CHECKING:  # a type checker is to know what there is
+
+    def __getattr__(name: str) -> Any:
+        raise AttributeError(hints.missing(f"module {__name__!r}", name, hints.NN), name=name)

@@ -6,11 +6,11 @@ Everything that can be differentiated is in `ops`; here it only gets NumPy's way
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from . import dispatch, engine, ops
+from . import dispatch, engine, hints, ops
 from .engine import Array, Box
 from .hooks import Hook
 from .watch import watcher
@@ -78,6 +78,12 @@ class Tensor(Box, results=True):
         self.name = name
         if requires_grad:
             self.requires_grad = True
+
+    if not TYPE_CHECKING:  # a type checker is to know what there is
+
+        def __getattr__(self, name: str) -> Any:
+            told = hints.missing(type(self).__name__, name, hints.TENSOR)
+            raise AttributeError(told, name=name, obj=self)
 
     # --- what it is -------------------------------------------------------------------------------
 

@@ -161,7 +161,8 @@ def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> S
                 f"the shape of a sample is a tuple, such as (30,), received {shape!r}; for several "
                 "inputs give several shapes"
             )
-    if dtype is None:
+    assumed = dtype is None
+    if assumed:
         dtype = next((p.dtype for p in model.parameters()), np.float64)
     training = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -173,6 +174,8 @@ def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> S
     except Exception as error:
         shapes = ", ".join(str((2, *shape)) for shape in input_shapes)
         error.add_note(f"in summary, which called {type(model).__name__} on zeros {shapes}")
+        if assumed and isinstance(error, (TypeError, IndexError)):
+            error.add_note(f"of {dtype}; indices are whole numbers: summary(…, dtype=int)")
         raise
     finally:
         for module, was in training:
