@@ -72,8 +72,8 @@ def from_keras(source: Any, *, into: Module | None = None, settings: bool = Fals
     The model ends as in Keras, with the softmax or sigmoid that gives probabilities, and
     `tg.fit(model, x, y, loss="categorical_crossentropy", …)` takes those as Keras does. With
     `settings=True` the result is (model, settings): how the Keras model was compiled, for
-    `tg.fit(model, x, y, **settings)`, which goes on step for step: loss, metrics, an SGD optimizer
-    with its momentum, and a penalty for kernel_regularizer and bias_regularizer.
+    `tg.fit(model, x, y, **settings)`, which goes on step for step: loss, metrics, an SGD or Adam
+    optimizer with what it keeps, and a penalty for kernel_regularizer and bias_regularizer.
 
     Beside a loss of logits, "accuracy" compares a single output with 0, Keras with ½.
     BatchNormalization moves its running variance towards the variance of the batch, ours towards
