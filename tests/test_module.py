@@ -490,3 +490,13 @@ def test_to_converts_everything_that_is_floating() -> None:
     for wrong in ("cuda", "cuda:0", object()):
         with pytest.raises(TypeError, match='there is one device, "cpu"'):
             net.to(wrong)
+
+
+def test_a_forward_without_return_is_named() -> None:
+    class Doubled(nn.Module):
+        def forward(self, x: Any) -> Any:
+            x * 2
+
+    with pytest.raises(TypeError, match=r"Doubled\.forward gave None") as failed:
+        nn.Sequential(Doubled(), nn.Linear(2, 1, rng=0))(np.ones((3, 2)))
+    assert "that is module '0' of Sequential" in failed.value.__notes__

@@ -258,6 +258,11 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                     raise
                 raise refusal from error
             if type(value) is not ndarray:
+                if isinstance(value, (tuple, list)):
+                    raise TypeError(
+                        f"{op} gave a {type(value).__name__} of {len(value)}, expected one array; "
+                        "declare an operation for each, or stack them"
+                    )
                 value = np.asarray(value)
             recorded = _mode.get() + depends >= needs
             if (

@@ -62,6 +62,8 @@ class Module:
         begun = _tick()
         try:
             result = self.forward(*args, **kwargs)
+            if result is None:
+                raise TypeError(f"{type(self).__name__}.forward gave None; does it `return` it?")
         except Exception as error:
             self._explain(error, [*args, *kwargs.values()])
             raise

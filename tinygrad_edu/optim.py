@@ -92,7 +92,14 @@ class Optimizer:
                 state = self.first_state(w)
             if guarded:
                 w, g = _read_only(w), _read_only(g)
-            value, state = update(w, g, state, lr)
+            try:
+                value, state = update(w, g, state, lr)
+            except Exception as error:
+                error.add_note(
+                    f"in {type(self).__name__}.update of parameter {i}; it returns the new value "
+                    "and the new state, and changes nothing that it is given"
+                )
+                raise
             if type(value) is not ndarray or value.dtype is not w.dtype:
                 value = np.asarray(value, w.dtype)
             if value.shape != w.shape:
@@ -323,7 +330,10 @@ def _variables(parameters: Iterable[Tensor]) -> list[Tensor]:
         )
     variables = list(parameters)
     if not variables:
-        raise ValueError("an optimizer needs at least one parameter, received none")
+        raise ValueError(
+            "an optimizer needs at least one parameter, received none; a module's are the "
+            "nn.Parameter among its attributes, and in lists, tuples and dicts of these"
+        )
     for i, variable in enumerate(variables):
         if not isinstance(variable, Tensor):
             raise TypeError(f"parameter {i} must be a tensor, received {type(variable).__name__}")

@@ -289,7 +289,8 @@ class ModelCheckpoint(_Best):
 
     Keeps:   best, path of the last file
     Raises:  ValueError for a name that cannot be one, TypeError for an option that Keras has and
-             this has not, KeyError for a column that is not there; and as `tinygrad_edu.save`
+             this has not, FileNotFoundError before the first epoch if the folder is not there,
+             KeyError for a column that is not; and as `tinygrad_edu.save`
     Source:  keras.callbacks.ModelCheckpoint
     Example:
         >>> import tempfile, pathlib

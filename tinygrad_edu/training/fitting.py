@@ -21,6 +21,7 @@ from ..data import minibatches
 from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
 from ..nn import Module
+from ..tensor import Tensor
 from ..watch import CannotCapture, all_finite
 from .callbacks import as_callbacks, hooks
 from .history import History
@@ -219,6 +220,11 @@ def train_step(
         if penalty is not None:
             value = value + penalty(model)
         _check_loss(value)
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"the loss must be a tensor, computed from the prediction, received "
+                f"{describe(value)}; no numpy(), item() or float() on the way"
+            )
         if not all_finite(value):
             raise NonFiniteLoss(_number(value), _cause(value, model))
         optimizer.zero_grad()
