@@ -43,7 +43,7 @@ _new = object.__new__
 OFF, ON, ALL = 0, 1, 3
 _mode: ContextVar[int] = ContextVar("recording", default=ON)  # one for each thread and each task
 _outer: ContextVar[tuple[int, ...]] = ContextVar("outer", default=())  # … and those around it
-_tick = count(1).__next__
+tick = count(1).__next__  # the age of what happens next, for all threads
 
 
 class Watch(Protocol):
@@ -166,7 +166,7 @@ _RELEASED: Record = (0, RELEASED, (), (), {})  # older than anything
 
 def variable_record() -> Record:
     """The record of a tensor that wants a gradient and was not computed from others."""
-    return (_tick(), VARIABLE, (), (), {})
+    return (tick(), VARIABLE, (), (), {})
 
 
 class Box:
@@ -272,7 +272,7 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                 raise TypeError(f"{op} gave {describe(value)}, which has no gradient; give floats")
             result = _new(Box.results)
             result.value = value
-            result.record = (_tick(), op, args, raw, settings) if recorded else None
+            result.record = (tick(), op, args, raw, settings) if recorded else None
             result.grad = result.name = None
             if watches:
                 for watch in watches[:]:
@@ -565,7 +565,7 @@ def _on_the_way(nodes: Iterable[Box], wanted: set[Box]) -> set[Box]:
 
 def _as_it_was(arg: Any, x: Any) -> Any:
     if isinstance(arg, Box) and arg.value is not x:
-        return _box(x, (_tick(), as_recorded.op, (arg,), (x,), {}))
+        return _box(x, (tick(), as_recorded.op, (arg,), (x,), {}))
     return arg
 
 

@@ -17,7 +17,7 @@ from weakref import ref
 import numpy as np
 
 from . import hints
-from .engine import Array, NameMissing, _tick, describe
+from .engine import Array, NameMissing, describe, tick
 from .tensor import Buffer, Parameter, Tensor
 
 __all__ = ["Module"]
@@ -59,7 +59,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`forward`, with the module's name added to any error that comes out of it."""
-        begun = _tick()
+        begun = tick()
         try:
             result = self.forward(*args, **kwargs)
             if result is None:
@@ -67,7 +67,7 @@ class Module:
         except Exception as error:
             self._explain(error, [*args, *kwargs.values()])
             raise
-        calls.latest.append((begun, _tick(), ref(self)))
+        calls.latest.append((begun, tick(), ref(self)))
         return result
 
     def _explain(self, error: Exception, received: list[Any]) -> None:
@@ -85,7 +85,7 @@ class Module:
 
     def _parts(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor | Module]]:
         """Name and object of every tensor and module inside, in the order written, each once."""
-        for path, part in _inside(vars(self), prefix):
+        for path, part in parts_of(vars(self), prefix):
             if id(part) not in seen:
                 seen.add(id(part))
                 yield path, part
@@ -266,7 +266,7 @@ class Module:
     def __repr__(self) -> str:
         children = [
             (path, part)
-            for path, part in _inside(vars(self), "")
+            for path, part in parts_of(vars(self), "")
             if isinstance(part, Module) and part is not self
         ]
         if not children:
@@ -275,12 +275,17 @@ class Module:
         return f"{type(self).__name__}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
 
 
-def _inside(members: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor | Module]]:
-    """The tensors and modules among attributes, and in lists, tuples and dicts among them."""
+def parts_of(members: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor | Module]]:
+    """The tensors and modules among attributes, and in lists, tuples and dicts among them.
+
+    Example:
+        >>> [name for name, _ in parts_of({"a": [Tensor(1.0), Tensor(2.0)], "b": 3}, "")]
+        ['a.0', 'a.1']
+    """
     for name, value in members.items():
         if isinstance(value, (Tensor, Module)):
             yield f"{prefix}{name}", value
         elif isinstance(value, (list, tuple)):
-            yield from _inside(dict(enumerate(value)), f"{prefix}{name}.")
+            yield from parts_of(dict(enumerate(value)), f"{prefix}{name}.")
         elif isinstance(value, Mapping):
-            yield from _inside(value, f"{prefix}{name}.")
+            yield from parts_of(value, f"{prefix}{name}.")

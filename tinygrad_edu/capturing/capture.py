@@ -103,7 +103,7 @@ class Capture(Watcher):
     def backward(self, output: Any, gradient: Any, retain_graph: bool) -> None:
         if gradient is not None and not isinstance(gradient, Box):
             raise CannotCapture("backward(gradient) in a captured step takes a tensor")
-        start = engine._tick()
+        start = engine.tick()
         seed = engine._seed(output, gradient, True)
         nodes = engine.history(output)
         variables = dict.fromkeys(
@@ -137,7 +137,7 @@ class Capture(Watcher):
                 new: Any = found[variable] if before is None else before + found[variable]
                 variable.grad = new
                 self._differentiated[variable] = None
-        self._ours.append((start, engine._tick()))
+        self._ours.append((start, engine.tick()))
 
     def expects(self, condition: Any) -> None:
         self._expected.append(condition)
@@ -147,7 +147,7 @@ class Capture(Watcher):
             raise CannotCapture(
                 f"the step uses {optimizer!r:.80}, which cannot be reached from it by name"
             )
-        start = engine._tick()
+        start = engine.tick()
         lr = Rate.of(lambda: optimizer.lr, ("lr", id(optimizer)))
         updates = []
         for i, parameter in enumerate(optimizer.parameters):
@@ -176,7 +176,7 @@ class Capture(Watcher):
             for name, box in stand_ins.items():
                 self._move(box, state[name])
             optimizer.state[i] = {name: x.value for name, x in state.items()}
-        self._ours.append((start, engine._tick()))
+        self._ours.append((start, engine.tick()))
 
     def _move(self, tensor: Box, value: Box) -> None:
         self.moved[tensor] = value
@@ -213,7 +213,7 @@ class Capture(Watcher):
             self._known.setdefault(id(x.value), (x.value, x))
         for array in before.arrays.values():
             self._known.setdefault(id(array), (array, array))
-        self._start = engine._tick()
+        self._start = engine.tick()
         token = watcher.set(self)
         try:
             with engine.recording(engine.ALL), watching() as seen:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops, windows
-from ..engine import ALL, Box, Op, _tick, history, recording
-from ..module import Module, _inside
+from ..engine import ALL, Box, Op, history, recording, tick
+from ..module import Module, parts_of
 from ..tensor import Tensor
 
 __all__ = ["Row", "Summary", "summary"]
@@ -210,11 +210,11 @@ def _run(model: Module, inputs: list[Any]) -> _Run:
         if frame.f_code is not _CALL:
             return
         if event == "call":
-            calls.append(_Call(frame.f_locals["self"], len(open_calls), _tick()))
+            calls.append(_Call(frame.f_locals["self"], len(open_calls), tick()))
             open_calls.append(calls[-1])
         elif event == "return":
             call = open_calls.pop()
-            call.ended, call.result = _tick(), result
+            call.ended, call.result = tick(), result
 
     with recording(ALL):
         sys.setprofile(note)
@@ -257,7 +257,7 @@ def _table(model: Module, two: _Run, three: _Run) -> Summary:
 
 def _own(module: Module) -> list[Box]:
     """The tensors of a module itself, without those of modules inside it."""
-    return [part for _, part in _inside(vars(module), "") if isinstance(part, Box)]
+    return [part for _, part in parts_of(vars(module), "") if isinstance(part, Box)]
 
 
 def _row(module: Module, paths: dict[int, str], depth: int, counted: set[int]) -> Row:
