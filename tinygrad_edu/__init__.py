@@ -28,15 +28,16 @@ function    Function, with `forward(ctx, …)` and `backward(ctx, g)`
 naming      what the author calls things: used by explaining and pictures
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, init, losses, nn, ops, optim, windows
+from . import data, hints, init, losses, nn, ops, optim, windows
 from .engine import grad, no_grad, primitive
 from .init import manual_seed
 from .losses import *
 from .ops import *
-from .tensor import Buffer, Parameter, Tensor
+from .tensor import Buffer, Parameter, Tensor, tensor  # the module is tinygrad_edu.tensor too
 from .windows import *
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ __all__ = [
     "assert_right", "callbacks", "check_rule", "compile", "data", "detect_anomaly", "evaluate",
     "explain", "first_nonfinite", "fit", "from_keras", "grad", "gradcheck", "init", "load",
     "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict",
-    "primitive", "save", "save_checkpoint", "summary", "testing", "threads", "to_keras", "verify",
+    "primitive", "save", "save_checkpoint", "summary", "tensor", "testing", "threads", "to_keras",
+    "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
@@ -109,7 +111,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        told = hints.missing(f"module {__name__!r}", name, hints.PACKAGE)
+        raise AttributeError(told, name=name, obj=sys.modules[__name__])
     return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 
 

@@ -43,7 +43,7 @@ _new = object.__new__
 OFF, ON, ALL = 0, 1, 3
 _mode: ContextVar[int] = ContextVar("recording", default=ON)  # one for each thread and each task
 _outer: ContextVar[tuple[int, ...]] = ContextVar("outer", default=())  # … and those around it
-_tick = count(1).__next__
+tick = count(1).__next__  # the age of what happens next, for all threads
 
 
 class Watch(Protocol):
@@ -166,7 +166,7 @@ _RELEASED: Record = (0, RELEASED, (), (), {})  # older than anything
 
 def variable_record() -> Record:
     """The record of a tensor that wants a gradient and was not computed from others."""
-    return (_tick(), VARIABLE, (), (), {})
+    return (tick(), VARIABLE, (), (), {})
 
 
 class Box:
@@ -258,6 +258,11 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                     raise
                 raise refusal from error
             if type(value) is not ndarray:
+                if isinstance(value, (tuple, list)):
+                    raise TypeError(
+                        f"{op} gave a {type(value).__name__} of {len(value)}, expected one array; "
+                        "declare an operation for each, or stack them"
+                    )
                 value = np.asarray(value)
             recorded = _mode.get() + depends >= needs
             if (
@@ -267,7 +272,7 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                 raise TypeError(f"{op} gave {describe(value)}, which has no gradient; give floats")
             result = _new(Box.results)
             result.value = value
-            result.record = (_tick(), op, args, raw, settings) if recorded else None
+            result.record = (tick(), op, args, raw, settings) if recorded else None
             result.grad = result.name = None
             if watches:
                 for watch in watches[:]:
@@ -318,6 +323,19 @@ def as_array(data: Any, dtype: Any = None) -> Array:
             f"of dtype {kind}"
         )
     return array.astype(kind, copy=False)
+
+
+class NameMissing(KeyError):
+    """A KeyError whose message is printed as it was written: Python's own puts it in quotes.
+
+    Example:
+        >>> raise NameMissing("the state has no 'bias'")
+        Traceback (most recent call last):
+        tinygrad_edu.engine.NameMissing: the state has no 'bias'
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def describe(x: Any) -> str:
@@ -548,7 +566,7 @@ def _on_the_way(nodes: Iterable[Box], wanted: set[Box]) -> set[Box]:
 
 def _as_it_was(arg: Any, x: Any) -> Any:
     if isinstance(arg, Box) and arg.value is not x:
-        return _box(x, (_tick(), as_recorded.op, (arg,), (x,), {}))
+        return _box(x, (tick(), as_recorded.op, (arg,), (x,), {}))
     return arg
 
 

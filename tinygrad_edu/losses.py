@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .engine import Array, Box, as_array, primitive
-from .ops import _floating, log_softmax, one_hot, sigmoid, softmax
+from .ops import floating, log_softmax, one_hot, sigmoid, softmax
 
 __all__ = [
     "binary_cross_entropy",
@@ -43,8 +43,8 @@ def _each(g: Any, reduction: str, x: Any) -> Any:
 
 def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:
     """Both as floating arrays of the prediction's dtype, refused unless they have one shape."""
-    prediction = _floating(prediction)
-    target = _floating(target, prediction.dtype)
+    prediction = floating(prediction)
+    target = floating(target, prediction.dtype)
     if prediction.shape != target.shape:
         raise ValueError(
             f"predictions {prediction.shape} and targets {target.shape} must have the same shape; "

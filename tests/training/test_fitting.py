@@ -452,7 +452,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"loss": nn.Softmax}, TypeError, "a loss is a function"),
     ({"loss": lambda y_true, y_pred: y_pred}, TypeError, "starts with y_true"),
     ({"loss": lambda p, t: p}, ValueError, "must be one number.*reduction='mean'"),
-    ({"optimizer": "sgd"}, TypeError, "tg.optim.SGD"),
+    ({"loss": lambda p, t: (p.numpy() ** 2).mean()}, TypeError, "must be a tensor.*no numpy"),
+    ({"optimizer": "rprop"}, TypeError, "tg.optim.SGD.*'sgd', 'adam', 'adamw'; received 'rprop'"),
     ({"optimizer": optim.SGD}, TypeError, "tg.optim.SGD"),
     (
         {"optimizer": optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=0.1)},
@@ -483,6 +484,19 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"steps_per_epoch": 3}, TypeError, "steps_per_epoch"),
     ({"validation_freq": 3}, TypeError, "validation_freq"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "lr"),
+    [("sgd", optim.SGD, 0.01), ("adam", optim.Adam, 0.001), ("AdamW", optim.AdamW, 0.001)],
+)
+def test_keras_names_of_optimizers(name: str, kind: Any, lr: float) -> None:
+    x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    models = [nn.Linear(3, 2, rng=0) for _ in range(2)]
+    for model, optimizer in zip(models, (name, kind(models[1].parameters(), lr=lr)), strict=True):
+        tg.fit(model, x, y, loss=tg.cross_entropy, optimizer=optimizer, epochs=3, rng=0)
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
 
 
 @pytest.mark.parametrize(("wrong", "kind", "message"), BAD, ids=lambda value: str(value)[:40])

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from math import floor, nan
 from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import ops, optim
 from ..anomaly import first_nonfinite
 from ..capturing.compiled import CompiledStep
 from ..data import Pixels, minibatches
 from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
 from ..nn import Module
+from ..tensor import Tensor
 from ..watch import CannotCapture, all_finite
 from .callbacks import as_callbacks, hooks
 from .history import History
@@ -63,7 +65,8 @@ def fit(
     loss               a function of (prediction, target), such as `tg.cross_entropy`, or a name:
                        "categorical_crossentropy", "sparse_categorical_crossentropy",
                        "binary_crossentropy" (these three take probabilities), "mse", "mae"
-    optimizer          one that has the model's parameters, such as `tg.optim.SGD`
+    optimizer          one that has the model's parameters, such as `tg.optim.SGD`, or the name of a
+                       new one as Keras has it: "sgd" (lr=0.01), "adam" or "adamw" (0.001)
     epochs             the number of the last epoch: those before `initial_epoch` are not run again
     validation_data    (x, y) or (x, y, sample_weight), measured after each epoch
     validation_split   or the share of the samples, taken from the end before they are shuffled
@@ -113,7 +116,7 @@ def fit(
     """
     data = _data((x, y, sample_weight), "")
     function, found = _measures(loss, metrics)
-    _check(model, optimizer)
+    optimizer = _optimizer(optimizer, model)
     if not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise ValueError(f"epochs must be a whole number of at least 0, received {epochs!r}")
     val_size = batch_size if validation_batch_size is None else validation_batch_size
@@ -221,6 +224,11 @@ def train_step(
         if penalty is not None:
             value = value + penalty(model)
         _check_loss(value)
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"the loss must be a tensor, computed from the prediction, received "
+                f"{describe(value)}; no numpy(), item() or float() on the way"
+            )
         if not all_finite(value):
             raise NonFiniteLoss(_number(value), _cause(value, model))
         optimizer.zero_grad()
@@ -471,13 +479,24 @@ def _as_input(x: Array, dtype: Any) -> Array:
     return x.astype(dtype, copy=False)
 
 
-def _check(model: Module, optimizer: Any) -> None:
+# The optimizers that Keras knows by name, with the learning rates that they have there.
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "sgd": partial(optim.SGD, lr=0.01),
+    "adam": partial(optim.Adam, lr=0.001),
+    "adamw": partial(optim.AdamW, lr=0.001),
+}
+
+
+def _optimizer(optimizer: Any, model: Module) -> Any:
+    """The optimizer, which must move parameters of the model; a new one for a name."""
     if not isinstance(model, Module):
         raise TypeError(f"model must be a tg.nn.Module, received {model!r:.60}")
+    if isinstance(optimizer, str) and optimizer.lower() in OPTIMIZERS:
+        return OPTIMIZERS[optimizer.lower()](model.parameters())
     if isinstance(optimizer, (str, type)) or not hasattr(optimizer, "step"):
         raise TypeError(
-            "optimizer must be one such as tg.optim.SGD(model.parameters(), lr=0.01) (Keras' "
-            f"'sgd'), received {optimizer!r}"
+            "optimizer must be one such as tg.optim.SGD(model.parameters(), lr=0.01), or a name, "
+            f"{', '.join(map(repr, OPTIMIZERS))}; received {optimizer!r}"
         )
     own = {id(parameter) for parameter in model.parameters()}
     if not own & {id(parameter) for parameter in optimizer.parameters}:
@@ -485,6 +504,7 @@ def _check(model: Module, optimizer: Any) -> None:
             f"the optimizer moves none of the model's {len(own)} parameters; make it from "
             "model.parameters()"
         )
+    return optimizer
 
 
 def _cause(loss: Any, model: Module) -> str:

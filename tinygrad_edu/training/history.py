@@ -7,6 +7,8 @@ from io import BytesIO
 from math import nan
 from typing import Any
 
+from ..engine import NameMissing
+
 __all__ = ["History"]
 
 
@@ -101,7 +103,7 @@ class History:
         names = list(keys) or list(dict.fromkeys(key.removeprefix("val_") for key in self.history))
         for name in names:
             if name not in self.history and f"val_{name}" not in self.history:
-                raise KeyError(f"the History has no {name!r}; it has {', '.join(self.history)}")
+                raise NameMissing(f"the History has no {name!r}; it has {', '.join(self.history)}")
         figure = Figure(figsize=(5.2 * len(names), 3.8), layout="constrained")
         figure.suptitle(title)
         panels = figure.subplots(1, len(names), squeeze=False)[0]
