@@ -82,12 +82,14 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         try:
-            z = ops.matmul(_numbers(x, self.weight), self.weight)
+            z = ops.matmul(x, self.weight)
         except ValueError as error:
             raise ValueError(
                 f"Linear({self.n_in}, {self.n_out}) expects X with {self.n_in} columns, received "
                 f"{describe(x)}"
             ) from error
+        if z.value.dtype is not self.weight.value.dtype and _is_whole(x):
+            z = ops.matmul(_numbers(x, self.weight), self.weight)
         return z if self.bias is None else ops.add(z, self.bias)
 
     def extra_repr(self) -> str:
@@ -584,9 +586,12 @@ def _size(name: str, n: Any) -> int:
 def _numbers(x: Any, weight: Parameter) -> Any:
     """Whole numbers, such as pixels, in the dtype of the weights: beside float32 NumPy would have
     all that follows computed in float64."""
+    return ops.astype(x, weight.value.dtype) if _is_whole(x) else x
+
+
+def _is_whole(x: Any) -> bool:
     dtype = getattr(x, "dtype", None)
-    whole = dtype is not None and dtype.kind in "iub"
-    return ops.astype(x, weight.value.dtype) if whole else x
+    return dtype is not None and dtype.kind in "iub"
 
 
 def _drawn(init: Callable[..., Any], shape: tuple[int, ...], rng: initialisers.Seed) -> Array:
