@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from . import lowering
-from .program import OUT, Call, Program, Value
+from .calls import OUT, Call, Value
+from .program import Program
 
 _UNARY = {
     np.negative: "-{0}", np.absolute: "abs({0})", np.exp: "exp({0})", np.log: "log({0})",
