@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from . import machine
+
+ALL = ("steps", "ops", "parts", "feeding", "memory", "cold", "peers", "sweeps")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,6 +37,59 @@ def parser() -> argparse.ArgumentParser:
     peers.add_argument(
         "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
     )
+
+    sweeps = commands.add_parser(
+        "sweeps", parents=[shared], help="the time of a step over batch size, width, depth, dtype"
+    )
+    sweeps.add_argument("--sweep", action="append", metavar="NAME", help="only these (batch, …)")
+    sweeps.add_argument("--rounds", type=_positive, default=15, help="of each point (15)")
+    sweeps.add_argument(
+        "--budget",
+        type=_positive,
+        default=15,
+        metavar="SECONDS",
+        help="for the rounds of a point (15)",
+    )
+    sweeps.add_argument(
+        "--largest", type=_positive, default=4096, metavar="SIZE", help="leave out what is larger"
+    )
+
+    parts = commands.add_parser(
+        "parts", parents=[shared], help="how a step divides: products, other array work, calls"
+    )
+    parts.add_argument("--rounds", type=_positive, default=21, help="of each comparison (21)")
+    parts.add_argument(
+        "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
+    )
+
+    ops = commands.add_parser(
+        "ops", parents=[shared], help="what every operation costs, recorded and swept back over"
+    )
+    ops.add_argument("--rounds", type=_positive, default=31, help="of each operation (31)")
+
+    cold = commands.add_parser(
+        "cold", parents=[shared], help="from a cold process to the chapter's network trained"
+    )
+    cold.add_argument("--rounds", type=_positive, default=9, help="of a process each (9)")
+    cold.add_argument("--epochs", type=_positive, default=500, help="the chapter's are 500")
+
+    memory = commands.add_parser(
+        "memory", parents=[shared], help="the peak of an epoch over the data itself"
+    )
+    memory.add_argument("--epochs", type=_positive, default=3, help="one after the other (3)")
+    memory.add_argument("--samples", type=_positive, default=48_000, help="of 784 numbers (48000)")
+
+    feeding = commands.add_parser(
+        "feeding", parents=[shared], help="ways to bring the batches of an epoch to the network"
+    )
+    feeding.add_argument("--rounds", type=_positive, default=15, help="of an epoch each (15)")
+    feeding.add_argument("--samples", type=_positive, default=12_000, help="of 784 numbers (12000)")
+
+    commands.add_parser(
+        "all", parents=[shared],
+        help="all of them, each in a process of its own, with one thread, and the peers and sweeps "
+        "with two as well; Keras' comparison is apart",
+    )  # fmt: skip
 
     keras = commands.add_parser(
         "keras",
@@ -71,6 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     p = parser()
     options = p.parse_args(arguments)
+    if options.command == "all":
+        return _all(options.write)
     facts = machine.facts(machine.bind(options.threads))
     command = " ".join(["python -m benchmarks", *arguments])
     # NumPy and its kin read the number of threads when they are imported, which is here.
@@ -80,12 +138,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return steps.run(options.rounds, facts, command, options.write)
     if options.command == "keras":
         return _keras(p, options, facts, command)
-    from . import cases, peers
+    if options.command == "ops":
+        from . import ops
+
+        return ops.run(options.rounds, facts, command, options.write)
+    if options.command == "cold":
+        from . import cold_training
+
+        return cold_training.run(options.rounds, options.epochs, facts, command, options.write)
+    if options.command == "memory":
+        from . import memory
+
+        return memory.run(options.epochs, options.samples, facts, command, options.write)
+    if options.command == "feeding":
+        from . import feeding
+
+        return feeding.run(options.rounds, options.samples, facts, command, options.write)
+    suffix = "" if options.threads == 1 else f"-{options.threads}-threads"
+    if options.command == "sweeps":
+        from . import sweeps
+
+        unknown = set(options.sweep or ()) - sweeps.SWEEPS.keys()
+        if unknown:
+            p.error(f"--sweep: {', '.join(sorted(unknown))}; there are {', '.join(sweeps.SWEEPS)}")
+        return sweeps.run(
+            options.sweep, options.rounds, options.budget, options.largest, facts, command,
+            options.write, suffix,
+        )  # fmt: skip
+    from . import cases, parts, peers
 
     unknown = set(options.network or ()) - cases.NETWORKS.keys()
     if unknown:
         p.error(f"--network: {', '.join(sorted(unknown))}; there are {', '.join(cases.NETWORKS)}")
-    return peers.run(options.network, options.rounds, facts, command, options.write)
+    run = {"peers": peers.run, "parts": parts.run}[options.command]
+    return run(options.network, options.rounds, facts, command, options.write, suffix)
+
+
+def _all(write: bool) -> int:
+    """Every command in a process of its own; the first exit code that is not 0."""
+    commands = [[name, "--threads", "1"] for name in ALL]
+    commands += [[name, "--threads", "2"] for name in ("peers", "sweeps")]
+    codes = []
+    for command in commands:
+        print(f"\n=== {' '.join(command)}\n", flush=True)
+        told = [sys.executable, "-m", "benchmarks", *command, *["--write"] * write]
+        codes.append(subprocess.run(told).returncode)
+    return next(filter(None, codes), 0)
 
 
 def _keras(

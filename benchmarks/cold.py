@@ -1,7 +1,8 @@
-"""One epoch from a cold start, in a process of its own: `python -m benchmarks.cold FOLDER SIDE`.
+"""Training from a cold start, in a process of its own: `python -m benchmarks.cold FOLDER PROGRAM`.
 
-FOLDER holds x.npy, y.npy and network.json; SIDE is keras or tinygrad_edu. Prints the seconds of the
-imports and of the first epoch, and the peak of the memory in bytes.
+PROGRAM is Keras or tinygrad_edu, for one epoch of the arrays and the network in FOLDER; or one of
+those in `cold_training`. Prints the seconds of the imports and of the training, the peak of the
+memory in bytes, and what the program has to tell.
 """
 
 from __future__ import annotations
@@ -27,15 +28,48 @@ SIDES = {
 }
 
 
-def main(folder: Path, side: str) -> None:
-    """Train one epoch and print what it took."""
-    network = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+def main(folder: Path, program: str) -> None:
+    """Train and print what it took."""
     start = perf_counter()
-    train = {"Keras": _keras, "tinygrad_edu": _ours}[side]()
+    try:
+        train = _program(program, folder)
+    except ModuleNotFoundError as error:
+        print(json.dumps({"lacks": error.name}))
+        return
     imported = perf_counter()
-    train(folder, network)
+    told = train(folder, network(folder)) or {}
     ended = perf_counter()
-    print(json.dumps({"import": imported - start, "epoch": ended - imported, "memory": _peak()}))
+    took = {"import": imported - start, "epoch": ended - imported, "memory": peak()}
+    print(json.dumps(took | told))
+
+
+def network(folder: Path) -> dict[str, Any]:
+    """What is to be trained."""
+    file = folder / "network.json"
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+
+def _program(name: str, folder: Path) -> Callable[[Path, dict[str, Any]], Any]:
+    """Import what the program needs; what it gives trains."""
+    if "layers" in network(folder):
+        return {"Keras": _keras, "tinygrad_edu": _ours}[name]()
+    from . import cold_training
+
+    if name == cold_training.DATA:
+        return cold_training.load_by_scikit_learn()
+    return cold_training.PROGRAMS[name]()
+
+
+def measured(folder: Path, program: str, environment: dict[str, str]) -> dict[str, float]:
+    """What a process of that program tells, and the seconds that it took as a whole."""
+    start = perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.cold", str(folder), program],
+        check=True, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL,
+        env=os.environ | environment,
+    )  # fmt: skip
+    total = perf_counter() - start
+    return {**json.loads(done.stdout.splitlines()[-1]), "process": total}
 
 
 def _keras() -> Callable[[Path, dict[str, Any]], None]:
@@ -83,7 +117,7 @@ def _ours() -> Callable[[Path, dict[str, Any]], None]:
     return train
 
 
-def _peak() -> int:
+def peak() -> int:
     """The most memory that this process has had. Linux's getrusage would also count its parent's,
     as it was when the process began."""
     try:
@@ -92,8 +126,8 @@ def _peak() -> int:
     except (OSError, StopIteration):
         import resource
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
 
 
 def cold_starts(task: Task, rounds: int) -> dict[str, dict[str, list[float]]] | None:
@@ -120,16 +154,9 @@ def cold_starts(task: Task, rounds: int) -> dict[str, dict[str, list[float]]] | 
         np.save(Path(folder, "y.npy"), task.y)
         Path(folder, "network.json").write_text(json.dumps(network), encoding="utf-8")
         for _ in range(rounds):
-            for side, measured in found.items():
-                start = perf_counter()
-                done = subprocess.run(
-                    [sys.executable, "-m", "benchmarks.cold", folder, side],
-                    check=True, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL,
-                )  # fmt: skip
-                total = perf_counter() - start
-                for key, value in json.loads(done.stdout.splitlines()[-1]).items():
-                    measured.setdefault(key, []).append(value)
-                measured.setdefault("process", []).append(total)
+            for side, values in found.items():
+                for key, value in measured(Path(folder), side, {}).items():
+                    values.setdefault(key, []).append(value)
     return found
 
 

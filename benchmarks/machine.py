@@ -19,7 +19,7 @@ VARIABLES = (
 )
 PACKAGES = (
     "tinygrad_edu", "numpy", "keras", "tensorflow", "torch", "jax", "scikit-learn", "mygrad",
-    "autograd",
+    "autograd", "numba", "threadpoolctl",
 )  # fmt: skip
 
 
@@ -51,13 +51,27 @@ def facts(threads: str) -> dict[str, Any]:
     }
 
 
+def pools() -> list[str]:
+    """The libraries of matrix products that are loaded, with the threads that they take by their
+    own account; none without threadpoolctl."""
+    try:
+        from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+    except ModuleNotFoundError:
+        return []
+    return [
+        f"{pool['internal_api']} {pool['version']} ({pool.get('architecture', '')}): "
+        f"{pool['num_threads']}"
+        for pool in threadpool_info()
+    ]
+
+
 def sentence(facts: dict[str, Any]) -> str:
     """The same as a line of text."""
     versions = ", ".join(f"{name} {v}" for name, v in facts["versions"].items())
     return (
         f"{facts['processor']}, {facts['system']}, Python {facts['python']}, {versions}; "
         f"{facts['threads']}"
-    )
+    ) + "".join(f"; {pool}" for pool in facts.get("pools", ()))
 
 
 def _processor() -> str:

@@ -1,8 +1,9 @@
-"""Pictures of a comparison: curves, differences, times; readable without colours."""
+"""Pictures of what was measured: curves, differences, times, ratios; readable without colours."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,162 @@ def times(
         axes.set_xlim(0, axes.get_xlim()[1] * room)
         axes.grid(alpha=0.3, axis="x")
     steady.invert_yaxis()
+    return _save(figure, path)
+
+
+# How each contestant of the sweeps is drawn: colours of Okabe and Ito, which the colour-blind tell
+# apart; ours are heavy.
+STYLES: dict[str, tuple[str, str, str, float]] = {
+    "tinygrad_edu, captured, Numba": ("#D55E00", "-", "o", 2.4),
+    "tinygrad_edu, captured": ("#0072B2", "-", "s", 2.4),
+    "tinygrad_edu, eager": ("#009E73", "-", "^", 2.4),
+    "NumPy, hand-optimised": ("black", ":", "", 1.4),
+    "JAX, lax.scan": ("#CC79A7", "--", "D", 1.2),
+    "JAX, jit per step": ("#CC79A7", ":", "d", 1.2),
+    "PyTorch, eager": ("0.45", "--", "x", 1.2),
+}
+PRODUCTS = "the matrix products alone"
+
+
+def sweep(points: Mapping[Any, Mapping[str, Timing]], what: str, threads: str, path: Path) -> Path:
+    """Two panels over a size: ratio to the matrix products, and ours to the fastest peer."""
+    figure = Figure(figsize=(12, 5.2), layout="constrained")
+    figure.suptitle(f"Time of a training step: {what} ({threads.split(' for ')[0]})")
+    left, right = figure.subplots(1, 2)
+    sizes = list(points)
+    in_words = isinstance(sizes[0], str)
+    places = list(range(len(sizes))) if in_words else sizes
+    ends: dict[Axes, list[tuple[float, float, str, str]]] = {left: [], right: []}
+    for name, (color, line, mark, width) in STYLES.items():
+        for axes in (left, right):
+            at, values = [], []
+            for place, timings in zip(places, points.values(), strict=True):
+                if name not in timings:
+                    continue
+                by = 1.0
+                if axes is right:
+                    by = min(t.ratio for n, t in timings.items()
+                             if n != PRODUCTS and not n.startswith("tinygrad_edu"))  # fmt: skip
+                at.append(place)
+                values.append(timings[name].ratio / by)
+            if not values or (axes is right and not name.startswith("tinygrad_edu")):
+                continue
+            axes.plot(
+                at, values, "none" if in_words else line, marker=mark or ".", color=color,
+                linewidth=width, markersize=7 if in_words else 5,
+            )  # fmt: skip
+            ends[axes].append((at[-1], values[-1], name, color))
+    left.set_title("Ratio to the matrix products alone (1: nothing else is done)")
+    right.set_title("Ratio to the fastest peer (below 1: faster than all of them)")
+    for axes in (left, right):
+        axes.axhline(1, color="0.3", linewidth=1)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, _: "")
+        axes.grid(alpha=0.25, which="both")
+        axes.set_ylabel("ratio (logarithmic)")
+        if in_words:
+            axes.set_xticks(places, [str(size).replace(" ", "\n") for size in sizes])
+            axes.set_xlim(-0.5, places[-1] + 1.9)
+        else:
+            axes.set_xscale("log")
+            axes.set_xticks(places, [f"{size:,}" for size in places])
+            axes.set_xlim(places[0] / 1.3, places[-1] * (places[-1] / places[0] * 2) ** 0.42)
+            axes.minorticks_off()
+            axes.set_xlabel(what)
+        _label(axes, ends[axes])
+    return _save(figure, path)
+
+
+def _label(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
+    """Names at the ends of the lines, moved apart where they would touch."""
+    low, high = (np.log(limit) for limit in axes.get_ylim())
+    apart = (high - low) / 17
+    heights = {name: float(np.log(y)) for _, y, name, _ in ends}
+    order = sorted(heights, key=lambda name: heights[name])
+    for _ in range(50):
+        for below, above in pairwise(order):
+            lack = apart - (heights[above] - heights[below])
+            if lack > 0:
+                heights[above] += lack / 2
+                heights[below] -= lack / 2
+    right = max((x for x, *_ in ends), default=1)
+    for x, y, name, color in ends:
+        axes.annotate(
+            name, (x, y), (right, np.exp(heights[name])), textcoords="data", color=color,
+            fontsize=8.5, va="center", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.6},
+            bbox={"boxstyle": "square,pad=0", "alpha": 0}, fontweight="bold"
+            if name.startswith("tinygrad_edu") else "normal",
+        )  # fmt: skip
+
+
+def ratios(cases: Mapping[str, Mapping[str, Timing]], threads: str, path: Path) -> Path:
+    """A panel for each network: every contestant's ratio to the matrix products, with quartiles."""
+    rows = -(-len(cases) // 2)
+    most = max(len(timings) for timings in cases.values())
+    figure = Figure(figsize=(13, rows * (0.24 * most + 0.9)), layout="constrained")
+    figure.suptitle(
+        "A training step, as ratio to its matrix products alone (1: nothing else is done; "
+        f"{threads.split(' for ')[0]})"
+    )
+    panels = figure.subplots(rows, min(2, len(cases)), squeeze=False).flat
+    for axes, (what, timings) in zip(panels, cases.items(), strict=False):
+        shown = {name: t for name, t in timings.items() if name != PRODUCTS}
+        order = sorted(shown, key=lambda name: -shown[name].ratio)
+        for i, name in enumerate(order):
+            t, own = shown[name], name.startswith("tinygrad_edu")
+            axes.plot([1, t.ratio], [i, i], color="0.8", linewidth=0.8, zorder=1)
+            axes.plot([t.low, t.high], [i, i], color=OURS if own else THEIRS, linewidth=2)
+            axes.plot(t.ratio, i, "o" if own else "s", color=OURS if own else THEIRS,
+                      markerfacecolor=OURS if own else "white")  # fmt: skip
+            axes.annotate(f"{ratio(t.ratio)}  ({duration(t.seconds)})", (t.ratio, i), (7, 0),
+                          textcoords="offset points", va="center", fontsize=7.5)  # fmt: skip
+        axes.set_yticks(range(len(order)), order, fontsize=8)
+        for label, name in zip(axes.get_yticklabels(), order, strict=True):
+            label.set_fontweight("bold" if name.startswith("tinygrad_edu") else "normal")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(lambda value, _: "")
+        axes.axvline(1, color="0.3", linewidth=1)
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high * (high / low) ** 0.35)
+        axes.set_title(what, fontsize=9.5)
+        axes.grid(alpha=0.25, axis="x")
+    for axes in list(panels):  # those that no network was left for
+        axes.set_axis_off()
+    return _save(figure, path)
+
+
+def parts(cases: Mapping[str, Mapping[str, Mapping[str, float]]], threads: str, path: Path) -> Path:
+    """A bar for each way to do each network's step: products, other array work, Python's calls."""
+    figure = Figure(figsize=(11, 1.2 + 1.05 * len(cases)), layout="constrained")
+    axes = figure.subplots()
+    fills = {"products": ("0.25", ""), "array work": ("0.7", "//"), "calls": ("white", "")}
+    ticks, labels, at = [], [], 0.0
+    for what, ways in cases.items():
+        whole = max(sum(split.values()) for split in ways.values())
+        for way, split in ways.items():
+            start = 0.0
+            for part, seconds in split.items():
+                color, hatch = fills[part]
+                axes.barh(at, seconds / whole, left=start, color=color, hatch=hatch, height=0.8,
+                          edgecolor="black", linewidth=0.6)  # fmt: skip
+                start += seconds / whole
+            axes.annotate(duration(sum(split.values())), (start, at), (4, 0), fontsize=8,
+                          textcoords="offset points", va="center")  # fmt: skip
+            ticks.append(at)
+            labels.append(f"{what}: {way}")
+            at += 1
+        at += 0.6
+    axes.set_yticks(ticks, labels, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.15)
+    axes.set_xlabel("share of the slowest way's time on the same network")
+    axes.set_title(f"Where the time of a step goes ({threads.split(' for ')[0]})")
+    for part, (color, hatch) in fills.items():
+        axes.bar(0, 0, color=color, hatch=hatch, edgecolor="black", label=part)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3, frameon=False)
     return _save(figure, path)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .machine import sentence
+from .machine import pools, sentence
 from .timing import Timing
 
 RESULTS = Path(__file__).parent / "results"
@@ -59,6 +59,7 @@ def keep(
     show: bool = True,
 ) -> None:
     """Print the report, and write it to results/ as Markdown and JSON if that is wanted."""
+    facts = facts | {"pools": pools()}
     about = sentence(facts)
     if show:
         print(f"{text}\n\n{about}")
@@ -66,7 +67,9 @@ def keep(
         return
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(
-        f"# {title}\n\n`{command}`\n\n{about}\n\n{text}\n", encoding="utf-8"
+        # The marks are for the pages that include the middle.
+        f"# {title}\n\n`{command}`\n\n{about}\n\n<!-- table -->\n\n{text}\n\n<!-- end -->\n",
+        encoding="utf-8",
     )
     (RESULTS / f"{name}.json").write_text(
         json.dumps({"command": command, "machine": facts} | data, indent=1, ensure_ascii=False)

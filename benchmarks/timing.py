@@ -31,16 +31,20 @@ def compare(
     rounds: int,
     steps: int = 1,
     slice_seconds: float = 0.02,
+    budget: float = float("inf"),
 ) -> dict[str, Timing]:
     """Time the contestants, each call of which does so many steps; seconds are those of one step.
 
     The first is the yardstick of the ratios. Each is called often enough in a round to fill about
-    `slice_seconds`.
+    `slice_seconds`. After `budget` seconds there are no more rounds, but three at least.
     """
+    began = perf_counter()
     calls = {name: _calls_within(run, slice_seconds) for name, run in contestants.items()}
     names = list(contestants)
     taken: dict[str, list[float]] = {name: [] for name in names}
     for i in range(rounds):
+        if i >= 3 and perf_counter() - began > budget:
+            break
         for name in names[i % len(names) :] + names[: i % len(names)]:
             run, n = contestants[name], calls[name]
             start = perf_counter()

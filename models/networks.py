@@ -121,8 +121,10 @@ class SingleLayer(nn.Module):
         y_val: Any = None,
         *,
         on_epoch: Callable[[Self], None] | None = None,
+        threads: int | str | None = "auto",
     ) -> Self:
-        """Train from fresh weights; `on_epoch(network)` is called after each epoch.
+        """Train from fresh weights; `on_epoch(network)` is called after each epoch. The matrix
+        products take so many `threads` (see `tg.threads`).
 
         The recorded loss of an epoch is (Σ cross-entropy + penalty)/m: the cross-entropies are
         those met on the way, before each update, the penalty that of the weights at the end. The
@@ -176,7 +178,8 @@ class SingleLayer(nn.Module):
         train(
             self, partial(batches, x, y), step, logs=logs, epochs=epochs, history=self.history,
             callbacks=[LambdaCallback(on_epoch_end=after_epoch)],
-            in_place=self.history.compiled is True,
+            in_place=self.history.compiled is True, threads=threads,
+            rows=min(getattr(self, "batch_size", len(x)), len(x)),
         )  # fmt: skip
         return self
 

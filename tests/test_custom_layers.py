@@ -22,7 +22,8 @@ from tests.test_docs import ROOT
 from tinygrad_edu import nn, optim
 
 PAGE = (ROOT / "docs" / "custom-layers.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```\n", PAGE, re.MULTILINE | re.DOTALL)
+EXAMPLES = PAGE.partition("## With everything else")[0]
+BLOCKS = re.findall(r"^```python\n(.*?)^```\n", EXAMPLES, re.MULTILINE | re.DOTALL)
 THEIRS = (ROOT / "tests" / "pytorch_layers.py").read_text(encoding="utf-8")
 
 NAMES = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import tinygrad_edu as tg
-from tinygrad_edu.data import minibatches, one_hot
+from tinygrad_edu.data import Pixels, minibatches, one_hot
 
 # --- minibatches ----------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ def test_without_shuffling_nothing_is_copied() -> None:
     assert all(np.shares_memory(x, X) for (x,) in minibatches(X, batch_size=2))
 
 
-@pytest.mark.parametrize("seed", [None, 0])
+@pytest.mark.parametrize("seed", [None, 1])
 def test_lists_and_tensors(seed: int | None) -> None:
     def rng() -> np.random.Generator | None:
         return None if seed is None else np.random.default_rng(seed)
@@ -173,3 +173,90 @@ def test_labels_that_are_no_integers_are_refused(labels: Any) -> None:
 
 def test_one_hot_is_the_same_everywhere() -> None:
     assert one_hot is tg.one_hot is tg.data.one_hot
+
+
+# --- memory that is used again --------------------------------------------------------------------
+
+
+@given(m=st.integers(1, 60), size=st.integers(1, 20), kept=st.sets(st.integers(0, 20)))
+def test_who_keeps_a_batch_or_a_view_of_it_keeps_what_it_was(
+    m: int, size: int, kept: set[int]
+) -> None:
+    X = np.arange(3.0 * m).reshape(m, 3)
+    order = np.random.RandomState(1).permutation(m)
+    held = []
+    for i, (x,) in enumerate(minibatches(X, batch_size=size, rng=np.random.RandomState(1))):
+        if i in kept:
+            held.append((i, x if i % 2 else x[:, 1:]))
+    for i, x in held:
+        expected = X[order[i * size : (i + 1) * size]]
+        assert_array_equal(x, expected if i % 2 else expected[:, 1:])
+
+
+def test_batches_that_nobody_keeps_take_turns_in_two_places() -> None:
+    X = np.arange(80.0).reshape(40, 2)
+    rng = np.random.default_rng(0)
+    places = {x.ctypes.data for (x,) in minibatches(X, batch_size=4, rng=rng)}
+    assert len(places) == 2
+    assert len({id(x) for (x,) in list(minibatches(X, batch_size=4, rng=rng))}) == 10
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.asfortranarray(np.arange(12.0).reshape(6, 2)),
+        np.arange(24.0).reshape(6, 4)[:, ::2],
+        np.array([[1], [2.5], ["a"], [None], [()], [{}]], object),
+        np.ma.masked_greater(np.arange(6.0), 3),
+        tg.Tensor(np.arange(12.0).reshape(6, 2)),
+    ],
+    ids=["columns first", "every other", "objects", "masked", "tensor"],
+)
+def test_arrays_of_other_kinds_are_taken_as_they_are(X: Any) -> None:
+    batches = [x for (x,) in minibatches(X, batch_size=4, rng=np.random.RandomState(0))]
+    order = np.random.RandomState(0).permutation(6)
+    for x, rows in zip(batches, (order[:4], order[4:]), strict=True):
+        assert_array_equal(np.asarray(getattr(x, "data", x)), np.asarray(X)[rows])
+
+
+# --- images of bytes ------------------------------------------------------------------------------
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (37, 4, 5), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("seed", [None, 1])
+def test_pixels_are_the_images_divided(dtype: Any, seed: int | None) -> None:
+    x = Pixels(IMAGES, dtype=dtype)
+    numbers = np.divide(IMAGES, 255, dtype=dtype)
+    assert (x.shape, x.ndim, len(x), x.dtype) == ((37, 4, 5), 3, 37, dtype)
+    for got, want in [
+        (np.asarray(x), numbers),
+        (x[3:5], numbers[3:5]),
+        (x[[1, 0]], numbers[:2][::-1]),
+    ]:
+        assert got.dtype == dtype
+        assert_array_equal(got, want)
+    assert_array_equal(np.asarray(x.between(2, 9)), numbers[2:9])
+    assert np.shares_memory(x.between(2, 9).images, IMAGES)
+    first, second = (
+        list(
+            minibatches(
+                source, batch_size=8, rng=None if seed is None else np.random.default_rng(seed)
+            )
+        )
+        for source in (x, numbers)
+    )
+    for (got,), (want,) in zip(first, second, strict=True):
+        assert got.dtype == want.dtype == dtype
+        assert_array_equal(got, want)
+
+
+def test_pixels_of_anything_but_bytes_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"uint8, a row for each sample, received \(3,\) float64"):
+        Pixels(np.ones(3))
+    with pytest.raises(TypeError, match="dtype must be floating, received int64"):
+        Pixels(IMAGES, dtype=np.int64)
+    with pytest.raises(ValueError, match="always a copy"):
+        np.asarray(Pixels(IMAGES), copy=False)
+    assert repr(Pixels(IMAGES)) == "Pixels((37, 4, 5) uint8 / 255, float64)"

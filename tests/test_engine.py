@@ -1257,3 +1257,10 @@ print({name: array.tobytes().hex() for name, array in net.state_dict().items()})
     first, second, third = (run_python(code, PYTHONHASHSEED=seed) for seed in ("0", "1", "12345"))
     assert first == second == third
     assert "parts.gate.bias" in first
+
+
+@pytest.mark.parametrize("many", [lambda x: (x, x), lambda x: [x]])
+def test_an_operation_with_several_results_is_refused(many: Any) -> None:
+    declared = engine.primitive(lambda g, y, x: g)(many)
+    with pytest.raises(TypeError, match=r"gave a (tuple of 2|list of 1), expected one array"):
+        declared(tg.Tensor([1.0], requires_grad=True))

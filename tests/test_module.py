@@ -218,6 +218,14 @@ def test_load_state_dict_keeps_the_dtype_and_takes_lists_and_tensors() -> None:
 GOOD = {"shift": np.full(2, 9.0), "factor": np.full(2, 9.0)}
 
 
+def test_the_message_of_a_missing_name_is_printed_as_it_is() -> None:
+    with pytest.raises(KeyError) as failed:
+        nn.Linear(2, 1).load_state_dict({})
+    assert str(failed.value) == (
+        "the state does not fit Linear: missing ['weight', 'bias'], unknown []"
+    )
+
+
 @pytest.mark.parametrize(
     "state, error, messages",
     [
@@ -477,3 +485,18 @@ def test_to_converts_everything_that_is_floating() -> None:
     assert {p.dtype.name for p in net.parameters()} == {"float64"}
     with pytest.raises(TypeError, match="floating, received int64"):
         net.to(int)
+    assert net.to("cpu") is net
+    assert {p.dtype.name for p in net.parameters()} == {"float64"}
+    for wrong in ("cuda", "cuda:0", object()):
+        with pytest.raises(TypeError, match='there is one device, "cpu"'):
+            net.to(wrong)
+
+
+def test_a_forward_without_return_is_named() -> None:
+    class Doubled(nn.Module):
+        def forward(self, x: Any) -> Any:
+            x * 2
+
+    with pytest.raises(TypeError, match=r"Doubled\.forward gave None") as failed:
+        nn.Sequential(Doubled(), nn.Linear(2, 1, rng=0))(np.ones((3, 2)))
+    assert "that is module '0' of Sequential" in failed.value.__notes__

@@ -637,3 +637,20 @@ def test_every_layer_takes_no_samples_at_all(name: str) -> None:
 @pytest.mark.parametrize("layer", [nn.Dropout(0.5, rng=0), nn.LayerNorm(2), nn.BatchNorm1d(2)])
 def test_lists_are_taken_too(layer: Module) -> None:
     assert layer([[1.0, 2.0], [3.0, 5.0]]).shape == (2, 2)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool"])
+def test_whole_numbers_are_taken_in_the_dtype_of_the_weights(dtype: str) -> None:
+    images = np.random.default_rng(0).integers(0, 2, (4, 1, 3, 3)).astype(dtype)
+    layers = nn.Sequential(nn.Conv2d(1, 2, 2, rng=0), nn.Flatten(), nn.Linear(8, 3, rng=0))
+    expected = layers(images.astype(np.float64))
+    for x in (images, tg.Tensor(images)):
+        assert_array_equal(layers(x).data, expected.data)
+    layers.float()
+    for x in (images, tg.Tensor(images)):
+        assert layers(x).dtype == np.float32
+        assert layers[2](x[0, 0].reshape(1, -1)[:, [0] * 8]).dtype == np.float32
+    step = tg.compile(lambda x: layers(x).sum())
+    assert step(images).dtype == np.float32
+    other = 1 - images.astype(int)
+    assert_array_equal(step(other.astype(dtype)).data, layers(other).sum().data)

@@ -577,3 +577,27 @@ def test_momentum_may_be_given_to_an_optimizer_that_had_none() -> None:
         p.grad = np.ones(1)
         optimizer.step()
         assert_allclose(p.data, [expected], rtol=1e-14)
+
+
+def test_mistakes_in_an_update_are_told_with_what_it_is_for() -> None:
+    class InPlace(Optimizer):
+        def update(self, w: Any, g: Any, state: Any, lr: Any) -> Any:
+            w -= lr * g
+            return w, state
+
+    class Forgetful(Optimizer):
+        def update(self, w: Any, g: Any, state: Any, lr: Any) -> Any:
+            return w - lr * g
+
+    for kind in (InPlace, Forgetful):
+        w = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+        (w**2).sum().backward()
+        with pytest.raises((ValueError, TypeError)) as failed:
+            kind([w], lr=0.1).step()
+        assert failed.value.__notes__ == [
+            f"in {kind.__name__}.update of parameter 0; it returns the new value and the new "
+            "state, and changes nothing that it is given"
+        ]
+        assert w.tolist() == [1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match=r"a module's are the nn\.Parameter among its attributes"):
+        SGD([], lr=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array as array_module
 import copy
+import importlib
 import math
 import operator
 import pickle
@@ -893,3 +894,20 @@ def test_a_recorded_result_without_a_slope_is_refused() -> None:
     rounded = tg.primitive(lambda g, y, x: g)(lambda x: np.rint(x).astype(int))
     with pytest.raises(TypeError, match="int64, which has no gradient; give floats"):
         rounded(variable([1.4]))
+
+
+def test_tensor_in_pytorchs_spelling() -> None:
+    t = tg.tensor([1.0, 2.0], requires_grad=True)
+    (t * t).sum().backward()
+    assert t.grad is not None and t.grad.tolist() == [2.0, 4.0]
+    array = np.ones(2)
+    copy, shared = tg.tensor(array), tg.Tensor(array)
+    array[0] = 5.0
+    assert (copy.tolist(), shared.tolist()) == ([1.0, 1.0], [5.0, 1.0])
+    assert tg.tensor([1, 2], dtype=np.float32, name="k").dtype == np.float32
+    with pytest.raises(TypeError, match=r"t\.detach\(\)"):
+        tg.tensor(t * 2)
+    with pytest.raises(TypeError, match="only floating-point tensors"):
+        tg.tensor([1, 2], requires_grad=True)
+    module = importlib.import_module("tinygrad_edu.tensor")  # which has the same name
+    assert module.Tensor is tg.Tensor and module.tensor is tg.tensor

@@ -133,3 +133,9 @@ def test_a_derivation_of_a_convolution_is_written_and_checked() -> None:
     assert "conv2d(X" in shown
     pools = tg.nn.MaxPool2d(2), tg.nn.Flatten(), tg.nn.Linear(4, 3, rng=1)
     assert "max(" in str(tg.explain(tg.nn.Sequential(*pools), tg.cross_entropy, X, y))
+
+
+@pytest.mark.parametrize("bias", [np.ones(3), np.ones((2, 1, 1)), 1.0])
+def test_a_bias_of_another_shape_is_refused_by_name(bias: Any) -> None:
+    with pytest.raises(ValueError, match=r"a bias for each of the 2 output channels, \(2,\)"):
+        tg.conv2d(np.ones((1, 1, 3, 3)), tg.Tensor(np.ones((2, 1, 2, 2))), bias)

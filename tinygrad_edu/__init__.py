@@ -9,7 +9,7 @@ init       first values of weights
 module     Module: a function with parameters and buffers
 nn         Linear, Sequential, activations, dropout, normalisation, embedding, convolution
 optim      SGD, Adam, AdamW; lr_scheduler: learning-rate schedules
-data       one-hot rows and mini-batches
+data       one-hot rows and mini-batches, images that stay bytes
 
 What else there is reads what these have recorded, or helps with it. It is imported when it is first
 asked for:
@@ -21,24 +21,27 @@ checking    `check_rule`, `gradcheck`, `testing.check_layer`: for who writes ope
 pictures    `picture`, `summary`: a recorded graph and a model to look at
 capturing   `compile`: a training step as a straight-line program, by NumPy or Numba (watch)
 keras       `from_keras`, `to_keras`: networks from Keras and to it
+threads     how many threads matrix products take
 saving      `save`, `load`, checkpoints: states in files that are whole, or refused (files)
 anomaly     `detect_anomaly`, `first_nonfinite`: where the first NaN came from
 function    Function, with `forward(ctx, …)` and `backward(ctx, g)`
 naming      what the author calls things: used by explaining and pictures
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, init, losses, nn, ops, optim, windows
+from . import data, hints, init, losses, nn, ops, optim, windows
 from .engine import grad, no_grad, primitive
 from .init import manual_seed
 from .losses import *
 from .ops import *
-from .tensor import Buffer, Parameter, Tensor
+from .tensor import Buffer, Parameter, Tensor, tensor  # the module is tinygrad_edu.tensor too
 from .windows import *
 
 if TYPE_CHECKING:
+    from . import threads
     from .anomaly import detect_anomaly, first_nonfinite
     from .capturing.compiled import compile
     from .checking import testing
@@ -67,7 +70,8 @@ __all__ = [
     "assert_right", "callbacks", "check_rule", "compile", "data", "detect_anomaly", "evaluate",
     "explain", "first_nonfinite", "fit", "from_keras", "grad", "gradcheck", "init", "load",
     "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict",
-    "primitive", "save", "save_checkpoint", "summary", "testing", "to_keras", "verify",
+    "primitive", "save", "save_checkpoint", "summary", "tensor", "testing", "threads", "to_keras",
+    "verify",
 ]  # fmt: skip
 __all__ += losses.__all__
 __all__ += ops.__all__
@@ -97,6 +101,7 @@ _MODULES = {
     "callbacks": "training.callbacks",
     "metrics": "training.metrics",
     "testing": "checking.testing",
+    "threads": "threads",
 }
 _MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 
@@ -106,7 +111,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        told = hints.missing(f"module {__name__!r}", name, hints.PACKAGE)
+        raise AttributeError(told, name=name, obj=sys.modules[__name__])
     return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import __version__
 from .verifying.submissions import CANNOT, Outcome, check_file, check_folder, to_csv, to_json
 from .verifying.wording import LANGUAGES, say
 
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m tinygrad_edu", description="Check gradients that were derived by hand."
     )
+    p.add_argument("--version", action="version", version=f"tinygrad_edu {__version__}")
     commands = p.add_subparsers(dest="command", required=True)
     v = commands.add_parser(
         "verify",

@@ -95,6 +95,7 @@ VALUES = {
     np.count_nonzero, np.empty_like, np.flatnonzero, np.isclose, np.ndim, np.nonzero,
     np.ones_like, np.round, np.searchsorted, np.shape, np.size, np.zeros_like,
 }  # fmt: skip
+FILLED = {np.ones_like, np.zeros_like}
 SHAPES = {np.empty_like, np.ndim, np.ones_like, np.shape, np.size, np.zeros_like}  # these no more
 
 
@@ -120,9 +121,13 @@ def call_function(function: Callable[..., Any], types: Any, args: Any, settings:
     if not all(issubclass(kind, (Box, np.ndarray)) for kind in types):
         return NotImplemented
     if function in VALUES:
-        if (watching := watcher.get()) is not None and function not in SHAPES:
+        watching = watcher.get()
+        if watching is not None and function not in SHAPES:
             watching.leaves(next(boxes([*args, *settings.values()])), f"np.{function.__name__}")
-        return function(*_values(args), **{name: _values(x) for name, x in settings.items()})
+        value = function(*_values(args), **{name: _values(x) for name, x in settings.items()})
+        if watching is not None and function in FILLED:
+            watching.fills(value)
+        return value
     name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
     if function not in FUNCTIONS:
         raise TypeError(_uncovered(name))

@@ -43,7 +43,7 @@ _new = object.__new__
 OFF, ON, ALL = 0, 1, 3
 _mode: ContextVar[int] = ContextVar("recording", default=ON)  # one for each thread and each task
 _outer: ContextVar[tuple[int, ...]] = ContextVar("outer", default=())  # … and those around it
-_tick = count(1).__next__
+tick = count(1).__next__  # the age of what happens next, for all threads
 
 
 class Watch(Protocol):
@@ -166,7 +166,7 @@ _RELEASED: Record = (0, RELEASED, (), (), {})  # older than anything
 
 def variable_record() -> Record:
     """The record of a tensor that wants a gradient and was not computed from others."""
-    return (_tick(), VARIABLE, (), (), {})
+    return (tick(), VARIABLE, (), (), {})
 
 
 class Box:
@@ -258,6 +258,11 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                     raise
                 raise refusal from error
             if type(value) is not ndarray:
+                if isinstance(value, (tuple, list)):
+                    raise TypeError(
+                        f"{op} gave a {type(value).__name__} of {len(value)}, expected one array; "
+                        "declare an operation for each, or stack them"
+                    )
                 value = np.asarray(value)
             recorded = _mode.get() + depends >= needs
             if (
@@ -267,7 +272,7 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                 raise TypeError(f"{op} gave {describe(value)}, which has no gradient; give floats")
             result = _new(Box.results)
             result.value = value
-            result.record = (_tick(), op, args, raw, settings) if recorded else None
+            result.record = (tick(), op, args, raw, settings) if recorded else None
             result.grad = result.name = None
             if watches:
                 for watch in watches[:]:
@@ -318,6 +323,19 @@ def as_array(data: Any, dtype: Any = None) -> Array:
             f"of dtype {kind}"
         )
     return array.astype(kind, copy=False)
+
+
+class NameMissing(KeyError):
+    """A KeyError whose message is printed as it was written: Python's own puts it in quotes.
+
+    Example:
+        >>> raise NameMissing("the state has no 'bias'")
+        Traceback (most recent call last):
+        tinygrad_edu.engine.NameMissing: the state has no 'bias'
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def describe(x: Any) -> str:
@@ -371,7 +389,10 @@ def sum_to(x: Any, /, shape: Any) -> Any:
         array([3., 3.])
     """
     new = np.ndim(x) - len(shape)
-    total = np.add.reduce(x, axis=tuple(range(new))) if new > 0 else np.asarray(x)
+    if new == 1:  # a bias, mostly
+        total = np.add.reduce(x, 0)
+    else:
+        total = np.add.reduce(x, axis=tuple(range(new))) if new > 0 else np.asarray(x)
     if total.shape != shape and new >= 0:
         ones = [i for i, (n, m) in enumerate(zip(shape, total.shape, strict=True)) if n == 1 != m]
         total = np.add.reduce(total, axis=tuple(ones), keepdims=True)
@@ -467,7 +488,8 @@ def sweep(
         inputs: Sequence[Any] = raw
         if recorded:
             y, inputs = node, [_as_it_was(arg, x) for arg, x in zip(args, raw, strict=True)]
-        for rule, arg, x in zip(op.rules_for(args), args, raw, strict=True):
+        rules = op.rules if op.arity is not None else op.rules_for(args)
+        for rule, arg, x in zip(rules, args, raw, strict=True):
             if rule is None or not isinstance(arg, Box) or (record := arg.record) is None:
                 continue
             if needed is not None and arg not in needed:
@@ -481,7 +503,7 @@ def sweep(
                 new = rule(g, y, *inputs, **settings) if settings else rule(g, y, *inputs)
                 if recorded and not isinstance(new, Box):  # a constant: no slope of its own
                     new = _box(fit(new, x))
-                if type(new) is not ndarray or new.shape != x.shape or new.dtype != x.dtype:
+                if type(new) is not ndarray or new.dtype is not x.dtype or new.shape != x.shape:
                     new = fit(new, x)
             except Exception as failure:
                 failure.add_note(
@@ -491,16 +513,13 @@ def sweep(
             if watches:
                 for watch in watches[:]:
                     watch.ruled((age, op, args, raw, settings), node.value, g, arg, new)
-            if arg in errors:
-                new = errors[arg] + new
+            if (before := errors.get(arg)) is not None:
+                new = before + new
             elif not recorded and (record[1] is VARIABLE or (wanted and arg in wanted)):
                 # What is handed out is memory of its own, not another's error or the record's.
                 others = (g, y, *raw, *settings.values())
-                new = (
-                    new.copy()
-                    if new.base is not None or any(map(is_, repeat(new), others))
-                    else new
-                )
+                if new.base is not None or any(map(is_, repeat(new), others)):
+                    new = new.copy()
             errors[arg] = new
     if hooks:  # at a variable the errors of all ways have been added only now
         for box, g in errors.items():
@@ -529,7 +548,7 @@ def fit(g: Any, x: Array) -> Any:
                     f"{len(g)}; write one rule for each array"
                 )
             array = sum_to.op.forward(array, x.shape)
-        return array.astype(x.dtype, copy=False)
+        return array if array.dtype == x.dtype else array.astype(x.dtype)
     if array.shape != x.shape:
         g = sum_to(g, x.shape)
     return g if array.dtype == x.dtype else astype(g, x.dtype)
@@ -547,7 +566,7 @@ def _on_the_way(nodes: Iterable[Box], wanted: set[Box]) -> set[Box]:
 
 def _as_it_was(arg: Any, x: Any) -> Any:
     if isinstance(arg, Box) and arg.value is not x:
-        return _box(x, (_tick(), as_recorded.op, (arg,), (x,), {}))
+        return _box(x, (tick(), as_recorded.op, (arg,), (x,), {}))
     return arg
 
 
@@ -633,7 +652,7 @@ def _seed(output: Box, gradient: Any, recorded: bool = False) -> Any:
                 f"the gradient of an output of shape {y.shape} needs ∂L/∂(output): give "
                 "`gradient` in that shape, or reduce the output to one number (sum, mean)"
             )
-        one = np.ones(y.shape, y.dtype)
+        one = np.array(1, y.dtype, ndmin=y.ndim)
         return _box(one) if recorded else one
     if recorded and isinstance(gradient, Box):
         given: Any = gradient

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .engine import Array, Box, as_array, primitive
-from .ops import _floating, log_softmax, one_hot, sigmoid, softmax
+from .ops import floating, log_softmax, one_hot, sigmoid, softmax
 
 __all__ = [
     "binary_cross_entropy",
@@ -43,8 +43,8 @@ def _each(g: Any, reduction: str, x: Any) -> Any:
 
 def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:
     """Both as floating arrays of the prediction's dtype, refused unless they have one shape."""
-    prediction = _floating(prediction)
-    target = _floating(target, prediction.dtype)
+    prediction = floating(prediction)
+    target = floating(target, prediction.dtype)
     if prediction.shape != target.shape:
         raise ValueError(
             f"predictions {prediction.shape} and targets {target.shape} must have the same shape; "
@@ -95,7 +95,10 @@ def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean")
     z, t = _pair(z, t)
     _check_range(t, "targets")
     # log(1 + eᶻ) − t z, with the exponential of −|z| only, which cannot overflow
-    return _reduced(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0) - t * z), reduction)
+    losses = np.log1p(np.exp(-np.abs(z)))
+    losses += np.maximum(z, 0)
+    losses -= t * z
+    return _reduced(losses, reduction)
 
 
 def _log(p: Any) -> Any:

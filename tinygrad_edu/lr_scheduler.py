@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from math import cos, inf, pi
 from typing import Any
 
+from .engine import NameMissing
+
 __all__ = [
     "CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR",
     "ReduceLROnPlateau", "StepLR",
@@ -79,7 +81,7 @@ class LRScheduler:
         """
         own = self.state_dict()
         if own.keys() != state.keys():
-            raise KeyError(
+            raise NameMissing(
                 f"the state does not fit {type(self).__name__}: expected {[*own]}, "
                 f"received {[*state]}"
             )

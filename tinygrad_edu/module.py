@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from reprlib import recursive_repr
 from threading import local
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import ref
 
 import numpy as np
 
-from .engine import Array, _tick, describe
+from . import hints
+from .engine import Array, NameMissing, describe, tick
 from .tensor import Buffer, Parameter, Tensor
 
 __all__ = ["Module"]
@@ -58,13 +59,15 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`forward`, with the module's name added to any error that comes out of it."""
-        begun = _tick()
+        begun = tick()
         try:
             result = self.forward(*args, **kwargs)
+            if result is None:
+                raise TypeError(f"{type(self).__name__}.forward gave None; does it `return` it?")
         except Exception as error:
             self._explain(error, [*args, *kwargs.values()])
             raise
-        calls.latest.append((begun, _tick(), ref(self)))
+        calls.latest.append((begun, tick(), ref(self)))
         return result
 
     def _explain(self, error: Exception, received: list[Any]) -> None:
@@ -82,7 +85,7 @@ class Module:
 
     def _parts(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor | Module]]:
         """Name and object of every tensor and module inside, in the order written, each once."""
-        for path, part in _inside(vars(self), prefix):
+        for path, part in parts_of(vars(self), prefix):
             if id(part) not in seen:
                 seen.add(id(part))
                 yield path, part
@@ -126,6 +129,12 @@ class Module:
         """This module and every module inside."""
         return (module for _, module in self.named_modules())
 
+    if not TYPE_CHECKING:  # a type checker is to know what there is
+
+        def __getattr__(self, name: str) -> Any:
+            told = hints.missing(type(self).__name__, name, hints.MODULE)
+            raise AttributeError(told, name=name, obj=self)
+
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse to put anything but its like (or None) in the place of a Parameter or Buffer: the
         network would go on with weights that no optimizer knows."""
@@ -158,14 +167,23 @@ class Module:
 
     def to(self, dtype: Any) -> Self:
         """All floating parameters and buffers, and their gradients, in another floating dtype.
+        `to("cpu")` is where they are already.
 
-        Raises:  TypeError for a dtype that is not floating
+        Raises:  TypeError for a dtype that is not floating, and for a device that is not there
         Example:
             >>> import tinygrad_edu as tg
             >>> [p.dtype.name for p in tg.nn.Linear(2, 1).to("float32").parameters()]
             ['float32', 'float32']
         """
-        dtype = np.dtype(dtype)
+        if str(dtype) == "cpu":
+            return self
+        try:
+            dtype = np.dtype(dtype)
+        except TypeError:
+            raise TypeError(
+                f"to() takes a floating dtype such as np.float32, received {dtype!r}; there is one "
+                'device, "cpu"'
+            ) from None
         if dtype.kind != "f":
             raise TypeError(f"a module's numbers are floating, received {dtype}")
         for _, part in self._parts("", {id(self)}):
@@ -203,7 +221,7 @@ class Module:
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
         if missing or unknown:
-            raise KeyError(
+            raise NameMissing(
                 f"the state does not fit {type(self).__name__}: missing {missing}, "
                 f"unknown {unknown}"
             )
@@ -248,7 +266,7 @@ class Module:
     def __repr__(self) -> str:
         children = [
             (path, part)
-            for path, part in _inside(vars(self), "")
+            for path, part in parts_of(vars(self), "")
             if isinstance(part, Module) and part is not self
         ]
         if not children:
@@ -257,12 +275,17 @@ class Module:
         return f"{type(self).__name__}({self.extra_repr()}\n  " + "\n  ".join(lines) + "\n)"
 
 
-def _inside(members: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor | Module]]:
-    """The tensors and modules among attributes, and in lists, tuples and dicts among them."""
+def parts_of(members: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor | Module]]:
+    """The tensors and modules among attributes, and in lists, tuples and dicts among them.
+
+    Example:
+        >>> [name for name, _ in parts_of({"a": [Tensor(1.0), Tensor(2.0)], "b": 3}, "")]
+        ['a.0', 'a.1']
+    """
     for name, value in members.items():
         if isinstance(value, (Tensor, Module)):
             yield f"{prefix}{name}", value
         elif isinstance(value, (list, tuple)):
-            yield from _inside(dict(enumerate(value)), f"{prefix}{name}.")
+            yield from parts_of(dict(enumerate(value)), f"{prefix}{name}.")
         elif isinstance(value, Mapping):
-            yield from _inside(value, f"{prefix}{name}.")
+            yield from parts_of(value, f"{prefix}{name}.")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import prod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from . import hints, losses, ops, windows
 from . import init as initialisers
-from . import losses, ops, windows
 from .engine import Array, Box, as_array, describe, primitive
 from .module import Module
 from .tensor import Buffer, Parameter
@@ -21,9 +21,12 @@ from .windows import Pair
 
 __all__ = [
     "GELU",
+    "AvgPool2d",
     "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "BatchNorm2d",
     "Buffer",
+    "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
@@ -32,6 +35,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "MSELoss",
+    "MaxPool2d",
     "Module",
     "Parameter",
     "ReLU",
@@ -78,7 +82,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         try:
-            z = ops.matmul(x, self.weight)
+            z = ops.matmul(_numbers(x, self.weight), self.weight)
         except ValueError as error:
             raise ValueError(
                 f"Linear({self.n_in}, {self.n_out}) expects X with {self.n_in} columns, received "
@@ -529,6 +533,7 @@ class Conv2d(Module):
             raise ValueError(
                 f"{self._title()} expects X (m, {self.in_channels}, h, w), received {describe(x)}"
             )
+        x = _numbers(x, self.weight)
         return windows.conv2d(x, self.weight, self.bias, self.stride, self.padding)
 
     def extra_repr(self) -> str:
@@ -574,6 +579,14 @@ def _size(name: str, n: Any) -> int:
     if not isinstance(n, (int, np.integer)) or n < 1:
         raise ValueError(f"{name} must be an integer of at least 1, received {n!r}")
     return int(n)
+
+
+def _numbers(x: Any, weight: Parameter) -> Any:
+    """Whole numbers, such as pixels, in the dtype of the weights: beside float32 NumPy would have
+    all that follows computed in float64."""
+    dtype = getattr(x, "dtype", None)
+    whole = dtype is not None and dtype.kind in "iub"
+    return ops.astype(x, weight.value.dtype) if whole else x
 
 
 def _drawn(init: Callable[..., Any], shape: tuple[int, ...], rng: initialisers.Seed) -> Array:
@@ -631,3 +644,9 @@ class BCEWithLogitsLoss(_Loss):
     """
 
     _loss = staticmethod(losses.binary_cross_entropy_with_logits)
+
+
+if not TYPE_CHECKING:  # a type checker is to know what there is
+
+    def __getattr__(name: str) -> Any:
+        raise AttributeError(hints.missing(f"module {__name__!r}", name, hints.NN), name=name)

@@ -256,9 +256,9 @@ def sigmoid(x: Any, /) -> Any:
         >>> sigmoid(np.array([-10_000.0, 0.0, 2.0]))
         array([0.        , 0.5       , 0.88079708])
     """
-    e = np.exp(-_floating(x))
+    e = np.exp(-floating(x))
     e += 1
-    return 1 / e
+    return np.reciprocal(e)
 
 
 @primitive(lambda g, y, x: g * (x > 0))
@@ -282,7 +282,7 @@ def softplus(x: Any, /) -> Any:
         >>> softplus(np.array([-10_000.0, 0.0, 10_000.0]))
         array([0.00000000e+00, 6.93147181e-01, 1.00000000e+04])
     """
-    x = _floating(x)
+    x = floating(x)
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -331,7 +331,7 @@ def erf(x: Any, /) -> Any:
         >>> erf(np.array([0.0, 1.0])).round(4)
         array([0.    , 0.8427])
     """
-    x = _floating(x)
+    x = floating(x)
     return np.fromiter(map(math.erf, x.flat), x.dtype, x.size).reshape(x.shape)
 
 
@@ -712,7 +712,7 @@ def softmax(x: Any, /, axis: Any = -1) -> Any:
         >>> softmax(np.array([2.20, 1.39, 0.85])).round(2)
         array([0.59, 0.26, 0.15])
     """
-    x = _floating(x)
+    x = floating(x)
     e = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
     return e / np.add.reduce(e, axis=axis, keepdims=True)
 
@@ -728,7 +728,7 @@ def logsumexp(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
         >>> logsumexp(np.array([10_000.0, 10_000.0])).round(4)
         np.float64(10000.6931)
     """
-    x = _floating(x)
+    x = floating(x)
     top = np.max(x, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0)  # ∞ − ∞ has no value
     total = np.sum(np.exp(x - top), axis=axis, keepdims=True)
@@ -745,7 +745,7 @@ def log_softmax(x: Any, /, axis: Any = -1) -> Any:
         >>> log_softmax(np.array([0.0, 10_000.0]))
         array([-10000.,      0.])
     """
-    x = _floating(x)
+    x = floating(x)
     x = x - np.maximum.reduce(x, axis=axis, keepdims=True)
     return x - np.log(np.add.reduce(np.exp(x), axis=axis, keepdims=True))
 
@@ -1043,8 +1043,13 @@ def one_hot(labels: Any, /, n_classes: int | None = None, dtype: Any = np.float6
     return (labels[..., None] == np.arange(n)).astype(dtype)
 
 
-def _floating(x: Any, dtype: Any = None) -> Any:
-    """x as an array of floating (or complex) numbers: unsigned integers have no −x."""
+def floating(x: Any, dtype: Any = None) -> Any:
+    """x as an array of floating (or complex) numbers: unsigned integers have no −x.
+
+    Example:
+        >>> floating(np.array([1, 2], np.uint8))
+        array([1., 2.])
+    """
     array = x if hasattr(x, "dtype") else np.asarray(x)
     if dtype is not None:
         return array if array.dtype == dtype else array.astype(dtype)

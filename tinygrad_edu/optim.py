@@ -16,7 +16,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import lr_scheduler
-from .engine import Array, as_array
+from .engine import Array, NameMissing, as_array
 from .ops import astype
 from .tensor import Parameter, Tensor
 from .watch import watcher
@@ -92,7 +92,14 @@ class Optimizer:
                 state = self.first_state(w)
             if guarded:
                 w, g = _read_only(w), _read_only(g)
-            value, state = update(w, g, state, lr)
+            try:
+                value, state = update(w, g, state, lr)
+            except Exception as error:
+                error.add_note(
+                    f"in {type(self).__name__}.update of parameter {i}; it returns the new value "
+                    "and the new state, and changes nothing that it is given"
+                )
+                raise
             if type(value) is not ndarray or value.dtype is not w.dtype:
                 value = np.asarray(value, w.dtype)
             if value.shape != w.shape:
@@ -163,7 +170,7 @@ class Optimizer:
         for key, given in state["state"].items():
             i = int(key)
             if not 0 <= i < len(self.parameters):
-                raise KeyError(f"{own} has parameters 0 … {len(self.parameters) - 1}, not {i}")
+                raise NameMissing(f"{own} has parameters 0 … {len(self.parameters) - 1}, not {i}")
             first = new.first_state(self.parameters[i].value)
             _same_names(f"the state of parameter {i} in {own}", given, first)
             new.state[i] = {
@@ -323,7 +330,10 @@ def _variables(parameters: Iterable[Tensor]) -> list[Tensor]:
         )
     variables = list(parameters)
     if not variables:
-        raise ValueError("an optimizer needs at least one parameter, received none")
+        raise ValueError(
+            "an optimizer needs at least one parameter, received none; a module's are the "
+            "nn.Parameter among its attributes, and in lists, tuples and dicts of these"
+        )
     for i, variable in enumerate(variables):
         if not isinstance(variable, Tensor):
             raise TypeError(f"parameter {i} must be a tensor, received {type(variable).__name__}")
@@ -348,7 +358,7 @@ def _same_names(what: str, given: Mapping[str, Any], expected: Iterable[str]) ->
     missing = [name for name in expected if name not in given]
     unknown = [name for name in given if name not in expected]
     if missing or unknown:
-        raise KeyError(f"{what} does not fit: missing {missing}, unknown {unknown}")
+        raise NameMissing(f"{what} does not fit: missing {missing}, unknown {unknown}")
 
 
 def _like(what: str, given: Any, own: Any) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Array, Box, as_array, describe
+from .engine import Array, Box, NameMissing, as_array, describe
 from .files import StrPath, read, write
 from .init import default_random
 
@@ -127,7 +127,9 @@ def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
             )
     missing = [name for name in before if name not in found]
     if missing:
-        raise KeyError(f"{path} has no {', '.join(missing)}; it has {', '.join(map(str, found))}")
+        raise NameMissing(
+            f"{path} has no {', '.join(missing)}; it has {', '.join(map(str, found))}"
+        )
     try:
         restore(parts, found)
     except BaseException as error:
@@ -171,7 +173,9 @@ def restore(parts: Mapping[str, Any], states: Mapping[str, Any]) -> None:
         inner = list(_random_inside(part))
         given = states.get(f"{name}.random", {})
         if (own := [path for path, _ in inner]) != list(given):
-            raise KeyError(f"{name} has random numbers in {own}, the checkpoint in {list(given)}")
+            raise NameMissing(
+                f"{name} has random numbers in {own}, the checkpoint in {list(given)}"
+            )
         for path, rng in inner:
             if (put := _setter(rng)) is not None:
                 put(given[path])

@@ -6,16 +6,16 @@ Everything that can be differentiated is in `ops`; here it only gets NumPy's way
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from . import dispatch, engine, ops
+from . import dispatch, engine, hints, ops
 from .engine import Array, Box
 from .hooks import Hook
 from .watch import watcher
 
-__all__ = ["Buffer", "Parameter", "Tensor"]
+__all__ = ["Buffer", "Parameter", "Tensor", "tensor"]
 
 
 def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,6 +78,12 @@ class Tensor(Box, results=True):
         self.name = name
         if requires_grad:
             self.requires_grad = True
+
+    if not TYPE_CHECKING:  # a type checker is to know what there is
+
+        def __getattr__(self, name: str) -> Any:
+            told = hints.missing(type(self).__name__, name, hints.TENSOR)
+            raise AttributeError(told, name=name, obj=self)
 
     # --- what it is -------------------------------------------------------------------------------
 
@@ -480,6 +486,25 @@ class Buffer(Tensor):
 
     def _new_value(self, data: Any) -> Array:
         return super()._new_value(data.value if isinstance(data, Box) else data)
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None
+) -> Tensor:
+    """A Tensor with a copy of the data, as PyTorch's function of that name makes one.
+
+    The dtype is NumPy's, float64 for Python's numbers; `Tensor(array)` shares an array's memory.
+
+    Raises:  as `Tensor`
+    Source:  torch.tensor
+    Example:
+        >>> tensor([1.0, 2.0], requires_grad=True)
+        Tensor([1., 2.], requires_grad=True)
+    """
+    made = Tensor(data, requires_grad, dtype=dtype, name=name)
+    if not requires_grad:  # a variable has a copy
+        made.value = made.value.copy()
+    return made
 
 
 def _either(arguments: tuple[Any, ...]) -> Any:

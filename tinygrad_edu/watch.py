@@ -26,6 +26,9 @@ class Watcher(Protocol):
     def keeps(self, tensor: Any) -> None:
         """The array of a tensor is about to be used as a setting, such as an index."""
 
+    def fills(self, array: Any) -> None:
+        """An array was made whose entries follow from a tensor's shape: np.zeros_like(t)."""
+
     def assigns(self, tensor: Any, data: Any) -> bool:
         """A tensor is about to be given new data; True: that is seen to."""
 

@@ -172,6 +172,11 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pai
             f"of channels, received {describe(x)} and {describe(weight)}"
         )
     o, _, *size = weight.shape
+    if bias is not None and _array(bias).shape != (o,):
+        raise ValueError(
+            f"conv2d has a bias for each of the {o} output channels, ({o},), received "
+            f"{describe(_array(bias))}"
+        )
     if padding == "same":
         if _pair(stride) != (1, 1):
             raise ValueError(f'padding="same" keeps the size with stride 1 only, received {stride}')

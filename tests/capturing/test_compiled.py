@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -578,6 +579,12 @@ def makes_a_mask(x: Any) -> Any:
     return W * x * (np.arange(2) > 0)
 
 
+def writes_into_zeros(x: Any) -> Any:
+    mask = np.zeros_like(x)
+    mask[0] = time.perf_counter()
+    return W * x * mask
+
+
 def draws_from_numpy(x: Any) -> Any:
     return W * x * numbers.random()
 
@@ -647,6 +654,7 @@ REFUSED: dict[Step, str] = {
     asks_numpy: "allclose takes numbers out of",
     prints: r"item\(\) takes numbers out of",
     makes_a_mask: r"multiply received \(2,\) bool, an array that was made in the step",
+    writes_into_zeros: "an array that was made in the step",
     draws_from_numpy: "draws random numbers",
     draws_from_python: "draws random numbers",
     makes_a_generator: "an array that was made in the step",
@@ -673,6 +681,20 @@ def test_refused_by_name(function: Step) -> None:
     np.testing.assert_array_equal(W.grad, np.ones(2))
     del losses[length:]
     counter.calls = 0
+
+
+def test_zeros_in_the_shape_of_a_tensor_are_known() -> None:
+    def step(x: Any) -> Any:
+        h = np.zeros_like(x)
+        for _ in range(2):
+            h = np.tanh(h * W + x)
+        return (h + np.ones_like(h)).sum(axis=0)
+
+    for backend in ("numpy", *(["numba"] if find_spec("numba") else [])):
+        captured = tg.compile(step, check=backend == "numpy", backend=backend)
+        for k in range(3):
+            x = np.random.default_rng(k).normal(size=(3, 2))
+            np.testing.assert_allclose(captured(x).data, step(tg.Tensor(x)).data, rtol=1e-12)
 
 
 def test_a_hook_is_refused_also_when_it_comes_later(pair: Any) -> None:

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_edu as tg
+from tests import keras_runs
 from tinygrad_edu import nn
 from tinygrad_edu.keras.layers import ACTIVATIONS
 
@@ -52,6 +53,10 @@ def dense(activation: str) -> Any:
     return sequential(layers.Dense(3, activation))
 
 
+def images(*stack: Any) -> Any:
+    return sequential(*stack, shape=(7, 9, 3))
+
+
 BROUGHT_OVER: dict[str, Callable[[], Any]] = {
     **{f"Dense {name}": partial(dense, name) for name in ACTIVATIONS},
     "Dense without bias": lambda: sequential(layers.Dense(3, use_bias=False)),
@@ -79,6 +84,33 @@ BROUGHT_OVER: dict[str, Callable[[], Any]] = {
         layers.LayerNormalization(center=False, scale=False, epsilon=0.1)
     ),
     "Embedding": lambda: sequential(layers.Embedding(9, 2), layers.Flatten(), dtype="int64"),
+    "Conv2D": lambda: images(layers.Conv2D(2, 3)),
+    "Conv2D same": lambda: images(layers.Conv2D(4, (2, 3), padding="same", activation="relu")),
+    "Conv2D with strides": lambda: images(layers.Conv2D(2, 3, strides=(2, 1), use_bias=False)),
+    "Conv2D softmax": lambda: images(layers.Conv2D(4, 2, activation="softmax")),
+    "MaxPooling2D": lambda: images(layers.MaxPooling2D((2, 3))),
+    "MaxPooling2D with strides": lambda: images(layers.MaxPooling2D(3, strides=2)),
+    "AveragePooling2D": lambda: images(layers.AveragePooling2D(2)),
+    "BatchNormalization of images": lambda: images(layers.BatchNormalization()),
+    "a convolutional network": lambda: images(
+        layers.Conv2D(4, 3, padding="same"),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.MaxPooling2D(),
+        layers.Dropout(0.3),
+        layers.Conv2D(2, 2, activation="tanh"),
+        layers.Flatten(),
+        layers.Dense(5, "relu"),
+        layers.Dense(3, "softmax"),
+    ),
+    "Dense on pixels between convolutions": lambda: images(
+        layers.Conv2D(4, 3),
+        layers.Dense(3),
+        layers.Softmax(),
+        layers.Conv2D(2, 2),
+        layers.LayerNormalization(),
+        layers.AveragePooling2D(2),
+    ),
     "a Sequential inside": lambda: sequential(
         keras.Sequential([keras.Input((4,)), layers.Dense(3, "relu"), layers.Dense(2)]),
         layers.Dense(3),
@@ -103,7 +135,7 @@ class TestFromKeras:
         theirs = BROUGHT_OVER[name]()
         x = samples(theirs)
         model = tg.from_keras(theirs)
-        np.testing.assert_allclose(tg.predict(model, x), outputs(theirs, x), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(tg.predict(model, x), outputs(theirs, x), rtol=1e-6, atol=5e-6)
         for parameter in model.parameters():
             assert parameter.requires_grad
             parameter.data = parameter.data + 1  # it is a copy
@@ -116,7 +148,7 @@ class TestFromKeras:
         theirs.save(tmp_path / "model.keras")
         model = tg.from_keras(tmp_path / "model.keras")
         assert repr(model) == repr(tg.from_keras(theirs))
-        np.testing.assert_allclose(tg.predict(model, x), outputs(theirs, x), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(tg.predict(model, x), outputs(theirs, x), rtol=1e-6, atol=5e-6)
 
     def test_a_file_of_weights_fills_a_model(self, name: str, tmp_path: Path) -> None:
         theirs = BROUGHT_OVER[name]()
@@ -128,14 +160,19 @@ class TestFromKeras:
             assert tensor  # there is a name for each
         shaken(theirs, seed=5).save_weights(tmp_path / "model.weights.h5")
         assert tg.from_keras(str(tmp_path / "model.weights.h5"), into=model) is model
-        np.testing.assert_allclose(tg.predict(model, x), outputs(theirs, x), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(tg.predict(model, x), outputs(theirs, x), rtol=1e-6, atol=5e-6)
 
     def test_and_back_again(self, name: str) -> None:
         theirs = BROUGHT_OVER[name]()
         x = samples(theirs)
         shape = theirs.input_shape[1:]
-        back = tg.to_keras(tg.from_keras(theirs), input_shape=shape)
-        np.testing.assert_allclose(outputs(back, x), outputs(theirs, x), rtol=1e-6, atol=1e-6)
+        model = tg.from_keras(theirs)
+        back = tg.to_keras(model, input_shape=shape)
+        assert tg.to_keras(model).input_shape[1:] == shape  # which is known
+        if "Conv" in name or "ooling" in name:  # nothing is turned round on the way back
+            kinds = [type(layer).__name__ for layer in back.layers]
+            assert "Permute" not in kinds
+        np.testing.assert_allclose(outputs(back, x), outputs(theirs, x), rtol=1e-6, atol=5e-6)
 
 
 # --- random models --------------------------------------------------------------------------------
@@ -180,11 +217,73 @@ def test_random_models_there_and_back(made: tuple[nn.Sequential, tuple[int, ...]
     x = np.random.default_rng(0).normal(size=(5, *shape)).astype(dtype)
     theirs = tg.to_keras(model, input_shape=shape)
     expected = tg.predict(model, x)
-    np.testing.assert_allclose(outputs(theirs, x), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(outputs(theirs, x), expected, rtol=2e-5, atol=1e-6)
     back = tg.from_keras(theirs)
     assert repr(back) == repr(model)
-    np.testing.assert_allclose(tg.predict(back, x), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(tg.predict(back, x), expected, rtol=2e-5, atol=1e-6)
     assert {p.dtype for p in back.parameters()} == {dtype}
+
+
+IMAGES: dict[str, Callable[[], list[nn.Module]]] = {
+    "a network": lambda: [
+        nn.Conv2d(2, 4, 3, padding="same", rng=0), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(4, 3, 2, rng=1), nn.Tanh(), nn.Flatten(), nn.Linear(12, 5, rng=2),
+    ],
+    "convolutions only": lambda: [nn.Conv2d(2, 4, (3, 2), (2, 1), rng=0), nn.Dropout(0.2)],
+    "pooling": lambda: [nn.AvgPool2d(2), nn.Conv2d(2, 1, 1, bias=False, rng=0), nn.MaxPool2d(2)],
+    "flattened at once": lambda: [nn.Flatten(), nn.Linear(84, 3, rng=0)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_networks_of_images_there_and_back(name: str, tmp_path: Path) -> None:
+    model = nn.Sequential(*IMAGES[name]()).float()
+    x = np.random.default_rng(0).normal(size=(5, 2, 6, 7)).astype(np.float32)
+    theirs = tg.to_keras(model, input_shape=(2, 6, 7))
+    expected = tg.predict(model, x)
+    np.testing.assert_allclose(outputs(theirs, x), expected, rtol=1e-6, atol=5e-6)
+    theirs.save(tmp_path / "model.keras")
+    for source in (theirs, tmp_path / "model.keras"):
+        back = tg.from_keras(source)
+        assert repr(back) == repr(model)  # nothing is turned round that need not be
+        np.testing.assert_array_equal(tg.predict(back, x), expected)
+
+
+# Numbers that float32 has exactly, to which Keras rounds them on the way to float64.
+OPTIMIZERS: dict[str, Callable[[], Any]] = {
+    "SGD": lambda: keras.optimizers.SGD(0.1, momentum=0.875),
+    "Adam": lambda: keras.optimizers.Adam(0.0625, beta_1=0.875, beta_2=0.96875, epsilon=2**-10),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_a_network_of_images_goes_on_as_it_was_compiled(
+    channels_last: bool, optimizer: str
+) -> None:
+    order: Any = {"data_format": "channels_last" if channels_last else "channels_first"}
+    penalty = keras.regularizers.L2(2**-7)
+    with keras_runs.floatx("float64"):
+        theirs = keras.Sequential([
+            keras.Input((6, 6, 2) if channels_last else (2, 6, 6)),
+            layers.Conv2D(3, 3, activation="tanh", kernel_regularizer=penalty, **order),
+            layers.MaxPooling2D(2, **order), layers.Flatten(), layers.Dense(4, "softmax"),
+        ])  # fmt: skip
+        theirs.compile(OPTIMIZERS[optimizer](), "categorical_crossentropy")
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(40, *theirs.input_shape[1:])), np.eye(4)[rng.integers(0, 4, 40)]
+        how: dict[str, Any] = {"batch_size": 8, "shuffle": False, "verbose": 0}
+        try:
+            theirs.fit(x, y, **how)
+        except Exception:  # TensorFlow's own convolution knows one order only on some machines
+            assert not channels_last
+            pytest.skip("this TensorFlow does not train with the channels first")
+        model, compiled = tg.from_keras(theirs, settings=True)
+        history = theirs.fit(x, y, epochs=3, **how).history
+        probabilities = theirs.predict(x, verbose=0)
+    ours = tg.fit(model, x, y, epochs=3, **compiled, **how).history
+    np.testing.assert_allclose(ours["loss"], history["loss"], rtol=1e-10)
+    np.testing.assert_allclose(tg.predict(model, x), probabilities, rtol=1e-9, atol=1e-12)
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -211,7 +310,16 @@ def functional() -> Any:
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "Lambda": (lambda: sequential(layers.Lambda(lambda x: x)), "Lambda 'lambda.*no counterpart"),
     "a class of one's own": (lambda: sequential(Mine(2)), "Mine 'mine.*no counterpart"),
-    "Conv2D": (lambda: sequential(layers.Conv2D(2, 3), shape=(5, 5, 1)), "Conv2D 'conv2d"),
+    "Conv1D": (lambda: sequential(layers.Conv1D(2, 3), shape=(5, 1)), "Conv1D 'conv1d"),
+    "holes": (lambda: images(layers.Conv2D(2, 3, dilation_rate=2)), "Conv2D.*dilation_rate="),
+    "groups": (lambda: images(layers.Conv2D(3, 3, groups=3)), "Conv2D.*groups=3"),
+    "same with strides": (
+        lambda: images(layers.Conv2D(2, 3, strides=2, padding="same")), "padding='same' with",
+    ),
+    "pooling same": (
+        lambda: images(layers.MaxPooling2D(2, padding="same")), "MaxPooling2D.*padding='same'",
+    ),
+    "another Permute": (lambda: images(layers.Permute((1, 3, 2))), r"Permute.*dims=\(1, 3, 2\)"),
     "Normalization": (lambda: sequential(layers.Normalization()), "Normalization 'norm"),
     "elu": (lambda: sequential(layers.Dense(2, "elu")), "Dense.*activation='elu'.*there are"),
     "an activation of one's own": (
@@ -321,7 +429,11 @@ def test_what_is_frozen_stays_so() -> None:
     ("compiled", "message"),
     [
         ({}, "not compiled"),
-        ({"optimizer": "adam", "loss": "mse"}, "optimizer Adam"),
+        ({"optimizer": "rmsprop", "loss": "mse"}, "optimizer RMSprop"),
+        (
+            {"optimizer": keras.optimizers.Adam(amsgrad=True), "loss": "mse"},
+            "amsgrad.*has no counterpart",
+        ),
         ({"optimizer": keras.optimizers.SGD(0.1, clipnorm=1.0), "loss": "mse"}, "clipnorm"),
         ({"optimizer": keras.optimizers.SGD(0.1, weight_decay=0.1), "loss": "mse"}, "weight_decay"),
         (

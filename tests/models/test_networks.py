@@ -85,6 +85,22 @@ def test_multiclass_on_fashion_mnist_gives_the_chapters_result() -> None:
     assert round(slip.losses[-1], 5) == 0.50065
 
 
+def test_the_products_of_a_batch_decide_about_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("threadpoolctl")
+    for variable in tg.threads.VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(tg.threads, "free_processors", lambda: 2)
+    x, y = np.zeros((600, 784)), np.arange(600) % 10
+    told = {
+        size: networks.MultiClassNetwork(units=100, batch_size=size).fit(x, y, 1).history.threads
+        for size in (2, 600)
+    }
+    assert told == {2: None, 600: 2}
+    network = networks.SingleLayer()
+    assert network.fit(x[:, :3], y > 4, 1).history.threads is None
+    assert network.fit(x[:, :3], y > 4, 1, threads=1).history.threads == 1
+
+
 def test_weights_are_followed_as_on_the_slides() -> None:
     ours, theirs = trained("SingleLayer", cancer(), 20, l2=0.01)
     np.testing.assert_array_equal(ours.w_history[0], np.ones((30, 1)))

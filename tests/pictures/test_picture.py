@@ -256,10 +256,14 @@ def test_a_model_is_left_as_it_was() -> None:
 # --- that it can be read --------------------------------------------------------------------------
 
 
+ALIVE: list[Any] = []  # a picture frames the modules that there are
+
+
 def chapter(kind: str) -> Any:
     """The chapter's networks as they are trained, and a block of a user's own."""
     if kind == "S2":
         net: Any = networks.DualLayer(l2=0.01)
+        ALIVE.append(net)
         net.fit(X, Y, epochs=1)
         return (net.criterion(net(X), Y, reduction="sum") + net.penalty()) / len(X)
     if kind == "S2 by hand":
@@ -267,9 +271,11 @@ def chapter(kind: str) -> Any:
     if kind == "S5":
         images, targets = rng.random((6, 784)), np.eye(10)[:6]
         net = networks.MultiClassNetwork(units=100, batch_size=6)
+        ALIVE.append(net)
         net.fit(images, targets, epochs=1)
         return net.criterion(net(images), targets)
     model = nn.Sequential(nn.Linear(3, 16, rng=0), Residual(16), nn.Linear(16, 1, rng=2))
+    ALIVE.append(model)
     return tg.mse_loss(model(X), Y)
 
 
@@ -291,6 +297,7 @@ def test_texts_stand_within_their_boxes(kind: str) -> None:
     textpath = pytest.importorskip("matplotlib.textpath")
     measure = textpath.TextPath
     picture = tg.picture(chapter(kind), gradients=True)
+    assert len(titles(picture)) > 3 or kind == "S2 by hand"
     lines = [(line, False) for box in texts(picture) for line in box]
     lines += [(box[0], True) for box in texts(picture)] + [(t, False) for t in titles(picture)]
     for text, bold in lines:  # in the widest of the usual fonts

@@ -173,4 +173,8 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="expects X with 3 columns") as caught:
         tg.summary(model, (4,))
     assert "in summary, which called Linear on zeros (2, 4)" in caught.value.__notes__
+    with pytest.raises(TypeError) as failed:
+        tg.summary(nn.Embedding(5, 2, rng=0), (3,))
+    assert failed.value.__notes__[-1].endswith("summary(…, dtype=int)")
+    assert tg.summary(nn.Embedding(5, 2, rng=0), (3,), dtype=int).rows[0].shape == "(m, 3, 2)"
     assert model.training

@@ -260,6 +260,15 @@ def test_a_name_that_cannot_be_one_is_refused_before_the_work(tmp_path: Path, na
         ModelCheckpoint(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["no/net.npz", "no/net-{epoch}.npz", "file/net.npz"])
+def test_a_folder_that_is_not_there_is_found_out_before_the_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    seen: list[Any] = []
+    with pytest.raises((FileNotFoundError, NotADirectoryError), match="there is no folder"):
+        fit(callbacks=[ModelCheckpoint(tmp_path / name), lambda *a: seen.append(a)])
+    assert not seen
+
+
 @pytest.mark.parametrize("option", ["save_weights_only", "verbose", "epoch", "model"])
 def test_an_option_that_is_none_is_not_taken_for_a_part(option: str) -> None:
     with pytest.raises(TypeError, match=f"has no {option}; a checkpoint holds"):

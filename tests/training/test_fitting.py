@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
-from tinygrad_edu.training import metrics
+from tinygrad_edu.training import fitting, metrics
 from tinygrad_edu.training.callbacks import Callback, EarlyStopping, LambdaCallback
 from tinygrad_edu.training.fitting import fit, train_step
 from tinygrad_edu.training.history import History
@@ -305,6 +306,71 @@ def test_data_in_all_forms_and_unchanged() -> None:
     assert set(seen) == {np.dtype(np.float32)}
 
 
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_images_of_bytes_train_to_the_same_bits(compile: bool, dtype: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 12), dtype=np.uint8)
+    labels = images[:, 0] % 3
+    left = []
+    for x in (tg.data.Pixels(images), np.divide(images, 255, dtype=dtype)):
+        model = nn.Linear(12, 3, dtype=dtype, rng=0)
+        settings: dict[str, Any] = {"loss": tg.cross_entropy, "metrics": ["accuracy"]}
+        history = tg.fit(
+            model, x, labels, optimizer=optim.SGD(model.parameters(), lr=0.5), epochs=3, rng=1,
+            validation_split=0.3, batch_size=8, compile=compile, **settings,
+        )  # fmt: skip
+        left.append(
+            [*history.history.values(), tg.evaluate(model, x, labels, **settings),
+             model.weight.data, tg.predict(model, x, batch_size=7)]
+        )  # fmt: skip
+    for bytes_, numbers in zip(*left, strict=True):
+        np.testing.assert_array_equal(bytes_, numbers)
+    with pytest.raises(ValueError, match="at least one sample"):
+        tg.predict(model, tg.data.Pixels(images[:0]))
+
+
+def test_batches_that_a_layer_keeps_are_not_written_over() -> None:
+    class Keeps(nn.Module):
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def forward(self, x: Any) -> Any:
+            self.seen.append(x)
+            return x
+
+    keeps = Keeps()
+    model = nn.Sequential(keeps, nn.Linear(2, 1, rng=0))
+    x = np.arange(40.0).reshape(20, 2) / 40
+    tg.fit(
+        model, x, x[:, :1], loss="mse", batch_size=4, rng=0, compile=False,
+        optimizer=optim.SGD(model.parameters(), lr=0.01),
+    )  # fmt: skip
+    order = np.random.default_rng(0).permutation(20)
+    np.testing.assert_array_equal(np.concatenate(keeps.seen), x[order])
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_an_epoch_makes_two_batches_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, compile: bool
+) -> None:
+    places = []
+    cut = tg.data.minibatches
+
+    def watched(*arrays: Any, **settings: Any) -> Iterator[Any]:
+        for batch in cut(*arrays, **settings):
+            places.append(batch[0].ctypes.data)
+            yield batch
+
+    monkeypatch.setattr(fitting, "minibatches", watched)
+    model = nn.Linear(2, 1, rng=0)
+    tg.fit(
+        model, np.ones((40, 2)), np.ones((40, 1)), loss="mse", batch_size=4, rng=0,
+        compile=compile, optimizer=optim.SGD(model.parameters(), lr=0.01),
+    )  # fmt: skip
+    assert len(places) == 10
+    assert len(set(places)) <= 3  # another one while the step is captured
+
+
 def test_frames_of_pandas() -> None:
     pandas = pytest.importorskip("pandas")
     p = Problem()
@@ -386,7 +452,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"loss": nn.Softmax}, TypeError, "a loss is a function"),
     ({"loss": lambda y_true, y_pred: y_pred}, TypeError, "starts with y_true"),
     ({"loss": lambda p, t: p}, ValueError, "must be one number.*reduction='mean'"),
-    ({"optimizer": "sgd"}, TypeError, "tg.optim.SGD"),
+    ({"loss": lambda p, t: (p.numpy() ** 2).mean()}, TypeError, "must be a tensor.*no numpy"),
+    ({"optimizer": "rprop"}, TypeError, "tg.optim.SGD.*'sgd', 'adam', 'adamw'; received 'rprop'"),
     ({"optimizer": optim.SGD}, TypeError, "tg.optim.SGD"),
     (
         {"optimizer": optim.SGD([tg.Tensor(1.0, requires_grad=True)], lr=0.1)},
@@ -417,6 +484,19 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"steps_per_epoch": 3}, TypeError, "steps_per_epoch"),
     ({"validation_freq": 3}, TypeError, "validation_freq"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "lr"),
+    [("sgd", optim.SGD, 0.01), ("adam", optim.Adam, 0.001), ("AdamW", optim.AdamW, 0.001)],
+)
+def test_keras_names_of_optimizers(name: str, kind: Any, lr: float) -> None:
+    x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    models = [nn.Linear(3, 2, rng=0) for _ in range(2)]
+    for model, optimizer in zip(models, (name, kind(models[1].parameters(), lr=lr)), strict=True):
+        tg.fit(model, x, y, loss=tg.cross_entropy, optimizer=optimizer, epochs=3, rng=0)
+    for one, other in zip(*(model.parameters() for model in models), strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
 
 
 @pytest.mark.parametrize(("wrong", "kind", "message"), BAD, ids=lambda value: str(value)[:40])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import tinygrad_edu as tg
 from tinygrad_edu.__main__ import main
 from tinygrad_edu.verifying.submissions import check_file, load
 
@@ -35,6 +36,13 @@ def write(folder: Path, name: str, text: str | bytes) -> Path:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"tinygrad_edu {tg.__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -532,11 +532,20 @@ def test_what_cannot_be_checked_says_why(
         verify(forward, claims, inputs=inputs)
 
 
-def test_a_claim_that_cannot_be_read_is_wrong_and_says_why() -> None:
-    report = check({"W2": "__import__('os')", "b2": "A2 - Q", "W1": "[1] if X else"})
-    assert {v.status for v in report.verdicts} == {"error"}
+def test_a_claim_that_cannot_be_read_says_why_and_is_not_called_wrong() -> None:
+    report = check({"W2": "__import__('os')", "b2": "A2 - Q", "W1": "A1 @ (X", "b1": "X +"})
+    found = {v.name: v.status for v in report.verdicts}
+    assert found == {"W2": "unreadable", "b2": "error", "W1": "unreadable", "b1": "unreadable"}
     assert "__import__ is not a name that a claim may use" in report["W2"].reason
+    assert report["W1"].reason == "the claim cannot be read: ')' is missing at its end"
+    assert report["b1"].reason == "the claim cannot be read: something is missing at its end"
     assert "'Q' is not known" in report["b2"].reason
+    assert str(report).startswith("1 of 4 claims are wrong, 3 cannot be read\n")
+    assert "✗ ∂L/∂W1  CANNOT BE READ\n" in str(report)
+    assert not report.right
+    assert str(check({"W1": "X @"})).startswith("the claim cannot be read\n")
+    assert str(check({"W1": "X @", "b1": "("})).startswith("2 of 2 claims cannot be read\n")
+    assert str(check({"W1": "X @"}, lang="ko")).startswith("식을 읽을 수 없습니다\n")
 
 
 def test_the_profiler_that_was_there_is_there_again() -> None:

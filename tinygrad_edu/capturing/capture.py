@@ -65,6 +65,7 @@ class Capture(Watcher):
         self._called: list[str] = []
         self._expected: list[Any] = []
         self._known: dict[int, tuple[Any, Any]] = {}  # id of an array: the array, whose it is
+        self._filled: dict[int, tuple[Array, Array]] = {}  # id of np.zeros_like(t): it, as it was
         self._used_homes: dict[Home, Value] = {}
         self._state_boxes: dict[Any, Box] = {}
         self._ours: list[tuple[int, int]] = []  # from which age to which our own rules ran
@@ -81,6 +82,9 @@ class Capture(Watcher):
     def keeps(self, tensor: Any) -> None:
         array = tensor.value if isinstance(tensor, Box) else tensor
         self._known.setdefault(id(array), (array, tensor if isinstance(tensor, Box) else None))
+
+    def fills(self, array: Any) -> None:
+        self._filled[id(array)] = (array, array.copy())
 
     def assigns(self, tensor: Any, data: Any) -> bool:
         if not isinstance(data, Box):
@@ -99,7 +103,7 @@ class Capture(Watcher):
     def backward(self, output: Any, gradient: Any, retain_graph: bool) -> None:
         if gradient is not None and not isinstance(gradient, Box):
             raise CannotCapture("backward(gradient) in a captured step takes a tensor")
-        start = engine._tick()
+        start = engine.tick()
         seed = engine._seed(output, gradient, True)
         nodes = engine.history(output)
         variables = dict.fromkeys(
@@ -133,7 +137,7 @@ class Capture(Watcher):
                 new: Any = found[variable] if before is None else before + found[variable]
                 variable.grad = new
                 self._differentiated[variable] = None
-        self._ours.append((start, engine._tick()))
+        self._ours.append((start, engine.tick()))
 
     def expects(self, condition: Any) -> None:
         self._expected.append(condition)
@@ -143,7 +147,7 @@ class Capture(Watcher):
             raise CannotCapture(
                 f"the step uses {optimizer!r:.80}, which cannot be reached from it by name"
             )
-        start = engine._tick()
+        start = engine.tick()
         lr = Rate.of(lambda: optimizer.lr, ("lr", id(optimizer)))
         updates = []
         for i, parameter in enumerate(optimizer.parameters):
@@ -172,7 +176,7 @@ class Capture(Watcher):
             for name, box in stand_ins.items():
                 self._move(box, state[name])
             optimizer.state[i] = {name: x.value for name, x in state.items()}
-        self._ours.append((start, engine._tick()))
+        self._ours.append((start, engine.tick()))
 
     def _move(self, tensor: Box, value: Box) -> None:
         self.moved[tensor] = value
@@ -209,7 +213,7 @@ class Capture(Watcher):
             self._known.setdefault(id(x.value), (x.value, x))
         for array in before.arrays.values():
             self._known.setdefault(id(array), (array, array))
-        self._start = engine._tick()
+        self._start = engine.tick()
         token = watcher.set(self)
         try:
             with engine.recording(engine.ALL), watching() as seen:
@@ -374,6 +378,9 @@ class Capture(Watcher):
             return raw
         if (place := self._known_place(raw)) is not None:
             return place
+        filled = self._filled.get(id(raw))
+        if filled is not None and np.array_equal(*filled):  # nobody has written into it
+            return self.program.constant(raw)
         if not isinstance(arg, (Box, np.ndarray)) or self._is_ours():
             return self.program.constant(raw)
         raise self._unknown(arg)
@@ -402,7 +409,8 @@ class Capture(Watcher):
         return CannotCapture(
             f"{self._op} received {describe(x)}, an array that was made in the step beside the "
             "recorded operations; it would be the same at every call. Give it as an argument, make "
-            "it once outside of the step, or compute it with the operations of tinygrad_edu"
+            "it once outside of the step, or compute it with the operations of tinygrad_edu; zeros "
+            "and ones are np.zeros_like(t), np.ones_like(t) of a tensor"
         )
 
     def _is_ours(self) -> bool:

@@ -19,7 +19,7 @@ from ..engine import Array
 from .calls import OUT, Call, Value, values_in
 from .memory import ALIGNED
 
-PIECE = 32768  # entries that are gone through at once
+PIECE = 16384  # entries that are gone through at once
 
 
 @dataclass

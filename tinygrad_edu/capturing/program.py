@@ -13,7 +13,6 @@ A view (a transpose, a slice) is made once, when the arrays are. It costs nothin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import is_
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,8 @@ class Program:
         >>> z = program.call(np.add, (y, 1.0, OUT), np.ones(3) + 1, elementwise=True)
         >>> program.finish(results=[z], moves=[])
         >>> program.bind({})
-        >>> program.run([np.array([1.0, 2.0, 3.0])])
+        >>> program.give([np.array([1.0, 2.0, 3.0])])
+        >>> program.run()
         >>> program.array(z)
         array([ 2.,  5., 10.])
         >>> program.blocks
@@ -48,7 +48,6 @@ class Program:
         self.copies: list[tuple[Value, Value]] = []  # at the end: home ← value
         self.lanes: list[Lanes] = []
         self._known: dict[Any, Value] = {}
-        self._last: list[Any] = []
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -229,8 +228,10 @@ class Program:
         self._memory = [Memory(size) for size in self.blocks]
         self._homes = homes
         self._arrays: dict[Value, Any] = {}
-        self._patches: list[tuple[list[Any], int, Any]] = []
-        self._last = []
+        self._follows: dict[Value, dict[Value, list[tuple[list[Any], int]]]] = {
+            value: {} for value in self.given
+        }
+        self._nested: list[tuple[list[Any], int, Any]] = []
         self.bound: list[tuple[Callable[..., Any], list[Any]]] = []
         together = {call: None for found in self.lanes for lane in found.calls for call in lane}
         ends = {found.last: (found, whole) for found, whole in zip(self.lanes, rows, strict=True)}
@@ -248,11 +249,14 @@ class Program:
     def _bind(self, function: Callable[..., Any], operands: Sequence[Any]) -> None:
         args: list[Any] = []
         for place, x in enumerate(operands):
-            if any(v.root.kind in ("argument", "number") for v in values_in(x)):
-                self._patches.append((args, place, x))
-                args.append(None)
-            else:
+            if not any(v.root in self._follows for v in values_in(x)):
                 args.append(self._made(x))
+                continue
+            args.append(None)
+            if isinstance(x, Value):
+                self._follows[x.root].setdefault(x, []).append((args, place))
+            else:
+                self._nested.append((args, place, x))
         self.bound.append((function, args))
 
     def _row(self, first: Value, found: Lanes) -> Any:
@@ -295,13 +299,30 @@ class Program:
         made: Array = self._made(value)
         return made
 
-    def run(self, given: list[Any]) -> None:
-        """Run the calls; `given` are the arguments and numbers in their order."""
-        if len(given) != len(self._last) or not all(map(is_, given, self._last)):
-            self._arrays.update(zip(self.given, given, strict=True))
-            for args, place, x in self._patches:
-                args[place] = self._made(x)
-            self._last = given
+    def give(self, given: Sequence[Any]) -> None:
+        """Put arguments and numbers, in their order, where the calls expect them."""
+        for root, x in zip(self.given, given, strict=True):
+            if self._arrays.get(root) is not x:
+                self._arrays[root] = x
+                for value, places in self._follows[root].items():
+                    made = self._made(value)
+                    for args, place in places:
+                        args[place] = made
+        for args, place, x in self._nested:
+            args[place] = self._made(x)
+
+    def release(self) -> None:
+        """Forget the arguments, which may be large."""
+        for root in self.given:
+            if root.kind == "argument" and self._arrays.pop(root, None) is not None:
+                for places in self._follows[root].values():
+                    for args, place in places:
+                        args[place] = None
+        for args, place, _ in self._nested:
+            args[place] = None
+
+    def run(self) -> None:
+        """Run the calls."""
         for function, args in self.bound:
             function(*args)
 

@@ -155,11 +155,13 @@ class Replay:
             for k, (row, slices) in enumerate(zip(order, in_a_row, strict=True)):
                 given = [_rows(source, row, slices, batch) for source, batch in pairs]
                 try:
-                    self.program.run([*given, *rates])
+                    self.program.give([*given, *rates])
+                    self.program.run()
                 except Mispredicted:
                     return kept[:k]
                 for j, result in enumerate(results):
                     kept[k, j] = result
+        self.program.release()
         return kept
 
     def holds(self) -> bool:
@@ -186,10 +188,13 @@ class Replay:
                 raise Mispredicted
         else:
             with np.errstate(over="ignore"):  # as the sigmoid does, of whose parts this is made
-                self.program.run(given)
+                self.program.give(given)
+                self.program.run()
         for (box, _), array in zip(self._gradients, self._left, strict=True):
             box.grad = array
-        return self._filled(self._result)
+        result = self._filled(self._result)
+        self.program.release()
+        return result
 
     def _stands(self) -> bool:
         """Whether the arrays are still where the program knows them, and those that it writes are

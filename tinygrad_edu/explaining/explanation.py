@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import engine, nn, ops
-from ..engine import Box, history
+from ..engine import Box, NameMissing, history
 from ..naming import Names, activation_name, leaves, parameter_names
 from .algebra import (
     Axis,
@@ -186,7 +186,7 @@ class Explanation:
         for line in (*self.gradients.values(), *self.errors, *self.forward):
             if name in (line.left, line.name):
                 return line
-        raise KeyError(f"no gradient or line {name!r}; there are {', '.join(self.gradients)}")
+        raise NameMissing(f"no gradient or line {name!r}; there are {', '.join(self.gradients)}")
 
     @cached_property
     def steps(self) -> Steps:

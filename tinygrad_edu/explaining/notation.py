@@ -649,15 +649,16 @@ def _call_code(n: Node, args: list[str]) -> str:
 
 
 def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
-    """What the formula is worth: its NumPy code, run on these arrays.
+    """What the formula is worth: its NumPy code, run on these arrays. A function may have the name
+    of an array.
 
     Example:
         >>> W = Node("name", (), ("W1", False))
         >>> value(Node("total", (W,)), {"W1": np.ones((3, 2))}, {})
         np.float64(6.0)
     """
-    scope: dict[str, Any] = {"np": np}
-    scope |= functions
+    scope: dict[str, Any] = {"np": np, **functions}
+    scope |= {f"_call_{name}": function for name, function in functions.items()}
     scope |= {_identifier(name): array for name, array in arrays.items()}
     settings: dict[str, Any] = {}
 
@@ -669,13 +670,15 @@ def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[.
     def bare(x: Node) -> Node:
         """Settings as names, since not every setting can be written as code."""
         new = x.value
+        if x.kind == "call" and new[0] in arrays and new[0] in functions and new[0] not in _NUMPY:
+            new = (f"_call_{new[0]}", *new[1:])
         if x.kind == "call" and x.value[0] != "within" and x.value[1]:
             named = []
             for k, v in x.value[1]:
                 name = f"_setting{len(settings)}"
                 settings[name] = lengths(v)
                 named.append((k, _Written(name)))
-            new = (x.value[0], tuple(named), *x.value[2:])
+            new = (new[0], tuple(named), *new[2:])
         return Node(x.kind, tuple(map(bare, x.parts)), new)
 
     plain = code(bare(n))

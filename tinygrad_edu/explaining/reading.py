@@ -498,6 +498,16 @@ class Reader:
         return None
 
 
+def is_algebra(op: engine.Op) -> bool:
+    """Whether a formula shows an operation as sums and products, and not by its name.
+
+    Example:
+        >>> is_algebra(ops.mean.op), is_algebra(ops.var.op)
+        (True, False)
+    """
+    return hasattr(Reader, f"_op_{op.name}")
+
+
 def is_idle_guard(x: Box) -> bool:
     """Whether this is clip(z, −100, None) or clip(a, 1e−10, 1 − 1e−10), which is there only to keep
     exp and log finite, and all its entries are within.

@@ -21,7 +21,7 @@ from ..engine import VARIABLE, Box, history
 from ..losses import binary_cross_entropy_with_logits
 from ..naming import Names, leaves, parameter_names, watching
 from ..tensor import Tensor
-from .reading import is_idle_guard
+from .reading import is_algebra, is_idle_guard
 
 SHAPING = (ops.reshape.op, ops.getitem.op, ops.expand_dims.op)
 PRIMES = [101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179, 181]
@@ -73,6 +73,7 @@ def differentiate(loss: Box, wrt: Sequence[Box], names: Names) -> Trace:
             names.give(node, "Y")
     names.of.pop(loss, None)
     names.give_activations(nodes)
+    _leave_to_functions(nodes, names)
     on_the_way = engine._on_the_way(nodes, set(wrt))
     asked = set(wrt)
     between = [
@@ -93,6 +94,17 @@ def differentiate(loss: Box, wrt: Sequence[Box], names: Names) -> Trace:
         if softmax or record[1] is ops.one_hot.op:
             trace.rows_sum_to_one.add(name)
     return trace
+
+
+def _leave_to_functions(nodes: Sequence[Box], names: Names) -> None:
+    """`var = np.var(x)` is called var2: in `var(x)/m` the name is that of the function."""
+    functions = {n.record[1].name for n in nodes if not is_algebra(n.record[1])}
+    tables: tuple[dict[Any, str], ...] = (names.of, names.arrays)
+    for named in tables:
+        for x, name in named.items():
+            if name in functions:
+                named[x] = names.free(name)
+    names.constants = [(x, names.arrays.get(id(x), name)) for x, name in names.constants]
 
 
 def _name_activations(trace: Trace, names: Names) -> None:

@@ -15,7 +15,7 @@ import os
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,17 @@ import numpy as np
 from ..engine import Array
 from ..nn import (
     GELU,
+    AvgPool2d,
     BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
     Dropout,
     Embedding,
     Flatten,
     LayerNorm,
     LeakyReLU,
     Linear,
+    MaxPool2d,
     Module,
     ReLU,
     Sequential,
@@ -43,7 +47,8 @@ from ..nn import (
 )
 from ..tensor import Tensor
 from .files import EXTRA, Weights, opened
-from .layers import WITH_WEIGHTS, Layer, beside, tensors
+from .images import ANYWHERE, OF_IMAGES, ChannelsFirst, ChannelsLast, arranged
+from .layers import TURNED, WITH_WEIGHTS, Layer, beside, tensors
 from .settings import fit_arguments
 
 __all__ = ["from_keras", "to_keras"]
@@ -59,14 +64,16 @@ def from_keras(source: Any, *, into: Module | None = None, settings: bool = Fals
 
     `source` is a built `keras.Sequential` of any back end, or the path of a `.keras` file; for a
     `.weights.h5` file, which says nothing of its layers, `into` is the model that is given its
-    weights. Layers: Dense, Activation, ReLU, LeakyReLU, Softmax, Flatten, Dropout, Embedding,
-    BatchNormalization, LayerNormalization, and a Sequential among them, which is opened.
+    weights. Layers: Dense, Conv2D, MaxPooling2D, AveragePooling2D, Activation, ReLU, LeakyReLU,
+    Softmax, Flatten, Dropout, Embedding, BatchNormalization, LayerNormalization, and a Sequential
+    among them, which is opened. Images stay as Keras has them, (m, h, w, c): before the first
+    convolution the network turns them round itself.
 
     The model ends as in Keras, with the softmax or sigmoid that gives probabilities, and
     `tg.fit(model, x, y, loss="categorical_crossentropy", …)` takes those as Keras does. With
     `settings=True` the result is (model, settings): how the Keras model was compiled, for
-    `tg.fit(model, x, y, **settings)`, which goes on step for step: loss, metrics, an SGD optimizer
-    with its momentum, and a penalty for kernel_regularizer and bias_regularizer.
+    `tg.fit(model, x, y, **settings)`, which goes on step for step: loss, metrics, an SGD or Adam
+    optimizer with what it keeps, and a penalty for kernel_regularizer and bias_regularizer.
 
     Beside a loss of logits, "accuracy" compares a single output with 0, Keras with ½.
     BatchNormalization moves its running variance towards the variance of the batch, ours towards
@@ -198,7 +205,7 @@ def _built(
     settings: bool,
     state: Sequence[Array],
 ) -> Any:
-    modules: list[Module] = []
+    modules: list[tuple[Module, bool]] = []
     penalties: list[tuple[Tensor, float, float]] = []
     for _, description in _places(config):
         layer = Layer(description, weights(description))
@@ -210,9 +217,17 @@ def _built(
                 "`fit(model, x, y, **settings)`"
             )
         penalties += layer.penalties
-        modules += made
-    model = Sequential(*modules)
+        modules += [(module, layer.channels_last) for module in made]
+    model: Any = Sequential(*arranged(modules))
+    if (shape := _given_shape(config)) is not None:
+        model.keras_shape = shape  # for the way back
     return (model, fit_arguments(config, model, penalties, state)) if settings else model
+
+
+def _given_shape(config: dict[str, Any]) -> tuple[int | None, ...] | None:
+    """The shape of one sample, where the description has it."""
+    shape = (config.get("build_config") or {}).get("input_shape")
+    return None if not isinstance(shape, (list, tuple)) else tuple(shape[1:])
 
 
 def _filled(model: Module, file: Weights) -> Module:
@@ -245,9 +260,11 @@ def _collect(modules: Any, prefix: str, file: Weights, values: list[tuple[Tensor
 def to_keras(model: Module, *, input_shape: Sequence[int | None] | None = None) -> Any:
     """The `keras.Sequential` that computes what a model does, with a copy of its weights.
 
-    The model is a `Sequential` of Linear, the activations, Flatten, Dropout, Embedding, BatchNorm1d
-    and LayerNorm. `input_shape` is that of one sample; it is known where the first layer that has
-    weights comes first. An activation that follows a Linear becomes its Dense's.
+    The model is a `Sequential` of Linear, Conv2d, MaxPool2d, AvgPool2d, the activations, Flatten,
+    Dropout, Embedding, BatchNorm1d, BatchNorm2d and LayerNorm. `input_shape` is that of one sample;
+    it is known where the first layer that has weights comes first, and where the model came from
+    Keras. An activation that follows a Linear or Conv2d becomes a part of it. Images go in as they
+    do here, (m, c, h, w), unless the model came from Keras: a Permute turns them round.
 
     Raises:  ValueError, naming the module, for what has no counterpart in Keras, or if the input
              shape is not known; ImportError without Keras (`pip install 'tinygrad_edu[keras]'`)
@@ -269,7 +286,7 @@ def to_keras(model: Module, *, input_shape: Sequence[int | None] | None = None) 
             f"Keras' layers are made in one dtype, float32 or float64, received {sorted(dtypes)}"
         )
     if input_shape is None:
-        input_shape = _input_shape(modules)
+        input_shape = getattr(model, "keras_shape", None) or _input_shape(modules)
     try:
         import keras
     except ModuleNotFoundError as error:
@@ -277,19 +294,39 @@ def to_keras(model: Module, *, input_shape: Sequence[int | None] | None = None) 
     dtype = dtypes.pop() if dtypes else keras.config.floatx()
     indices = isinstance(modules[0], Embedding) if modules else False
     layers = [keras.Input(tuple(input_shape), dtype="int64" if indices else dtype)]
-    given = list(_with_activations(modules))
-    for module, activation in given:
+    given: list[tuple[Any, Module]] = []
+    for module, activation in _with_activations(_turned(modules)):
         layer = _keras_layer(keras.layers, module, activation, dtype)
         trained = {parameter.requires_grad for parameter in module.parameters()}
         if len(trained) > 1:
             raise ValueError(f"{module!r} is frozen in part, which a Keras layer cannot be")
         layer.trainable = trained != {False}
-        layers.append(layer)
-    twin = keras.Sequential(layers)
-    for layer, (module, _) in zip(twin.layers, given, strict=True):
+        given.append((layer, module))
+    twin = keras.Sequential([*layers, *(layer for layer, _ in given)])
+    for layer, module in given:
         if arrays := [np.asarray(tensor.data) for tensor in tensors(module)]:
+            if type(module) is Conv2d:
+                arrays[0] = np.transpose(arrays[0], np.argsort(TURNED))
             layer.set_weights(arrays)
     return twin
+
+
+def _turned(modules: Iterable[Module]) -> Iterator[Module]:
+    """The layers as Keras goes through them, which has images with the channels last: images are
+    turned round only where ours are in the other order."""
+    last = False  # whether Keras' data are ours with the channels last
+    for module in modules:
+        if isinstance(module, ChannelsFirst) and not last:
+            last = True  # ours turn them round, in Keras they stay
+        elif isinstance(module, ChannelsLast) and last:
+            last = False
+        else:
+            if last != isinstance(module, OF_IMAGES) and not isinstance(module, ANYWHERE):
+                yield ChannelsFirst() if last else ChannelsLast()
+                last = not last
+            yield module
+    if last:
+        yield ChannelsFirst()
 
 
 def _opened_up(model: Module) -> Iterator[Module]:
@@ -333,12 +370,12 @@ def _activation(module: Module) -> str | None:
             return names.get(type(module))
 
 
-def _with_activations(modules: list[Module]) -> Iterator[tuple[Module, str | None]]:
+def _with_activations(layers: Iterable[Module]) -> Iterator[tuple[Module, str | None]]:
     """Each layer with the activation that becomes a part of it in Keras; or which it is itself."""
-    i = 0
+    modules, i = list(layers), 0
     while i < len(modules):
         module, name = modules[i], _activation(modules[i])
-        if type(module) is Linear and i + 1 < len(modules):
+        if type(module) in (Linear, Conv2d) and i + 1 < len(modules):
             name = _activation(modules[i + 1])
             i += name is not None
         yield module, name
@@ -348,6 +385,20 @@ def _with_activations(modules: list[Module]) -> Iterator[tuple[Module, str | Non
 def _keras_layer(layers: Any, module: Module, activation: str | None, dtype: str) -> Any:
     """What a layer is in Keras."""
     kind = type(module)
+    if isinstance(module, (ChannelsFirst, ChannelsLast)):
+        order = (3, 1, 2) if isinstance(module, ChannelsFirst) else (2, 3, 1)
+        return layers.Permute(order, dtype=dtype)
+    if isinstance(module, Conv2d) and kind is Conv2d and module.padding in (0, (0, 0), "same"):
+        padding = "same" if module.padding == "same" else "valid"
+        return layers.Conv2D(
+            module.out_channels, module.kernel_size, module.stride, padding,
+            data_format="channels_last", activation=activation,
+            use_bias=module.bias is not None, dtype=dtype,
+        )  # fmt: skip
+    if isinstance(module, MaxPool2d) and module.padding in (0, (0, 0)):
+        pool = layers.AveragePooling2D if kind is AvgPool2d else layers.MaxPooling2D
+        if kind in (MaxPool2d, AvgPool2d):
+            return pool(module.kernel_size, module.stride, data_format="channels_last", dtype=dtype)
     if isinstance(module, Linear) and kind is Linear:
         bias = module.bias is not None
         return layers.Dense(module.n_out, activation, use_bias=bias, dtype=dtype)
@@ -363,7 +414,7 @@ def _keras_layer(layers: Any, module: Module, activation: str | None, dtype: str
         return layers.Dropout(module.p, dtype=dtype)
     if isinstance(module, Embedding) and kind is Embedding:
         return layers.Embedding(module.num_embeddings, module.embedding_dim, dtype=dtype)
-    if isinstance(module, BatchNorm1d) and kind is BatchNorm1d:
+    if isinstance(module, BatchNorm1d) and kind in (BatchNorm1d, BatchNorm2d):
         if module.momentum is not None and module.running_mean is not None:
             affine = module.weight is not None
             return layers.BatchNormalization(
@@ -376,7 +427,8 @@ def _keras_layer(layers: Any, module: Module, activation: str | None, dtype: str
             center=module.bias is not None, scale=module.weight is not None, dtype=dtype,
         )  # fmt: skip
     raise ValueError(
-        f"{module!r} has no counterpart in Keras; what goes over is Linear, Sigmoid, Tanh, ReLU, "
-        "LeakyReLU, SiLU, GELU, Softplus, Softmax, Flatten, Dropout, Embedding, BatchNorm1d and "
-        "LayerNorm with settings that Keras has, one after the other in a Sequential"
+        f"{module!r} has no counterpart in Keras; what goes over is Linear, Conv2d, MaxPool2d, "
+        "AvgPool2d, Sigmoid, Tanh, ReLU, LeakyReLU, SiLU, GELU, Softplus, Softmax, Flatten, "
+        "Dropout, Embedding, BatchNorm1d, BatchNorm2d and LayerNorm with settings that Keras has, "
+        "one after the other in a Sequential"
     )

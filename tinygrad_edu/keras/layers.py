@@ -15,13 +15,17 @@ import numpy as np
 from ..engine import Array
 from ..nn import (
     GELU,
+    AvgPool2d,
     BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
     Dropout,
     Embedding,
     Flatten,
     LayerNorm,
     LeakyReLU,
     Linear,
+    MaxPool2d,
     Module,
     ReLU,
     Sigmoid,
@@ -31,6 +35,7 @@ from ..nn import (
     Tanh,
 )
 from ..tensor import Tensor
+from .images import ChannelsFirst, ChannelsLast
 
 ACTIVATIONS: dict[str, Callable[[], Module] | None] = {
     "gelu": GELU,
@@ -48,9 +53,14 @@ ACTIVATIONS: dict[str, Callable[[], Module] | None] = {
 WITH_WEIGHTS: dict[type[Module], tuple[str, tuple[str, ...]]] = {
     Linear: ("Dense", ("weight", "bias")),
     BatchNorm1d: ("BatchNormalization", ("weight", "bias", "running_mean", "running_var")),
+    BatchNorm2d: ("BatchNormalization", ("weight", "bias", "running_mean", "running_var")),
+    Conv2d: ("Conv2D", ("weight", "bias")),
     LayerNorm: ("LayerNormalization", ("weight", "bias")),
     Embedding: ("Embedding", ("weight",)),
 }
+
+
+TURNED = (3, 2, 0, 1)  # Keras' kernels (rows, columns, in, out) as ours, (out, in, rows, columns)
 
 
 class Layer:
@@ -87,6 +97,7 @@ class Layer:
         if self.kind != "InputLayer" and name not in ("float32", "float64"):
             self.refuse(f"dtype {name!r}", "float32 and float64 are read")
         self.frozen = self.config.get("trainable") is False
+        self.channels_last = True  # of layers of images
 
     def modules(self) -> list[Module]:
         """What it is with us."""
@@ -176,6 +187,60 @@ def _dense(layer: Layer) -> list[Module]:
     return layer.filled(made) + layer.activation()
 
 
+def _conv2d(layer: Layer) -> list[Module]:
+    _channels(layer)
+    filters, size = layer.number("filters", None, int), _pair(layer, "kernel_size")
+    bias = layer.take("use_bias", True, True, False)
+    if (dilation := _pair(layer, "dilation_rate")) != 1:
+        layer.refuse(f"dilation_rate={dilation}", "here it is 1")
+    if (groups := layer.number("groups", 1, int)) != 1:
+        layer.refuse(f"groups={groups}", "here it is 1")
+    kernel = layer.array(0, (*(size if isinstance(size, tuple) else (size, size)), None, filters))
+    stride = _pair(layer, "strides")
+    padding = layer.take("padding", "valid", "valid", "same")
+    if padding == "same" and stride != 1:
+        layer.refuse(f"padding='same' with strides={stride}", "here it has strides of 1")
+    made = Conv2d(
+        kernel.shape[2], filters, size, stride, 0 if padding == "valid" else "same",
+        bias=bias, init=lambda *_: np.transpose(kernel, TURNED), dtype=kernel.dtype,
+    )  # fmt: skip
+    return layer.filled(made) + layer.activation()
+
+
+def _pooling(kind: type[MaxPool2d] | type[AvgPool2d]) -> Callable[[Layer], list[Module]]:
+    def make(layer: Layer) -> list[Module]:
+        _channels(layer)
+        layer.take("padding", "valid", "valid")
+        size = _pair(layer, "pool_size")
+        return [kind(size, _pair(layer, "strides", size))]
+
+    return make
+
+
+def _channels(layer: Layer) -> None:
+    """Take note of where the layer has the channels."""
+    found = layer.take("data_format", "channels_last", "channels_last", "channels_first")
+    layer.channels_last = found == "channels_last"
+
+
+def _pair(layer: Layer, option: str, default: Any = None) -> int | tuple[int, int]:
+    """The numbers for rows and columns, one where they are equal."""
+    found = layer.take(option, default) or default or (1, 1)
+    pair = (found, found) if isinstance(found, int) else tuple(found)
+    if len(pair) != 2 or not all(type(n) is int for n in pair):
+        layer.refuse(f"{option}={found!r:.80}", "here it is two numbers")
+    return pair[0] if pair[0] == pair[1] else (pair[0], pair[1])
+
+
+def _permute(layer: Layer) -> list[Module]:
+    order = tuple(layer.take("dims", None))
+    for kind, known in ((ChannelsFirst, (3, 1, 2)), (ChannelsLast, (2, 3, 1))):
+        if order == known:
+            return [kind()]
+    layer.refuse(f"dims={order}", "here it is (3, 1, 2) or (2, 3, 1), of images")
+    return []
+
+
 def _flatten(layer: Layer) -> list[Module]:
     layer.take("data_format", None, None, "channels_last")
     return [Flatten()]
@@ -216,16 +281,22 @@ def _embedding(layer: Layer) -> list[Module]:
 def _batch_normalization(layer: Layer) -> list[Module]:
     if layer.frozen:
         layer.refuse("trainable=False", "Keras then uses the running values in training too")
-    rank = len(layer.input_shape or ())
-    if layer.take("axis", -1) not in (-1, 1) or rank != 2:
-        layer.refuse(f"an input of {rank} axes", "here it takes (m, n), one feature a column")
+    rank, axis = len(layer.input_shape or ()), layer.take("axis", -1)
+    axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
+    if rank not in (2, 4) or axis not in (-1, 1, rank - 1):
+        layer.refuse(
+            f"an input of {rank} axes with axis={axis}",
+            "here it takes (m, n), or images by channel",
+        )
+    layer.channels_last = axis != 1
     scale, center = layer.take("scale", True, True, False), layer.take("center", True, True, False)
     if scale != center:
         layer.refuse(f"scale={scale} with center={center}", "here it has both or neither")
     layer.take("renorm_momentum", None)  # which says nothing without renorm
     n = len(layer.array(0, (None,)))
     momentum, eps = round(1 - layer.number("momentum", 0.99), 12), layer.number("epsilon", 1e-3)
-    return layer.filled(BatchNorm1d(n, eps, momentum, affine=scale, dtype=layer.weights[0].dtype))
+    kind = BatchNorm1d if rank == 2 else BatchNorm2d
+    return layer.filled(kind(n, eps, momentum, affine=scale, dtype=layer.weights[0].dtype))
 
 
 def _layer_normalization(layer: Layer) -> list[Module]:
@@ -254,6 +325,10 @@ MAKERS: dict[str, Callable[[Layer], list[Module]]] = {
     "ReLU": _relu,
     "LeakyReLU": _leaky_relu,
     "Softmax": _softmax,
+    "Conv2D": _conv2d,
+    "MaxPooling2D": _pooling(MaxPool2d),
+    "AveragePooling2D": _pooling(AvgPool2d),
+    "Permute": _permute,
     "Flatten": _flatten,
     "Reshape": _reshape,
     "Dropout": _dropout,
@@ -264,6 +339,8 @@ MAKERS: dict[str, Callable[[Layer], list[Module]]] = {
 REGULARIZERS = {
     ("Dense", "weight"): "kernel_regularizer",
     ("Dense", "bias"): "bias_regularizer",
+    ("Conv2D", "weight"): "kernel_regularizer",
+    ("Conv2D", "bias"): "bias_regularizer",
     ("BatchNormalization", "weight"): "gamma_regularizer",
     ("BatchNormalization", "bias"): "beta_regularizer",
     ("LayerNormalization", "weight"): "gamma_regularizer",
@@ -284,7 +361,7 @@ def tensors(module: Module) -> list[Tensor]:
 
 
 def beside(title: str, module: Module, arrays: Sequence[Array]) -> list[tuple[Tensor, Array]]:
-    """The tensors of a layer beside their new values, refused unless they fit.
+    """The tensors of a layer beside their new values, which Keras had, refused unless they fit.
 
     Example:
         >>> beside("dense", Linear(3, 2, rng=0), [np.ones((2, 3))])
@@ -292,6 +369,8 @@ def beside(title: str, module: Module, arrays: Sequence[Array]) -> list[tuple[Te
         ValueError: dense: the weights have the shapes [(2, 3)], expected [(3, 2), (2,)]
     """
     own = tensors(module)
+    if isinstance(module, Conv2d):
+        arrays = [np.transpose(a, TURNED) if a.ndim == 4 else a for a in arrays]
     expected, found = [t.shape for t in own], [a.shape for a in arrays]
     if expected != found:
         raise ValueError(f"{title}: the weights have the shapes {found}, expected {expected}")

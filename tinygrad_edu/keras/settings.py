@@ -10,9 +10,10 @@ import numpy as np
 from .. import losses, ops
 from ..engine import Array
 from ..nn import Module, Sigmoid, Softmax
-from ..optim import SGD
+from ..optim import SGD, Adam, Optimizer, State
 from ..tensor import Tensor
 from ..training import metrics
+from .layers import TURNED
 
 
 def fit_arguments(
@@ -110,30 +111,75 @@ def _metric(metric: Any) -> tuple[str, str]:
     return name, known
 
 
-def _optimizer(optimizer: Any, model: Module, state: Sequence[Array]) -> SGD:
-    """Keras' SGD as ours, its velocities with it: what is −lr·v there is v here."""
+class KerasAdam(Adam):
+    """Adam with Keras' arithmetic: eps stands beside √v, not beside √v̂.
+
+        W ← W − lr · √(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + eps)      at its t-th step
+
+    Source:  keras.optimizers.Adam
+    Example:
+        >>> w = tg.Tensor([1.0, 2.0], requires_grad=True)
+        >>> optimizer = KerasAdam([w], lr=0.1, eps=1e-7)
+        >>> (w**2).sum().backward()
+        >>> optimizer.step()
+        >>> w.data.round(6)
+        array([0.9, 1.9])
+    """
+
+    def _adapted(self, w: Any, g: Any, state: State, lr: Any) -> tuple[Any, State]:
+        beta1, beta2 = self.betas
+        t = state["step"] + 1
+        m = state["exp_avg"] + (g - state["exp_avg"]) * (1 - beta1)
+        v = state["exp_avg_sq"] + (g * g - state["exp_avg_sq"]) * (1 - beta2)
+        share = np.sqrt(1 - np.power(beta2, t)) / (1 - np.power(beta1, t))
+        w = w - m * (lr * ops.astype(share, w.dtype)) / (np.sqrt(v) + self.eps)
+        return w, {"step": t, "exp_avg": m, "exp_avg_sq": v}
+
+
+def _optimizer(optimizer: Any, model: Module, state: Sequence[Array]) -> Optimizer:
+    """Keras' SGD or Adam as ours, with what it keeps for each weight."""
     kind, config = optimizer.get("class_name"), dict(optimizer.get("config", {}))
-    if kind != "SGD":
+    if kind not in ("SGD", "Adam"):
         raise ValueError(
-            f"the optimizer {kind} does not move weights exactly as any here (Keras' Adam adds its "
-            "epsilon elsewhere): from_keras(…) without settings, and give fit one yourself"
+            f"the optimizer {kind} does not move weights exactly as any here; there are SGD and "
+            "Adam: from_keras(…) without settings, and give fit one yourself"
         )
-    lr, momentum = config.pop("learning_rate"), config.pop("momentum")
-    nesterov = config.pop("nesterov")
+    lr = config.pop("learning_rate")
+    names = ("momentum", "nesterov") if kind == "SGD" else ("beta_1", "beta_2", "epsilon")
+    given = [config.pop(name) for name in names]
     for option in ("name", "ema_momentum", "is_legacy_optimizer", "jit_compile"):
         config.pop(option, None)
     odd = {k: v for k, v in config.items() if v not in (None, False)}
     if odd or not isinstance(lr, (int, float)):
         odd = odd or {"learning_rate": lr.get("class_name")}
         raise ValueError(f"the optimizer's {odd} has no counterpart here: give fit one yourself")
-    made = SGD(model.parameters(), lr, momentum, bool(nesterov and momentum))
-    trained = [i for i, p in enumerate(made.parameters) if p.requires_grad]
-    velocities = list(state[2:])
-    if momentum and velocities and state[0] > 0:
-        if [v.shape for v in velocities] != [made.parameters[i].shape for i in trained]:
-            raise ValueError("the optimizer's velocities do not fit the model's weights")
-        made.state = {
-            i: {"momentum_buffer": np.asarray(-v / lr, made.parameters[i].dtype)}
-            for i, v in zip(trained, velocities, strict=True)
-        }
+    made: Optimizer
+    if kind == "SGD":
+        momentum, nesterov = given
+        made = SGD(model.parameters(), lr, momentum, bool(nesterov and momentum))
+    else:
+        beta1, beta2, eps = given
+        made = KerasAdam(model.parameters(), lr, (beta1, beta2), eps)
+    steps = int(state[0]) if len(state) else 0
+    if steps and len(state) > 2:
+        kept = [np.transpose(v, TURNED) if v.ndim == 4 else v for v in state[2:]]
+        made.state = _kept(made, steps, kept)
     return made
+
+
+def _kept(made: Optimizer, steps: int, kept: list[Array]) -> dict[int, State]:
+    """What Keras' optimizer has kept: velocities, −lr·v there for v here, or m and v by turns."""
+    trained = [i for i, p in enumerate(made.parameters) if p.requires_grad]
+    each = 1 if isinstance(made, SGD) else 2
+    expected = [made.parameters[i].shape for i in trained for _ in range(each)]
+    if [v.shape for v in kept] != expected:
+        raise ValueError("what the optimizer has kept does not fit the model's weights")
+    found: dict[int, State] = {}
+    for k, i in enumerate(trained):
+        dtype = made.parameters[i].dtype
+        own = [np.asarray(v, dtype) for v in kept[each * k : each * (k + 1)]]
+        if each == 1:
+            found[i] = {"momentum_buffer": np.asarray(-own[0] / made.lr, dtype)}
+        else:
+            found[i] = {"step": np.array(float(steps)), "exp_avg": own[0], "exp_avg_sq": own[1]}
+    return found

@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import nn, ops
 from ..engine import ALL, RELEASED, Box, describe, history, recording
-from ..module import Module, _inside, calls
+from ..module import Module, calls, parts_of
 from ..naming import Names, leaves, parameter_names, watching
 from ..saving import restore, states
 from ..tensor import Tensor
@@ -213,7 +213,7 @@ class _Call:
     outer: _Call | None = None
 
     def __post_init__(self) -> None:
-        parts = _inside(vars(self.module), "")
+        parts = parts_of(vars(self.module), "")
         self.own = {id(part) for _, part in parts if isinstance(part, Box)}
 
     @property

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops, windows
-from ..engine import ALL, Box, Op, _tick, history, recording
-from ..module import Module, _inside
+from ..engine import ALL, Box, Op, history, recording, tick
+from ..module import Module, parts_of
 from ..tensor import Tensor
 
 __all__ = ["Row", "Summary", "summary"]
@@ -161,7 +161,8 @@ def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> S
                 f"the shape of a sample is a tuple, such as (30,), received {shape!r}; for several "
                 "inputs give several shapes"
             )
-    if dtype is None:
+    assumed = dtype is None
+    if assumed:
         dtype = next((p.dtype for p in model.parameters()), np.float64)
     training = [(module, module.training) for module in model.modules()]
     model.eval()
@@ -173,6 +174,8 @@ def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> S
     except Exception as error:
         shapes = ", ".join(str((2, *shape)) for shape in input_shapes)
         error.add_note(f"in summary, which called {type(model).__name__} on zeros {shapes}")
+        if assumed and isinstance(error, (TypeError, IndexError)):
+            error.add_note(f"of {dtype}; indices are whole numbers: summary(…, dtype=int)")
         raise
     finally:
         for module, was in training:
@@ -207,11 +210,11 @@ def _run(model: Module, inputs: list[Any]) -> _Run:
         if frame.f_code is not _CALL:
             return
         if event == "call":
-            calls.append(_Call(frame.f_locals["self"], len(open_calls), _tick()))
+            calls.append(_Call(frame.f_locals["self"], len(open_calls), tick()))
             open_calls.append(calls[-1])
         elif event == "return":
             call = open_calls.pop()
-            call.ended, call.result = _tick(), result
+            call.ended, call.result = tick(), result
 
     with recording(ALL):
         sys.setprofile(note)
@@ -254,7 +257,7 @@ def _table(model: Module, two: _Run, three: _Run) -> Summary:
 
 def _own(module: Module) -> list[Box]:
     """The tensors of a module itself, without those of modules inside it."""
-    return [part for _, part in _inside(vars(module), "") if isinstance(part, Box)]
+    return [part for _, part in parts_of(vars(module), "") if isinstance(part, Box)]
 
 
 def _row(module: Module, paths: dict[int, str], depth: int, counted: set[int]) -> Row:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..engine import Array
+from ..engine import Array, NameMissing
 from ..files import FORMATS
 from ..saving import save_checkpoint
 from .metrics import direction
@@ -133,7 +133,7 @@ class _Best(Callback):
 
     def value(self, logs: Logs) -> float:
         if self.monitor not in logs:
-            raise KeyError(
+            raise NameMissing(
                 f"{type(self).__name__} monitors {self.monitor!r}, but there are only "
                 f"{', '.join(logs)}; give validation_data for a column that begins with val_"
             )
@@ -289,7 +289,8 @@ class ModelCheckpoint(_Best):
 
     Keeps:   best, path of the last file
     Raises:  ValueError for a name that cannot be one, TypeError for an option that Keras has and
-             this has not, KeyError for a column that is not there; and as `tinygrad_edu.save`
+             this has not, FileNotFoundError before the first epoch if the folder is not there,
+             KeyError for a column that is not; and as `tinygrad_edu.save`
     Source:  keras.callbacks.ModelCheckpoint
     Example:
         >>> import tempfile, pathlib
@@ -325,6 +326,16 @@ class ModelCheckpoint(_Best):
                 "epoch and history already (weights only: tg.save(path, model.state_dict()))"
             )
 
+    def on_train_begin(self, logs: Logs) -> None:
+        """See that the folder is there: it is found out before the work, not after it.
+
+        Raises:  FileNotFoundError, NotADirectoryError if it is not
+        """
+        folder = Path(self.filepath).parent
+        if "{" not in str(folder) and not folder.is_dir():
+            kind = NotADirectoryError if folder.exists() else FileNotFoundError
+            raise kind(f"{self.filepath}: there is no folder {folder}; make it before fit()")
+
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save, where it is worth it."""
         if self.save_best_only:
@@ -335,7 +346,7 @@ class ModelCheckpoint(_Best):
         try:
             self.path = Path(self.filepath.format(epoch=epoch + 1, **logs))
         except KeyError as error:
-            raise KeyError(
+            raise NameMissing(
                 f"{self.filepath}: there is no {error}, but epoch, {', '.join(logs)}"
             ) from None
         parts = {"optimizer": self.params["optimizer"], "history": self.params["history"]}

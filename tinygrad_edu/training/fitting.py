@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from math import floor, nan
 from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import ops, optim
 from ..anomaly import first_nonfinite
 from ..capturing.compiled import CompiledStep
-from ..data import minibatches
+from ..data import Pixels, minibatches
 from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
 from ..nn import Module
+from ..tensor import Tensor
 from ..watch import CannotCapture, all_finite
 from .callbacks import as_callbacks, hooks
 from .history import History
@@ -56,13 +58,15 @@ def fit(
     initial_epoch: int | None = None,
     history: History | None = None,
     compile: bool | str = "auto",
+    threads: int | str | None = "auto",
 ) -> History:
     """Train a model as Keras' `compile` and `fit` do.
 
     loss               a function of (prediction, target), such as `tg.cross_entropy`, or a name:
                        "categorical_crossentropy", "sparse_categorical_crossentropy",
                        "binary_crossentropy" (these three take probabilities), "mse", "mae"
-    optimizer          one that has the model's parameters, such as `tg.optim.SGD`
+    optimizer          one that has the model's parameters, such as `tg.optim.SGD`, or the name of a
+                       new one as Keras has it: "sgd" (lr=0.01), "adam" or "adamw" (0.001)
     epochs             the number of the last epoch: those before `initial_epoch` are not run again
     validation_data    (x, y) or (x, y, sample_weight), measured after each epoch
     validation_split   or the share of the samples, taken from the end before they are shuffled
@@ -78,11 +82,13 @@ def fit(
     history            go on with this one, from the epoch after its last
     compile            True: capture the step (see `tg.compile`), False: do not; "auto": where it
                        pays and can be done. `history.compiled` says True, or why not
+    threads            for the matrix products (see `tg.threads`); `history.threads` says how many
 
     The loss and the metrics of an epoch are the means over its samples as they were met, while the
     weights moved; the last batch is what is left. The validation comes after the epoch, in `eval`
     mode. The data are not changed or copied as a whole: each batch is brought to the dtype of the
-    parameters (whole numbers of 32 and 64 bits, which may be indices, stay as they are).
+    parameters (whole numbers of 32 and 64 bits, which may be indices, stay as they are). Images of
+    bytes stay bytes in memory: `x=tg.data.Pixels(images)`.
 
     With the same `history`, `optimizer` and `rng` (a generator in the same state, no seed) training
     in two parts is the same, bit for bit, as in one.
@@ -110,7 +116,7 @@ def fit(
     """
     data = _data((x, y, sample_weight), "")
     function, found = _measures(loss, metrics)
-    _check(model, optimizer)
+    optimizer = _optimizer(optimizer, model)
     if not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise ValueError(f"epochs must be a whole number of at least 0, received {epochs!r}")
     val_size = batch_size if validation_batch_size is None else validation_batch_size
@@ -151,6 +157,7 @@ def fit(
         return minibatches(*data, batch_size=batch_size, rng=random)
 
     dtype = _dtype(model)
+    data = _converted(data[0], dtype), *data[1:]
 
     def step(x: Array, *y: Array) -> list[float]:
         m = len(x)
@@ -186,7 +193,7 @@ def fit(
         return train(
             model, batches, step, logs=logs, validate=validate, epochs=epochs,
             initial_epoch=initial_epoch, callbacks=given, history=history,
-            in_place=history.compiled is True,
+            in_place=history.compiled is True, threads=threads, rows=min(batch_size, len(data[0])),
         )  # fmt: skip
 
 
@@ -217,6 +224,11 @@ def train_step(
         if penalty is not None:
             value = value + penalty(model)
         _check_loss(value)
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"the loss must be a tensor, computed from the prediction, received "
+                f"{describe(value)}; no numpy(), item() or float() on the way"
+            )
         if not all_finite(value):
             raise NonFiniteLoss(_number(value), _cause(value, model))
         optimizer.zero_grad()
@@ -291,8 +303,8 @@ def predict(model: Module, x: Any, *, batch_size: int = 256) -> Array:
                [2.],
                [2.]])
     """
-    x = _samples(x, "x")
     dtype = _dtype(model)
+    x = _converted(_samples(x, "x"), dtype)
     with mode(model, False), no_grad():
         parts = [
             _output(model(_as_input(part, dtype)), len(part))
@@ -314,6 +326,7 @@ def _measure(
 ) -> Logs:
     """The means of loss and metrics over all samples, in eval mode."""
     dtype = _dtype(model)
+    data = _converted(data[0], dtype), *data[1:]
     sums = np.zeros(1 + len(metrics))
     # A loss of probabilities looks for the logits in the record of the last operation.
     recording = nullcontext() if takes_probabilities(loss) else no_grad()
@@ -377,8 +390,10 @@ def _output(prediction: Any, m: int) -> Array:
     return array
 
 
-def _samples(data: Any, name: str) -> Array:
+def _samples(data: Any, name: str) -> Any:
     """The data as an array of at least one sample; the same memory where it is one already."""
+    if isinstance(data, Pixels) and len(data):
+        return data
     if isinstance(data, (dict, set, Iterator)) or (data is None):
         raise TypeError(
             f"{name} must be one array with a row for each sample, received "
@@ -410,7 +425,7 @@ def _data(data: Any, prefix: str) -> tuple[Array, ...]:
     return tuple(arrays)
 
 
-def _split(data: tuple[Array, ...], share: float) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def _split(data: tuple[Any, ...], share: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """What is trained on, and the last share of the samples, cut where Keras cuts."""
     if not 0 < share < 1:
         raise ValueError(f"validation_split must be between 0 and 1, received {share!r}")
@@ -421,7 +436,14 @@ def _split(data: tuple[Array, ...], share: float) -> tuple[tuple[Array, ...], tu
             f"validation_split={share!r} of {m} samples leaves {at} to train on and {m - at} to "
             "validate"
         )
-    return tuple(part[:at] for part in data), tuple(part[at:] for part in data)
+
+    def between(start: int, stop: int) -> tuple[Any, ...]:
+        return tuple(
+            part.between(start, stop) if isinstance(part, Pixels) else part[start:stop]
+            for part in data
+        )
+
+    return between(0, at), between(at, m)
 
 
 def _with_class_weights(data: tuple[Array, ...], weights: Mapping[int, float]) -> tuple[Array, ...]:
@@ -445,6 +467,11 @@ def _dtype(model: Module) -> Any:
     return next((p.value.dtype for p in model.parameters()), None)
 
 
+def _converted(x: Any, dtype: Any) -> Any:
+    """The samples; images of bytes become numbers of the model's dtype at once."""
+    return x.astype(dtype) if isinstance(x, Pixels) and dtype is not None else x
+
+
 def _as_input(x: Array, dtype: Any) -> Array:
     """A batch in the model's dtype; wide whole numbers, which may be indices, as they are."""
     if dtype is None or (x.dtype.kind in "iu" and x.itemsize > 2):
@@ -452,13 +479,24 @@ def _as_input(x: Array, dtype: Any) -> Array:
     return x.astype(dtype, copy=False)
 
 
-def _check(model: Module, optimizer: Any) -> None:
+# The optimizers that Keras knows by name, with the learning rates that they have there.
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "sgd": partial(optim.SGD, lr=0.01),
+    "adam": partial(optim.Adam, lr=0.001),
+    "adamw": partial(optim.AdamW, lr=0.001),
+}
+
+
+def _optimizer(optimizer: Any, model: Module) -> Any:
+    """The optimizer, which must move parameters of the model; a new one for a name."""
     if not isinstance(model, Module):
         raise TypeError(f"model must be a tg.nn.Module, received {model!r:.60}")
+    if isinstance(optimizer, str) and optimizer.lower() in OPTIMIZERS:
+        return OPTIMIZERS[optimizer.lower()](model.parameters())
     if isinstance(optimizer, (str, type)) or not hasattr(optimizer, "step"):
         raise TypeError(
-            "optimizer must be one such as tg.optim.SGD(model.parameters(), lr=0.01) (Keras' "
-            f"'sgd'), received {optimizer!r}"
+            "optimizer must be one such as tg.optim.SGD(model.parameters(), lr=0.01), or a name, "
+            f"{', '.join(map(repr, OPTIMIZERS))}; received {optimizer!r}"
         )
     own = {id(parameter) for parameter in model.parameters()}
     if not own & {id(parameter) for parameter in optimizer.parameters}:
@@ -466,6 +504,7 @@ def _check(model: Module, optimizer: Any) -> None:
             f"the optimizer moves none of the model's {len(own)} parameters; make it from "
             "model.parameters()"
         )
+    return optimizer
 
 
 def _cause(loss: Any, model: Module) -> str:

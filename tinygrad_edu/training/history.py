@@ -7,6 +7,8 @@ from io import BytesIO
 from math import nan
 from typing import Any
 
+from ..engine import NameMissing
+
 __all__ = ["History"]
 
 
@@ -17,6 +19,7 @@ class History:
     epoch         the numbers of the epochs, the first is 0
     interrupted   whether Ctrl-C has ended the training
     compiled      True: by captured steps (see `tg.compile`); False, or the reason why not
+    threads       of the matrix products, where they were set (see `tg.threads`); else None
 
     What an epoch did not give (a validation that was begun later, say) is NaN; a column that ended
     earlier is shorter.
@@ -36,6 +39,7 @@ class History:
         self.epoch: list[int] = []
         self.interrupted = False
         self.compiled: bool | str = False
+        self.threads: int | None = None
 
     def append(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Note an epoch."""
@@ -99,7 +103,7 @@ class History:
         names = list(keys) or list(dict.fromkeys(key.removeprefix("val_") for key in self.history))
         for name in names:
             if name not in self.history and f"val_{name}" not in self.history:
-                raise KeyError(f"the History has no {name!r}; it has {', '.join(self.history)}")
+                raise NameMissing(f"the History has no {name!r}; it has {', '.join(self.history)}")
         figure = Figure(figsize=(5.2 * len(names), 3.8), layout="constrained")
         figure.suptitle(title)
         panels = figure.subplots(1, len(names), squeeze=False)[0]

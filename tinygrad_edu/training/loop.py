@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..nn import Module
+from ..threads import blas_threads
 from .callbacks import HOOKS, Callback, hooks
 from .history import History
 
@@ -73,6 +74,8 @@ def train(
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
     in_place: bool = False,
+    threads: int | str | None = "auto",
+    rows: int = 1,
 ) -> History:
     """The loop under `fit`: for each epoch, `step(*batch)` for all of `batches()`.
 
@@ -80,6 +83,7 @@ def train(
     the History notes, and `validate()` what it notes with `val_` in front.
 
     in_place   steps may write over the arrays of weights, as captured ones do
+    threads    for the matrix products (see `tg.threads`) of batches that have so many `rows`
 
     Ctrl-C ends it after the step at hand; a second one raises KeyboardInterrupt. An error in a
     step leaves the weights of before it.
@@ -126,7 +130,14 @@ def train(
                 break
         return sums
 
-    with mode(model, True), _stoppable(model), _CtrlC() as ctrl_c:
+    sizes = [tensor.value.size for tensor in weights.tensors if tensor.value.ndim > 1]
+    largest = rows * max(sizes, default=0)
+    with (
+        blas_threads(threads, multiplications=largest) as history.threads,
+        mode(model, True),
+        _stoppable(model),
+        _CtrlC() as ctrl_c,
+    ):
         for hook in on["on_train_begin"]:
             hook({})
         for epoch in range(initial_epoch, epochs):

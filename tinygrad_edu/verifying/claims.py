@@ -85,7 +85,8 @@ class Sheet:
         if callable(claims):
             return self.read_function(claims)
         if hasattr(claims, "gradients") and hasattr(claims, "errors"):  # an Explanation
-            claims = "\n".join(map(str, [*claims.errors, *claims.gradients.values()]))
+            own = [f for f in claims.forward if f.name not in {"L", *self.first.names}]
+            claims = "\n".join(map(str, [*own, *claims.errors, *claims.gradients.values()]))
         if isinstance(claims, str):
             return self.read_sheet(_lines(claims), slides=True)
         if not isinstance(claims, Mapping):

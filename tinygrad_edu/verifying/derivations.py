@@ -260,14 +260,14 @@ class Function:
             case ast.AugAssign(target=target, op=op, value=value) if type(op) in _SIGNS:
                 name, right = self.assigned(target), self.read(value)
                 return [(name, Node("binary", _SIGNS[type(op)], (Node("name", name), right)))]
-        raise ClaimError("unreadable", rest=type(statement).__name__)
+        raise ClaimError("unreadable-at", rest=type(statement).__name__)
 
     def assigned(self, x: ast.expr) -> str:
         """The name that is assigned to."""
         if isinstance(x, ast.Attribute) and isinstance(x.value, ast.Name) and x.value.id == "self":
             return x.attr
         if not isinstance(x, ast.Name):
-            raise ClaimError("unreadable", rest=ast.unparse(x))
+            raise ClaimError("unreadable-at", rest=ast.unparse(x))
         return x.id
 
     def expressions(self) -> Iterator[tuple[str, Node]]:

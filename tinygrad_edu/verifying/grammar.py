@@ -108,7 +108,7 @@ class _Parser:
         while text[position:end].strip() and not text[position:end].lstrip().startswith("#"):
             match = _TOKEN.match(text, position, end)
             if match is None:
-                refuse("unreadable", rest=_rest(text, position, end))
+                refuse("unreadable-at", rest=_rest(text, position, end))
             kind = match.lastgroup or ""
             kind = "sum" if kind == "over" else kind
             token = match["over"] if kind == "sum" else match[kind]
@@ -147,10 +147,12 @@ class _Parser:
         kind, token, (start, _) = self.tokens[self.i]
         if (kind == "word" and token in _PYTHON) or token in ("{", ":=", ";"):
             refuse("not-allowed", what=token)
+        if start >= self.tokens[-1][2][0]:
+            refuse("missing-at-end" if missing else "breaks-off", sign=missing)
         rest = _rest(self.text, start, self.tokens[-1][2][0])
         if missing:
             refuse("missing-sign", sign=missing, rest=rest)
-        refuse("unreadable", rest=rest)
+        refuse("unreadable-at", rest=rest)
 
     def make(self, kind: str, value: Any, parts: Iterable[Node], start: int) -> Node:
         node = Node(kind, value, parts, self.text, (start, self.tokens[self.i - 1][2][1]))
@@ -253,7 +255,7 @@ class _Parser:
         try:
             return int(top) / int(bottom) if bottom else int(top)
         except (ValueError, ZeroDivisionError):
-            refuse("unreadable", rest=token)
+            refuse("unreadable-at", rest=token)
 
     # --- atoms
 

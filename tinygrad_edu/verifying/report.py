@@ -17,7 +17,7 @@ from unicodedata import east_asian_width
 
 import numpy as np
 
-from ..engine import Array
+from ..engine import Array, NameMissing
 from .wording import say
 
 __all__ = ["Counterexample", "Report", "Verdict"]
@@ -47,7 +47,7 @@ class Verdict:
 
     name            what it is the gradient of
     status          "right"; "wrong"; "special": right for some sizes only; "error": it cannot be
-                    worked out
+                    worked out; "unreadable": it is no expression
     text            the claim, as it was written
     conditions      where it is right ("special"), or where it is not although right elsewhere
     kinds, reason   what is wrong: of what kind, and in a sentence
@@ -119,7 +119,7 @@ class Report:
             if verdict.name == name:
                 return verdict
         names = ", ".join(verdict.name for verdict in self.verdicts)
-        raise KeyError(f"no claim about {name!r}; there are claims about {names}")
+        raise NameMissing(f"no claim about {name!r}; there are claims about {names}")
 
     def __str__(self) -> str:
         terminal = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -160,8 +160,12 @@ class Report:
 
     def _summary(self) -> str:
         n, wrong = len(self.verdicts), sum(not v.right for v in self.verdicts)
-        what = "wrong" if wrong else "right"
-        return say(f"one-{what}" if n == 1 else f"some-{what}", self.lang, n=n, wrong=wrong)
+        unreadable = sum(v.status == "unreadable" for v in self.verdicts)
+        what = "right" if not wrong else "unreadable" if wrong == unreadable else "wrong"
+        if what == "wrong" and unreadable:
+            what, wrong = "of-both", wrong - unreadable
+        key = f"one-{what}" if n == 1 else f"some-{what}"
+        return say(key, self.lang, n=n, wrong=wrong, unreadable=unreadable)
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Name, verdict and text of each claim; a wrong one with what makes it right."""

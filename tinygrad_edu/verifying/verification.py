@@ -308,6 +308,8 @@ class _Verification:
         if claim.refusal or claim.on_example:
             if error:
                 verdict.status, verdict.reason = "error", self.say("cannot", reason=error)
+                if claim.refusal:
+                    verdict.status, verdict.reason = "unreadable", error.said(self.lang)
             elif (example := self.example()) is not None:
                 self.differ(claim, verdict, [example])
             return verdict

@@ -131,6 +131,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "wrong": ("WRONG", "틀림"),
     "special": ("WRONG in general", "일반적으로 틀림"),
     "error": ("WRONG", "틀림"),
+    "unreadable": ("CANNOT BE READ", "읽을 수 없음"),
     "cannot be checked": ("cannot be checked", "확인할 수 없음"),
     "only-for": ("it is right only where {conditions}", "{conditions}인 경우에만 맞습니다"),
     "one-output": (
@@ -152,6 +153,15 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "손실에서부터 안쪽으로 볼 때 첫 번째 실수는 ∂L/∂{name} 식에 있습니다",
     ),
     "one-right": ("the claim is right", "식이 맞습니다"),
+    "one-unreadable": ("the claim cannot be read", "식을 읽을 수 없습니다"),
+    "some-unreadable": (
+        "{wrong} of {n} claims cannot be read",
+        "식 {n}개 중 {wrong}개를 읽을 수 없습니다",
+    ),
+    "some-of-both": (
+        "{wrong} of {n} claims are wrong, {unreadable} cannot be read",
+        "식 {n}개 중 {wrong}개가 틀렸고 {unreadable}개는 읽을 수 없습니다",
+    ),
     "one-wrong": ("the claim is wrong", "식이 틀렸습니다"),
     "some-right": ("all {n} claims are right", "식 {n}개가 모두 맞습니다"),
     "some-wrong": ("{wrong} of {n} claims are wrong", "식 {n}개 중 {wrong}개가 틀렸습니다"),
@@ -219,9 +229,17 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "the claim is several expressions with commas between; give one for each name",
         "쉼표로 나뉜 식이 여러 개입니다. 이름마다 식을 하나씩 쓰십시오",
     ),
-    "unreadable": (
+    "unreadable-at": (
         "the claim cannot be read at {rest}",
         "식의 이 부분을 읽을 수 없습니다: {rest}",
+    ),
+    "breaks-off": (
+        "the claim cannot be read: something is missing at its end",
+        "식을 읽을 수 없습니다. 끝부분이 빠졌습니다",
+    ),
+    "missing-at-end": (
+        "the claim cannot be read: {sign!r} is missing at its end",
+        "식을 읽을 수 없습니다. 끝에 {sign!r} 기호가 빠졌습니다",
     ),
     "missing-sign": (
         "the claim cannot be read: {sign!r} is missing before {rest}",
