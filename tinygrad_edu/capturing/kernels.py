@@ -77,6 +77,8 @@ class Kernel:
         if value not in self.values:
             if value.root.kind != "number" and value.dtype not in _DTYPES:
                 raise NotNative(f"numbers of the dtype {value.dtype}")
+            if 0 in value.shape:  # the loops in products turn at least once
+                raise NotNative(f"arrays without entries, {value.shape}")
             self.values.append(value)
             self.dtypes.append(_dtype(value) if dtype is None else dtype)
         if writes:
