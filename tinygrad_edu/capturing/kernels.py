@@ -21,7 +21,8 @@ from .calls import OUT, Call, Value
 from .program import Program
 
 _UNARY = {
-    np.negative: "-{0}", np.reciprocal: "1 / {0}", np.absolute: "abs({0})", np.exp: "exp({0})", np.log: "log({0})",
+    np.negative: "-{0}", np.reciprocal: "1 / {0}", np.absolute: "abs({0})",
+    np.exp: "exp({0})", np.log: "log({0})",
     np.log1p: "log1p({0})", np.expm1: "expm1({0})", np.sqrt: "np.sqrt({0})",
     np.sin: "np.sin({0})", np.cos: "np.cos({0})", np.tanh: "tanh({0})",
     np.square: "{0} * {0}", np.sign: "np.sign({0})", np.isfinite: "np.isfinite({0})",
