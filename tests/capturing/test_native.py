@@ -167,6 +167,13 @@ def test_what_has_no_loop_runs_on_numpy_and_says_so() -> None:
     np.testing.assert_array_equal(step.epoch(np.arange(4.0), order=[[0, 1], [2, 3]]), [1.0, 13.0])
 
 
+def test_arrays_without_entries_run_on_numpy() -> None:
+    w = np.ones((3, 2))
+    step = tg.compile(lambda x: (x @ w).sum(), backend="numba")
+    assert [step(np.ones((0, 3))).item() for _ in range(2)] == [0.0, 0.0]
+    assert isinstance(step.native[0], str) and "without entries" in step.native[0]
+
+
 SCRIPT = """
 import numpy as np
 import tinygrad_edu as tg

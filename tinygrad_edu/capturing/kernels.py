@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from . import lowering
-from .program import OUT, Call, Program, Value
+from .calls import OUT, Call, Value
+from .program import Program
 
 _UNARY = {
-    np.negative: "-{0}", np.reciprocal: "1 / {0}", np.absolute: "abs({0})", np.exp: "exp({0})", np.log: "log({0})",
+    np.negative: "-{0}", np.reciprocal: "1 / {0}", np.absolute: "abs({0})",
+    np.exp: "exp({0})", np.log: "log({0})",
     np.log1p: "log1p({0})", np.expm1: "expm1({0})", np.sqrt: "np.sqrt({0})",
     np.sin: "np.sin({0})", np.cos: "np.cos({0})", np.tanh: "tanh({0})",
     np.square: "{0} * {0}", np.sign: "np.sign({0})", np.isfinite: "np.isfinite({0})",
@@ -76,6 +78,8 @@ class Kernel:
         if value not in self.values:
             if value.root.kind != "number" and value.dtype not in _DTYPES:
                 raise NotNative(f"numbers of the dtype {value.dtype}")
+            if 0 in value.shape:  # the loops in products turn at least once
+                raise NotNative(f"arrays without entries, {value.shape}")
             self.values.append(value)
             self.dtypes.append(_dtype(value) if dtype is None else dtype)
         if writes:

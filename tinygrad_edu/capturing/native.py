@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array
+from .calls import Value
 from .kernels import Kernels, NotNative
-from .program import Program, Value
+from .program import Program
 
 __all__ = ["Native", "NotNative"]
 
