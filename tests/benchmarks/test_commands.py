@@ -281,7 +281,7 @@ def test_all_runs_every_command_in_a_process(monkeypatch: pytest.MonkeyPatch) ->
         ran.append(command[3:])
         return subprocess.CompletedProcess(command, 3 if command[3] == "ops" else 0)
 
-    monkeypatch.setattr(__main__.subprocess, "run", noted)
+    monkeypatch.setattr(subprocess, "run", noted)
     assert __main__.main(["all", "--write"]) == 3
     assert [command[0] for command in ran] == [*__main__.ALL, "peers", "sweeps"]
     assert all(command[1] == "--threads" and command[-1] == "--write" for command in ran)
