@@ -510,7 +510,7 @@ def run(
     timed: dict[str, tuple[dict[str, Timing], str, float | None]] = {}
     left_out: dict[str, str] = {}
     for network in [cases.NETWORKS[name] for name in names or cases.NETWORKS]:
-        made, left_out = contestants(network)
+        made, left_out = contestants(network, PEERS)
         epochs = {"the matrix products alone": products(network)}
         epochs |= {name: contestant.epoch for name, contestant in made.items()}
         timings = compare(epochs, rounds=rounds, steps=network.steps)

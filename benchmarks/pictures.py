@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullLocator
 
 from .report import duration, ratio
 from .timing import Timing
@@ -144,52 +146,59 @@ def sweep(points: Mapping[Any, Mapping[str, Timing]], what: str, threads: str, p
             if not values or (axes is right and not name.startswith("tinygrad_edu")):
                 continue
             axes.plot(
-                at, values, "none" if in_words else line, marker=mark or ".", color=color,
-                linewidth=width, markersize=7 if in_words else 5,
+                at, values, linestyle="" if in_words else line, marker=mark or ".", color=color,
+                linewidth=width, markersize=8 if in_words else 5,
             )  # fmt: skip
             ends[axes].append((at[-1], values[-1], name, color))
-    left.set_title("Ratio to the matrix products alone (1: nothing else is done)")
-    right.set_title("Ratio to the fastest peer (below 1: faster than all of them)")
+    left.set_title(
+        "Ratio to the matrix products alone (1: nothing else is done)", loc="left", size=10
+    )
+    right.set_title(
+        "Ratio to the fastest peer (below 1: faster than all of them)", loc="left", size=10
+    )
     for axes in (left, right):
         axes.axhline(1, color="0.3", linewidth=1)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.yaxis.set_minor_formatter(lambda value, _: "")
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.grid(alpha=0.25, which="both")
         axes.set_ylabel("ratio (logarithmic)")
         if in_words:
             axes.set_xticks(places, [str(size).replace(" ", "\n") for size in sizes])
-            axes.set_xlim(-0.5, places[-1] + 1.9)
+            axes.set_xlim(-0.5, places[-1] + 0.5)
         else:
             axes.set_xscale("log")
             axes.set_xticks(places, [f"{size:,}" for size in places])
-            axes.set_xlim(places[0] / 1.3, places[-1] * (places[-1] / places[0] * 2) ** 0.42)
-            axes.minorticks_off()
+            axes.set_xlim(places[0] / 1.3, places[-1] * 1.3)
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.set_xlabel(what)
         _label(axes, ends[axes])
     return _save(figure, path)
 
 
 def _label(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Names at the ends of the lines, moved apart where they would touch."""
-    low, high = (np.log(limit) for limit in axes.get_ylim())
-    apart = (high - low) / 17
+    """Names to the right of the lines' ends, moved apart where they would touch."""
+    low, high = (float(np.log(limit)) for limit in axes.get_ylim())
+    apart = (high - low) / 18
     heights = {name: float(np.log(y)) for _, y, name, _ in ends}
     order = sorted(heights, key=lambda name: heights[name])
-    for _ in range(50):
+    for _ in range(100):
         for below, above in pairwise(order):
             lack = apart - (heights[above] - heights[below])
             if lack > 0:
                 heights[above] += lack / 2
                 heights[below] -= lack / 2
-    right = max((x for x, *_ in ends), default=1)
+        for name in order:
+            heights[name] = min(max(heights[name], low), high)
     for x, y, name, color in ends:
+        own = name.startswith("tinygrad_edu")
         axes.annotate(
-            name, (x, y), (right, np.exp(heights[name])), textcoords="data", color=color,
-            fontsize=8.5, va="center", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.5, "alpha": 0.6},
-            bbox={"boxstyle": "square,pad=0", "alpha": 0}, fontweight="bold"
-            if name.startswith("tinygrad_edu") else "normal",
+            name, (x, y), (1.04, np.exp(heights[name])), textcoords=axes.get_yaxis_transform(),
+            color=color, fontsize=8.5, va="center", annotation_clip=False,
+            fontweight="bold" if own else "normal",
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0.5),
+                        "shrinkA": 1, "shrinkB": 4},
         )  # fmt: skip
 
 
@@ -203,7 +212,7 @@ def ratios(cases: Mapping[str, Mapping[str, Timing]], threads: str, path: Path) 
         f"{threads.split(' for ')[0]})"
     )
     panels = figure.subplots(rows, min(2, len(cases)), squeeze=False).flat
-    for axes, (what, timings) in zip(panels, cases.items(), strict=False):
+    for (what, timings), axes in zip(cases.items(), panels, strict=False):
         shown = {name: t for name, t in timings.items() if name != PRODUCTS}
         order = sorted(shown, key=lambda name: -shown[name].ratio)
         for i, name in enumerate(order):
@@ -256,9 +265,11 @@ def parts(cases: Mapping[str, Mapping[str, Mapping[str, float]]], threads: str, 
     axes.set_xlim(0, 1.15)
     axes.set_xlabel("share of the slowest way's time on the same network")
     axes.set_title(f"Where the time of a step goes ({threads.split(' for ')[0]})")
-    for part, (color, hatch) in fills.items():
-        axes.bar(0, 0, color=color, hatch=hatch, edgecolor="black", label=part)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3, frameon=False)
+    keys = [
+        Patch(facecolor=color, hatch=hatch, edgecolor="black", label=part)
+        for part, (color, hatch) in fills.items()
+    ]
+    figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False)
     return _save(figure, path)
 
 

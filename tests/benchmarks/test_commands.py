@@ -16,6 +16,7 @@ import tinygrad_edu as tg
 from benchmarks import (
     __main__,
     cases,
+    cold,
     cold_training,
     feeding,
     machine,
@@ -28,7 +29,9 @@ from benchmarks import (
     timing,
 )  # fmt: skip
 from benchmarks.cases import Network
+from benchmarks.cold_training import PROGRAMS
 from benchmarks.timing import Timing
+from models.datasets import breast_cancer
 
 ROOT = Path(__file__).parents[2]
 FACTS: dict[str, Any] = {
@@ -211,22 +214,49 @@ def test_processes_from_a_cold_start(results: Path, monkeypatch: pytest.MonkeyPa
     assert "| tinygrad_edu |" in text and "| 1.1 |" in text
 
 
-@pytest.mark.parametrize("name", cold_training.PROGRAMS)
-def test_every_program_trains_the_chapters_network(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if name.startswith("tinygrad_edu, Numba"):
-        pytest.importorskip("numba")
-        if name.endswith("nothing cached"):
-            pytest.skip("is the same program")
-    if name.startswith(("PyTorch", "JAX")):
-        pytest.importorskip("torch" if name.startswith("PyTorch") else "jax")
-    monkeypatch.setattr(
-        cold_training, "PROGRAMS",
-        {n: cold_training.PROGRAMS[n] for n in {cold_training.BY_HAND: 0, name: 0}},
-    )  # fmt: skip
-    found, left_out = cold_training.race(1, 2)  # which compares scores and losses
-    assert name in found and not left_out
+@pytest.fixture(scope="module")
+def chapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the data, for two epochs."""
+    folder, data = tmp_path_factory.mktemp("chapter"), breast_cancer()
+    np.savez(
+        folder / "data.npz", x=data.x_train, y=data.y_train, x_val=data.x_val, y_val=data.y_val
+    )
+    (folder / "network.json").write_text('{"epochs": 2}')
+    return folder
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(name.split(", ")[0] for name in PROGRAMS))
+def test_every_program_trains_the_chapters_network(name: str, chapter: Path) -> None:
+    needs = {"PyTorch": "torch", "JAX": "jax"}
+    if name in needs:
+        pytest.importorskip(needs[name])
+    full = next(program for program in PROGRAMS if program.startswith(name))
+    expected = PROGRAMS[cold_training.BY_HAND]()(chapter, {"epochs": 2})
+    if name == "JAX":  # which would leave its settings behind
+        told: dict[str, Any] = cold.measured(chapter, full, {})
+    else:
+        told = PROGRAMS[full]()(chapter, {"epochs": 2})
+    for key in ("score", "val_loss"):
+        assert told[key] == pytest.approx(expected[key], rel=1e-9)
+
+
+def test_the_loop_on_numba_trains_the_chapters_network(chapter: Path) -> None:
+    pytest.importorskip("numba")
+    expected = PROGRAMS[cold_training.BY_HAND]()(chapter, {"epochs": 2})
+    told = cold_training.on_numba()(chapter, {"epochs": 2})
+    for key in ("score", "val_loss"):
+        assert told[key] == pytest.approx(expected[key], rel=1e-9)
+
+
+def test_a_program_that_trains_something_else_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {"score": 0.9, "val_loss": 0.1, "process": 1.0}
+
+    def measured(folder: Path, name: str, environment: dict[str, str]) -> dict[str, float]:
+        return told if name == cold_training.BY_HAND else told | {"val_loss": 0.1001}
+
+    monkeypatch.setattr(cold_training, "measured", measured)
+    with pytest.raises(AssertionError, match="tinygrad_edu"):
+        cold_training.race(1, 2)
 
 
 def test_what_is_missing_is_left_out_and_said(tmp_path: Path) -> None:
@@ -251,7 +281,7 @@ def test_all_runs_every_command_in_a_process(monkeypatch: pytest.MonkeyPatch) ->
         ran.append(command[3:])
         return subprocess.CompletedProcess(command, 3 if command[3] == "ops" else 0)
 
-    monkeypatch.setattr(__main__.subprocess, "run", noted)
+    monkeypatch.setattr(subprocess, "run", noted)
     assert __main__.main(["all", "--write"]) == 3
     assert [command[0] for command in ran] == [*__main__.ALL, "peers", "sweeps"]
     assert all(command[1] == "--threads" and command[-1] == "--write" for command in ran)
