@@ -4,7 +4,10 @@ compiled      `compile`: one program for each kind of arguments
 capture       run a step with everything recorded, and write down what it does
 surroundings  what a step finds around it by name, and whether it has changed
 lowering      an operation as the NumPy calls that it is made of
-program       the calls, and the memory that they share
+calls         calls, and the values that they read and write
+program       the calls of a step in their order, and the memory that they share
+lanes         what is done to all parameters alike, done to all at once
+memory        memory that arrays are cut out of
 replay        a program with the arrays of parameters and optimizers
 rates         learning rates, which may change between calls
 listing       the program as the backprop that a student would write

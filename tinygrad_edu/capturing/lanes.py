@@ -84,12 +84,12 @@ def lanes(calls: Sequence[Call], last: dict[Value, int]) -> list[Lanes]:
     vector_of: dict[Value, tuple[Any, ...]] = {}
     for members in alike.values():
         made = _together(members, place)
-        vectors = [tuple(vector) for vector in made.vectors]
-        known = [vector_of.get(value, vector) for vector in vectors for value in vector]
-        flat = [vector for vector in vectors for _ in vector]
-        if (len(members) > 1 or made.length > PIECE) and known == flat:
+        vectors = {value: tuple(vector) for vector in made.vectors for value in vector}
+        alone = len(vectors) == sum(map(len, made.vectors))  # no lane needs what is another's
+        agreed = all(vector_of.get(value, vector) == vector for value, vector in vectors.items())
+        if alone and agreed and (len(members) > 1 or made.length > PIECE):
             found.append(made)
-            vector_of.update({value: vector for vector in vectors for value in vector})
+            vector_of.update(vectors)
     while wrong := [f for f in found if not _can_wait(f, found, calls, place)]:
         found.remove(wrong[0])
     return found
@@ -140,7 +140,7 @@ class _Lane:
                 return None
             if mine not in self.leaves:
                 self.leaves.append(mine)
-            return ("leaf", self.leaves.index(mine))
+            return (mine.kind, self.leaves.index(mine))
         if x.kind != "result":
             return None
         inner = self._writer[x]

@@ -19,7 +19,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import ops
 from ..engine import Array, Op
-from .program import OUT, Nested, Program, Value
+from .calls import OUT, Nested, Value
+from .program import Program
 
 PACKAGE = __name__.partition(".")[0]
 

@@ -2,10 +2,10 @@
 
 A program is written call by call; each gives a `Value`, a place that holds an array while the
 program runs. What was computed once is not computed again, and what follows from constants alone
-is a constant. `finish` drops what nobody needs, decides which values share memory, which take the memory of an
-operand that is not needed any more, and which calls can be made together (see `lanes`). `bind`
-makes the arrays. From then on `run` allocates nothing, apart from what operations do inside that
-take no `out=`.
+is a constant. `finish` drops what nobody needs, decides which values share memory, which take the
+memory of an operand that is not needed any more, and which calls can be made together (see
+`lanes`). `bind` makes the arrays. From then on `run` allocates nothing, apart from what operations
+do inside that take no `out=`.
 
 A view (a transpose, a slice) is made once, when the arrays are. It costs nothing in a run.
 """

@@ -14,14 +14,14 @@ import numpy as np
 
 from ..engine import Array, Box, hooks
 from ..tensor import Tensor
+from .calls import Value, values_in
 from .lanes import Lanes
 from .lowering import Mispredicted
 from .memory import Memory
 from .native import Native
-from .program import Program, Value, values_in
+from .program import Program
 from .rates import Rate
 from .surroundings import Surroundings
-
 
 COPIED = 1 << 15  # bytes up to which rows are copied, sooner than a program is told where they are
 
