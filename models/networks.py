@@ -99,8 +99,8 @@ class SingleLayer(nn.Module):
 
     def data_loss(self, a: Array, y: Array) -> float:
         """−Σ(Y log A + (1 − Y) log(1 − A)), the sum over the samples as the chapter records it."""
-        a = np.clip(a, TINY, 1 - TINY)
-        return float(-np.sum(y * np.log(a) + (1 - y) * np.log(1 - a)))
+        a = _inside(a)
+        return -float((y * np.log(a) + (1 - y) * np.log(1 - a)).sum())
 
     def decide(self, z: Array) -> Array:
         """The predicted targets: Z > 0, which is A > ½."""
@@ -409,7 +409,7 @@ class MultiClassNetwork(MinibatchNetwork):
 
     def data_loss(self, a: Array, y: Array) -> float:
         """−Σ Y log A, the sum over the samples as the chapter records it."""
-        return float(-np.sum(y * np.log(np.clip(a, TINY, 1 - TINY))))
+        return -float((y * np.log(_inside(a))).sum())
 
     def decide(self, z: Array) -> Array:
         """The class with the largest output."""
@@ -418,6 +418,11 @@ class MultiClassNetwork(MinibatchNetwork):
     def batches(self, rng: np.random.RandomState) -> Callable[..., Any]:
         """As before, but here the chapter's shuffling goes on where the weights have stopped."""
         return partial(minibatches, batch_size=self.batch_size, rng=rng)
+
+
+def _inside(a: Array) -> Array:
+    # What np.clip gives, which takes three times as long to be called.
+    return np.minimum(np.maximum(a, TINY), 1 - TINY)
 
 
 def _bias(layer: nn.Linear) -> Array:
