@@ -227,7 +227,7 @@ class SGD(Optimizer):
             g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
         step = lr * g
         if type(step) is ndarray:  # into the memory of the step, which nobody else has
-            return np.subtract(w, step, out=step), state
+            return np.subtract(w, step, step), state
         return w - step, state
 
 
