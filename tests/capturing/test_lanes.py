@@ -119,9 +119,7 @@ def test_a_plan_that_does_not_look_at_the_order_is_found_wrong(
 
 
 def captured(optimizer: Any, *sizes: int, dtype: str = "float32") -> tuple[Any, Any, Program]:
-    model = nn.Sequential(
-        *[nn.Linear(n, k, rng=0, dtype=dtype) for n, k in pairwise(sizes)]
-    )
+    model = nn.Sequential(*[nn.Linear(n, k, rng=0, dtype=dtype) for n, k in pairwise(sizes)])
     moves = optimizer(model.parameters())
 
     @tg.compile(check=True)
