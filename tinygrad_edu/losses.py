@@ -95,10 +95,7 @@ def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean")
     z, t = _pair(z, t)
     _check_range(t, "targets")
     # log(1 + eᶻ) − t z, with the exponential of −|z| only, which cannot overflow
-    losses = np.log1p(np.exp(-np.abs(z)))
-    losses += np.maximum(z, 0)
-    losses -= t * z
-    return _reduced(losses, reduction)
+    return _reduced(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0) - t * z), reduction)
 
 
 def _log(p: Any) -> Any:
