@@ -111,12 +111,13 @@ def test_examples_are_found_wherever_they_may_stand() -> None:
 
 # Public names without an example, and why.
 INSIDE = "works inside the engine; the examples of grad, backward and primitive show it at work"
+COMPILING = "works inside compile, whose example shows it at work"
 FITTING = "works inside fit and evaluate, whose examples show it at work"
 NO_EXAMPLE = {
-    "tinygrad_edu.training.fitting.captured": "works inside compile, whose example shows it at work",
-    "tinygrad_edu.watch.CannotCapture": "works inside compile, whose example shows it at work",
-    "tinygrad_edu.watch.Watcher": "works inside compile, whose example shows it at work",
-    "tinygrad_edu.watch.all_finite": "works inside compile, whose example shows it at work",
+    "tinygrad_edu.training.fitting.captured": COMPILING,
+    "tinygrad_edu.watch.CannotCapture": COMPILING,
+    "tinygrad_edu.watch.Watcher": COMPILING,
+    "tinygrad_edu.watch.all_finite": COMPILING,
     "tinygrad_edu.training.callbacks.as_callbacks": FITTING,
     "tinygrad_edu.training.callbacks.hooks": FITTING,
     "tinygrad_edu.training.metrics.as_loss": FITTING,

@@ -225,10 +225,7 @@ class SGD(Optimizer):
         if self.momentum:  # which may have been 0 when the parameter was first moved
             v = self.momentum * state.get("momentum_buffer", 0.0) + g
             g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
-        step = lr * g
-        if type(step) is ndarray:  # into the memory of the step, which nobody else has
-            return np.subtract(w, step, step), state
-        return w - step, state
+        return w - lr * g, state
 
 
 class Adam(Optimizer):

@@ -115,8 +115,6 @@ def _same(a: Any, b: Any) -> bool:
 def _ufunc(program: Program, ufunc: np.ufunc, args: Sequence[Any], result: Any) -> Value:
     """A ufunc with `out=`. Numbers beside floating arrays become arrays of their dtype once, which
     NumPy would do at every call."""
-    if ufunc is np.reciprocal:  # the same number; one way to say it is enough
-        ufunc, args = np.divide, (1, *args)
     dtypes = {v.dtype for v in args if isinstance(v, Value) and v.kind != "number"}
     if len(dtypes) == 1 and (dtype := dtypes.pop()).kind == "f":
         args = [_typed(program, x, dtype) for x in args]
