@@ -802,7 +802,7 @@ def test_the_memory_of_epochs_is_constant_and_a_capture_takes_little() -> None:
     weights = sum(p.data.nbytes for p in model.parameters())
     assert peaks[0] < 8 * weights  # the trace has all results of the step at once
     assert abs(peaks[4] - peaks[1]) < 10_000
-    assert peaks[4] < peaks[0]
+    assert peaks[4] < 4 * weights + 300_000  # moved weights, gradients, and room for activations
 
 
 def test_equal_bits_are_told_from_equal_numbers() -> None:

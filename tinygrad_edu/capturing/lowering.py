@@ -70,7 +70,7 @@ def lower(
             ]
             found = op.forward(*traced, **settings)
             if isinstance(found, Traced) and _same(found.array, result):
-                if found.place.kind == "result":
+                if found.place.kind == "result" and found.array.strides == result.strides:
                     found.place.array = result  # the same bits: one of the two is enough
                 return found.place
         except (Unfollowed, AttributeError, TypeError, ValueError):
