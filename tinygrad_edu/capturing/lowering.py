@@ -207,8 +207,15 @@ class Traced(NDArrayOperatorsMixin):
             raise Unfollowed(f"{ufunc.__name__}.{method} {list(settings)}")
         (out,) = settings.get("out", (None,))
         if "where" not in settings:
+            # In place keeps the layout, in whose order a later sum adds.
             array = ufunc(*arrays)
+            if out is not None and np.shape(array) == out.shape and array.dtype == out.dtype:
+                kept = np.empty_like(out.array)
+                kept[...] = array
+                array = kept
             place = _ufunc(self.program, ufunc, places, array)
+            if place.kind == "result" and place.strides != np.empty_like(array).strides:
+                raise Unfollowed("the same numbers were computed in another layout")
         else:
             where = settings["where"]
             array = out.array.copy()
