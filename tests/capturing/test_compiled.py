@@ -21,6 +21,7 @@ from tests.fuzz import generate
 from tests.fuzz.captured import check_captured
 from tests.op_table import CASES, Row, Shapes
 from tinygrad_edu import nn, optim
+from tinygrad_edu.capturing.lowering import _same
 from tinygrad_edu.engine import Array
 
 Step = Callable[..., Any]
@@ -781,3 +782,47 @@ def test_a_run_makes_hardly_any_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100_000  # NumPy's own buffers; each activation takes 200,000 bytes
+
+
+def test_the_memory_of_epochs_is_constant_and_a_capture_takes_little() -> None:
+    model = network(784, 100, 10, dtype="float32")
+    step = tg.compile(training(model, optim.SGD(model.parameters(), lr=0.1), tg.cross_entropy))
+    data = batches(256, 784, 10, "float32", count=3)
+    peaks = []
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for _ in range(5):
+            tracemalloc.reset_peak()
+            for x, y in data:
+                step(x, y)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+    weights = sum(p.data.nbytes for p in model.parameters())
+    assert peaks[0] < 8 * weights  # the trace has all results of the step at once
+    assert abs(peaks[4] - peaks[1]) < 10_000
+    assert peaks[4] < 4 * weights + 300_000  # moved weights, gradients, and room for activations
+
+
+def test_equal_bits_are_told_from_equal_numbers() -> None:
+    for dtype in ("float32", "float64", "longdouble", "complex128", "bool", "int8"):
+        a = np.arange(6).reshape(2, 3).astype(dtype)
+        assert _same(a, a.copy()) and _same(a.T, np.ascontiguousarray(a.T))
+        assert not _same(a, a[:, :2]) and not _same(a, a[::-1])
+    assert _same(np.array(np.nan), np.array(np.nan))
+    assert not _same(np.array(0.0), np.array(-0.0))
+    assert not _same(np.zeros(2, "float32"), np.zeros(2, "int32"))
+
+
+def test_what_is_computed_in_place_keeps_its_layout() -> None:
+    """Sums add in the order of memory, and so differ in the last bit for another layout."""
+    rng = np.random.default_rng(0)
+
+    def step(z: Any, t: Any) -> Any:
+        return tg.binary_cross_entropy_with_logits(z, t, reduction="sum")
+
+    captured = tg.compile(step)
+    for _ in range(40):
+        z, t = tg.Tensor(rng.normal(size=(4, 4)).T), rng.random((4, 4))
+        assert np.array_equal(captured(z, t).value, step(z, t).value)

@@ -49,7 +49,10 @@ def compile(
     Arguments are arrays, tensors and numbers; each kind of them (shapes, dtypes, values of plain
     numbers) gets a program of its own. Results are tensors without a record, in memory of their
     own. Parameters, `.grad`, buffers and the optimizer's state are after each call what the
-    function would have left; its Python code is not run again.
+    function would have left; its Python code is not run again. Two threads that call one step
+    take turns. A thread that reads the parameters otherwise may find them half written while a
+    step runs, and needs a lock around both. NumPy's warnings of overflow are not given by a
+    program.
 
     check    at each capture run the function itself as well and compare all that it gives and
              changes, bit for bit

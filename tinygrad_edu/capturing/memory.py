@@ -12,7 +12,7 @@ ALIGNED = 64  # bytes at whose multiples arrays begin: a line of the processor's
 
 
 class Memory:
-    """So many bytes, all 0 at first.
+    """So many bytes, all 0 at first, which are taken when the first array is cut out of them.
 
     Example:
         >>> memory = Memory(64)
@@ -22,8 +22,8 @@ class Memory:
     """
 
     def __init__(self, size: int) -> None:
-        self._bytes = bytearray(size + ALIGNED)
-        self._start = -np.frombuffer(self._bytes, np.uint8).ctypes.data % ALIGNED
+        self._size, self._start = size, 0
+        self._bytes: bytearray | None = None
 
     def array(
         self, shape: tuple[int, ...], dtype: Any, start: int = 0, strides: Any = None
@@ -33,4 +33,7 @@ class Memory:
         Views of it refer to it, and not to all of the memory: its own count of references tells
         whether anybody else can see it.
         """
+        if self._bytes is None:
+            self._bytes = bytearray(self._size + ALIGNED)
+            self._start = -np.frombuffer(self._bytes, np.uint8).ctypes.data % ALIGNED
         return np.ndarray(shape, dtype, self._bytes, self._start + start, strides)
