@@ -27,7 +27,8 @@ class Step:
 def check_captured(program: Program, steps: int = 3) -> Failure | None:
     """Whether the captured step gives and leaves what the step itself does, on new data each time.
 
-    None also where the step itself cannot be run, as with a singular slope.
+    None also where the step itself cannot be run, as with targets that have moved out of [0, 1]:
+    the captured step must then refuse them too.
     """
     plain, other = as_step(program), as_step(program)
     captured = tg.compile(other.function)
@@ -35,7 +36,12 @@ def check_captured(program: Program, steps: int = 3) -> Failure | None:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             data = [_moved(x, k) for x in program.inputs if x.kind in ("constant", "array")]
-            expected = plain.function(*data)
+            expected = _raised(plain.function, data)
+            if isinstance(expected, Exception):
+                again = _raised(captured, data)
+                if type(again) is type(expected):
+                    return None
+                return Failure("capture", "", f"{again!r} where the step gives {expected!r}")
             try:
                 found = captured(*data)
             except tg.CannotCapture as error:
@@ -53,6 +59,14 @@ def check_captured(program: Program, steps: int = 3) -> Failure | None:
             if got.dtype != want.dtype or not np.array_equal(got, want, equal_nan=True):
                 return Failure(f"captured step {k}", "", got, want)
     return None
+
+
+def _raised(function: Callable[..., Any], data: list[Any]) -> Any:
+    """What the function gives, or the error that it raises."""
+    try:
+        return function(*data)
+    except Exception as error:
+        return error
 
 
 def as_step(program: Program) -> Step:
