@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import Array
+
 
 class Value:
     """A place in a program.
@@ -92,3 +94,13 @@ def values_in(x: Any) -> Iterator[Value]:
             yield from values_in(part)
     elif isinstance(x, dict):
         yield from values_in(list(x.values()))
+
+
+class Mispredicted(Exception):
+    """What was decided on when the program was made is otherwise now."""
+
+
+def expect(condition: Array, expected: bool) -> None:
+    """Go on only where a question about the data has the answer that it had."""
+    if bool(condition.all() if condition.ndim else condition) is not expected:
+        raise Mispredicted

@@ -26,9 +26,9 @@ from ..engine import VARIABLE, Array, Box, as_array, as_recorded, astype, descri
 from ..naming import Names, parameter_names, watching
 from ..tensor import Tensor
 from ..watch import CannotCapture, Watcher, watcher
-from .calls import Value, values_in
+from .calls import Value, expect, values_in
 from .listing import listing
-from .lowering import expect, lower
+from .lowering import lower
 from .program import Program
 from .rates import Rate
 from .replay import Home, Replay

@@ -28,8 +28,8 @@ from .. import engine
 from ..dispatch import boxes
 from ..engine import Array, Box, describe
 from ..watch import CannotCapture, watcher
+from .calls import Mispredicted
 from .capture import Capture, plain
-from .lowering import Mispredicted
 from .native import NotNative
 from .replay import Home, Replay
 

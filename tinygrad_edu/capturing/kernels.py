@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import lowering
-from .calls import OUT, Call, Value
+from .calls import OUT, Call, Value, expect
 from .program import Program
 
 _UNARY = {
@@ -150,7 +150,7 @@ class Kernels:
             self._reduce(i, call)
         elif call.function is np.matmul:
             self._multiply(i, call)
-        elif call.function is lowering.expect:
+        elif call.function is expect:
             kernel = Kernel()
             kernel.asks = True
             value, expected = call.args

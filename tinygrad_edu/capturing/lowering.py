@@ -19,7 +19,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import ops
 from ..engine import Array, Op
-from .calls import OUT, Nested, Value
+from .calls import OUT, Nested, Value, expect
 from .program import Program
 
 PACKAGE = __name__.partition(".")[0]
@@ -27,10 +27,6 @@ PACKAGE = __name__.partition(".")[0]
 
 class Unfollowed(Exception):
     """This operation cannot be followed: call it as it is."""
-
-
-class Mispredicted(Exception):
-    """What was decided on when the program was made is otherwise now."""
 
 
 def lower(
@@ -169,12 +165,6 @@ def _power(a: Any, b: Any, out: Array) -> None:
 
 def _convert(out: Array, x: Any) -> None:
     np.copyto(out, x, casting="unsafe")
-
-
-def expect(condition: Array, expected: bool) -> None:
-    """Go on only where a question about the data has the answer that it had."""
-    if bool(condition.all() if condition.ndim else condition) is not expected:
-        raise Mispredicted
 
 
 class Traced(NDArrayOperatorsMixin):

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..engine import Array
 from .calls import OUT, Call, Nested, Out, Value, values_in
+from .checks import of_rows
 from .lanes import Lanes, lanes
 from .memory import Memory
 
@@ -47,6 +48,7 @@ class Program:
         self.blocks: list[int] = []  # bytes of each piece of memory that results share
         self.copies: list[tuple[Value, Value]] = []  # at the end: home ← value
         self.lanes: list[Lanes] = []
+        self.checks: list[Call] = []  # those that can be made for all batches of an epoch at once
         self._known: dict[Any, Value] = {}
 
     # --- writing ----------------------------------------------------------------------------------
@@ -132,6 +134,7 @@ class Program:
                 self.copies.append((home, value))
         for value in [*results, *(value for _, value in self.copies)]:
             last[value.root] = end
+        self.checks = of_rows(self.calls)
         self.lanes = lanes(self.calls, last)
         for found in self.lanes:
             for vector in found.vectors:
@@ -233,20 +236,24 @@ class Program:
         }
         self._nested: list[tuple[list[Any], int, Any]] = []
         self.bound: list[tuple[Callable[..., Any], list[Any]]] = []
+        self.bound_checks: list[tuple[Callable[..., Any], list[Any]]] = []
+        checks = set(self.checks)
         together = {call: None for found in self.lanes for lane in found.calls for call in lane}
         ends = {found.last: (found, whole) for found, whole in zip(self.lanes, rows, strict=True)}
         for call in self.calls:
             if call not in together:
-                self._bind(call.function, [call.out if x is OUT else x for x in call.args])
+                operands = [call.out if x is OUT else x for x in call.args]
+                bound = self.bound_checks if call in checks else self.bound
+                bound.append((call.function, self._bound(operands)))
             if call in ends:
                 found, whole = ends[call]
                 whole = {v[0]: self._row(v[0], found) for v in found.vectors} | whole
                 for function, operands in found.pieces(whole):
-                    self._bind(function, operands)
+                    self.bound.append((function, self._bound(operands)))
         for home, value in self.copies:
             self.bound.append((np.copyto, [self._made(home), self._made(value)]))
 
-    def _bind(self, function: Callable[..., Any], operands: Sequence[Any]) -> None:
+    def _bound(self, operands: Sequence[Any]) -> list[Any]:
         args: list[Any] = []
         for place, x in enumerate(operands):
             if not any(v.root in self._follows for v in values_in(x)):
@@ -257,7 +264,7 @@ class Program:
                 self._follows[x.root].setdefault(x, []).append((args, place))
             else:
                 self._nested.append((args, place, x))
-        self.bound.append((function, args))
+        return args
 
     def _row(self, first: Value, found: Lanes) -> Any:
         """The memory in which the values of a vector lie side by side."""
@@ -321,8 +328,11 @@ class Program:
         for args, place, _ in self._nested:
             args[place] = None
 
-    def run(self) -> None:
-        """Run the calls."""
+    def run(self, checked: bool = False) -> None:
+        """Run the calls; `checked`: the `checks` have been made."""
+        if not checked:
+            for function, args in self.bound_checks:
+                function(*args)
         for function, args in self.bound:
             function(*args)
 

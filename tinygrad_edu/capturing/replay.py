@@ -14,9 +14,9 @@ import numpy as np
 
 from ..engine import Array, Box, hooks
 from ..tensor import Tensor
-from .calls import Value, values_in
+from .calls import Mispredicted, Value, values_in
+from .checks import hold_for
 from .lanes import Lanes
-from .lowering import Mispredicted
 from .memory import Memory
 from .native import Native
 from .program import Program
@@ -151,12 +151,14 @@ class Replay:
         kept = np.empty((len(order), len(results)))
         in_a_row = (order == order[:, :1] + np.arange(order.shape[1])).all(axis=1).tolist()
         pairs = list(zip(sources, batches, strict=True))
+        arguments = [value for value in self.program.given if value.kind == "argument"]
+        checked = hold_for(self.program.checks, dict(zip(arguments, sources, strict=True)))
         with np.errstate(over="ignore"):
             for k, (row, slices) in enumerate(zip(order, in_a_row, strict=True)):
                 given = [_rows(source, row, slices, batch) for source, batch in pairs]
                 try:
                     self.program.give([*given, *rates])
-                    self.program.run()
+                    self.program.run(checked)
                 except Mispredicted:
                     return kept[:k]
                 for j, result in enumerate(results):
