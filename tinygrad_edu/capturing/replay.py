@@ -23,8 +23,6 @@ from .program import Program
 from .rates import Rate
 from .surroundings import Surroundings
 
-COPIED = 1 << 15  # bytes up to which rows are copied, sooner than a program is told where they are
-
 
 class Home:
     """Where an array is found at each call, and left: the data of a tensor, or an entry of an
@@ -149,15 +147,23 @@ class Replay:
     ) -> Array:
         results = [self.program.array(v) for v in values_in(self._result)]
         kept = np.empty((len(order), len(results)))
-        in_a_row = (order == order[:, :1] + np.arange(order.shape[1])).all(axis=1).tolist()
+        m = order.shape[1]
+        in_a_row = (order == order[:, :1] + np.arange(m)).all(axis=1).tolist()
+        starts = order[:, :1].ravel().tolist()
         pairs = list(zip(sources, batches, strict=True))
         arguments = [value for value in self.program.given if value.kind == "argument"]
         checked = hold_for(self.program.checks, dict(zip(arguments, sources, strict=True)))
         with np.errstate(over="ignore"):
-            for k, (row, slices) in enumerate(zip(order, in_a_row, strict=True)):
-                given = [_rows(source, row, slices, batch) for source, batch in pairs]
+            self.program.give([*batches, *rates])
+            for k in range(len(order)):
+                if in_a_row[k]:
+                    rows = slice(starts[k], starts[k] + m)
+                    for source, batch in pairs:
+                        np.copyto(batch, source[rows])
+                else:
+                    for source, batch in pairs:
+                        source.take(order[k], 0, batch, "clip")
                 try:
-                    self.program.give([*given, *rates])
                     self.program.run(checked)
                 except Mispredicted:
                     return kept[:k]
@@ -259,15 +265,3 @@ def _row(homes: list[Home], lanes: Lanes, laid: set[Home]) -> Array:
             home.lie(row, start)
         laid.update(homes)
     return row.array((lanes.length,), lanes.dtype)
-
-
-def _rows(source: Array, row: Array, in_a_row: bool, batch: Array) -> Array:
-    """The rows of the source, in the memory of `batch` unless they are many and lie in a row."""
-    if not in_a_row:
-        source.take(row, 0, batch, "clip")
-        return batch
-    found = source[row[0] : row[0] + len(row)]
-    if batch.nbytes > COPIED and source.flags.c_contiguous:
-        return found
-    np.copyto(batch, found)
-    return batch
