@@ -1029,3 +1029,29 @@ def test_what_cannot_be_captured_is_trained_as_it_is_and_said() -> None:
     sgd = optim.SGD(model.parameters(), lr=0.01)
     history = fit(model, x, x[:, :1], loss=loss, optimizer=sgd, epochs=30)
     assert "item() takes numbers out of" in str(history.compiled)
+
+
+def test_fit_on_numba_agrees_with_numpy_and_stops_where_it_does() -> None:
+    pytest.importorskip("numba")
+    states, histories = [], []
+    for compiled in ("numba", False):
+        p = Problem(25)
+        model, history = p.model(), History()
+        p.fit(model, epochs=3, history=history, compile=compiled)
+        assert history.native is (compiled == "numba")
+        states.append(model.state_dict())
+        histories.append(history.history["loss"])
+    for own, expected in zip(states[0].values(), states[1].values(), strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(histories[0], histories[1], rtol=1e-9)
+    p = Problem(25)
+    p.x[15:] = np.nan
+    with pytest.raises(NonFiniteLoss):
+        p.fit(p.model(), shuffle=False, epochs=1, compile="numba")
+    model = p.model(nn.BatchNorm1d(3))
+    p = Problem(25)
+    _, history = p.fit(model, epochs=1, compile="numba")
+    assert history.compiled is True
+    assert history.native is True or "no loop" in str(history.native)
+    with pytest.raises(ValueError, match="'auto' or 'numba', received 'jit'"):
+        p.fit(model, compile="jit")

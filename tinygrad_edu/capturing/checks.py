@@ -61,7 +61,7 @@ def _is_extreme(condition: Value, writer: Mapping[Any, Call], asked: list[Call])
         return False
     extreme, limit = compare.args[:2]
     reduce = writer.get(extreme)
-    if reduce is None or not (isinstance(limit, Value) and limit.kind == "constant"):
+    if reduce is None or (isinstance(limit, Value) and limit.kind != "constant"):
         return False
     if reduce.function != EXTREMES[compare.function].reduce or reduce.args[1] is not None:
         return False

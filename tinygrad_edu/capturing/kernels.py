@@ -40,9 +40,9 @@ _QUESTIONS = {
 }  # fmt: skip
 _OTHERS = (lowering._convert, lowering._choose, lowering._masked, np.copyto)
 _SUMS = {
-    np.add.reduce: ("{0} + {1}", "0"),
-    np.maximum.reduce: ("larger({0}, {1})", "-np.inf"),
-    np.minimum.reduce: ("smaller({0}, {1})", "np.inf"),
+    np.add.reduce: "{0} + {1}",
+    np.maximum.reduce: "larger({0}, {1})",
+    np.minimum.reduce: "smaller({0}, {1})",
 }
 _OURS = {"exp": "exp", "expm1": "expm1_", "log": "log", "log1p": "log1p", "tanh": "tanh"}
 _DTYPES = {
@@ -205,7 +205,7 @@ class Kernels:
 
     def _reduce(self, i: int, call: Call) -> None:
         x = call.args[0]
-        if x.dtype.kind != "f" and call.function != np.add.reduce:
+        if x.dtype.kind == "b" and call.function != np.add.reduce:
             raise NotNative(f"{_called(call)} of {x.dtype}")
         gone = gone_of(call)
         steps = self.steps(x)
@@ -226,7 +226,7 @@ class Kernels:
                 f"{_dtype(out)})"
             ]
         else:
-            combine, start = _SUMS[call.function]
+            combine, start = _SUMS[call.function], _start(call)
             kept = [k for k in range(len(x.shape)) if k not in gone]
             to = dict(zip(kept, _dense([x.shape[k] for k in kept]), strict=True))
             place = _place([to.get(k, 0) for k in range(len(x.shape))])
@@ -375,7 +375,7 @@ class _Loop:
         for call in self._calls:
             out = call.out
             if call.function in _SUMS:
-                combine, start = _SUMS[call.function]
+                combine, start = _SUMS[call.function], _start(call)
                 level = 0 if self.flat else depth - len(gone_of(call))
                 name = f"s{fresh()}"
                 entry = f"{_dtype(out)}({read(call.args[0], out)})"
@@ -521,3 +521,14 @@ def _formula(function: Any, operands: list[str], dtype: Any) -> str:
     if name in _OURS:
         text = f"{_OURS[name]}{8 * dtype.itemsize}({{0}})"
     return text.format(*operands)
+
+
+def _start(call: Call) -> str:
+    """What a sum or an extreme of no entries would be."""
+    dtype = call.out.dtype
+    if call.function == np.add.reduce:
+        return "0"
+    largest = call.function == np.maximum.reduce
+    if dtype.kind == "f":
+        return "-np.inf" if largest else "np.inf"
+    return str(np.iinfo(dtype).min if largest else np.iinfo(dtype).max)

@@ -119,6 +119,7 @@ def _same(a: Any, b: Any) -> bool:
 def _ufunc(program: Program, ufunc: np.ufunc, args: Sequence[Any], result: Any) -> Value:
     """A ufunc with `out=`. Numbers beside floating arrays become arrays of their dtype once, which
     NumPy would do at every call."""
+    args = [program.constant(x) if isinstance(x, np.ndarray) else x for x in args]
     dtypes = {v.dtype for v in args if isinstance(v, Value) and v.kind != "number"}
     if len(dtypes) == 1 and (dtype := dtypes.pop()).kind == "f":
         args = [_typed(program, x, dtype) for x in args]

@@ -81,7 +81,9 @@ def fit(
                        else 0
     history            go on with this one, from the epoch after its last
     compile            True: capture the step (see `tg.compile`), False: do not; "auto": where it
-                       pays and can be done. `history.compiled` says True, or why not
+                       pays and can be done; "numba": capture it as machine code, which takes some
+                       seconds the first time. `history.compiled` and `history.native` say True, or
+                       why not
     threads            for the matrix products (see `tg.threads`); `history.threads` says how many
 
     The loss and the metrics of an epoch are the means over its samples as they were met, while the
@@ -147,10 +149,14 @@ def fit(
     random = as_random(rng) if shuffle else None
     history = History() if history is None else history
     few = len(data[0]) * (epochs - initial_epoch) < 100 * batch_size
+    if compile not in (True, False, "auto", "numba"):
+        raise ValueError(f"compile is True, False, 'auto' or 'numba', received {compile!r}")
     history.compiled = "there are too few steps" if few and compile == "auto" else bool(compile)
+    history.native = False
     take = train_step(model, function, optimizer, penalty)
     if history.compiled is True:
-        take = captured(take, history, strict=compile is True)
+        backend = "numba" if compile == "numba" else "numpy"
+        take = captured(take, history, strict=compile != "auto", backend=backend)
     names = ["loss", *found]
 
     def batches() -> Iterable[tuple[Array, ...]]:
@@ -239,15 +245,20 @@ def train_step(
     return step
 
 
-def captured(take: Callable[..., Any], history: History, strict: bool) -> Callable[..., Any]:
+def captured(
+    take: Callable[..., Any], history: History, strict: bool, backend: str = "numpy"
+) -> Callable[..., Any]:
     """The step as a captured one; unless `strict`, as it is if that cannot be, and the history
     says why."""
-    compiled = CompiledStep(take)
+    compiled = CompiledStep(take, backend=backend)
 
     def step(*batch: Array) -> Any:
         if history.compiled is True:
             try:
-                return compiled(*batch)
+                result = compiled(*batch)
+                if compiled.native:  # for each size of a batch: True, or why it cannot be
+                    history.native = next((x for x in compiled.native if x is not True), True)
+                return result
             except CannotCapture as reason:
                 if strict:
                     raise

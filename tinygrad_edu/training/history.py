@@ -19,6 +19,7 @@ class History:
     epoch         the numbers of the epochs, the first is 0
     interrupted   whether Ctrl-C has ended the training
     compiled      True: by captured steps (see `tg.compile`); False, or the reason why not
+    native        True: as machine code, where that was asked for; False, or the reason why not
     threads       of the matrix products, where they were set (see `tg.threads`); else None
 
     What an epoch did not give (a validation that was begun later, say) is NaN; a column that ended
@@ -39,6 +40,7 @@ class History:
         self.epoch: list[int] = []
         self.interrupted = False
         self.compiled: bool | str = False
+        self.native: bool | str = False
         self.threads: int | None = None
 
     def append(self, epoch: int, logs: Mapping[str, float]) -> None:
