@@ -8,7 +8,9 @@ calls         calls, and the values that they read and write
 program       the calls of a step in their order, and the memory that they share
 lanes         what is done to all parameters alike, done to all at once
 memory        memory that arrays are cut out of
-replay        a program with the arrays of parameters and optimizers
+checks        what is asked of each row, asked once for all batches
+homes         where programs find the arrays of parameters and optimizers, and leave them
+replay        a program with these arrays, and when it applies
 rates         learning rates, which may change between calls
 listing       the program as the backprop that a student would write
 native        the same program as machine code, by Numba: a table of kernels

@@ -27,11 +27,12 @@ from ..naming import Names, parameter_names, watching
 from ..tensor import Tensor
 from ..watch import CannotCapture, Watcher, watcher
 from .calls import Value, expect, values_in
+from .homes import Home
 from .listing import listing
 from .lowering import lower
 from .program import Program
 from .rates import Rate
-from .replay import Home, Replay
+from .replay import Replay
 from .surroundings import Surroundings
 
 # Files whose own names say nothing of what the author's objects have.
@@ -47,8 +48,8 @@ _MACHINERY = {
 class Capture(Watcher):
     """A step while it runs for the first time, and what is known of it. A `Watcher`."""
 
-    def __init__(self, function: Callable[..., Any], homes: dict[Any, Home]) -> None:
-        self.function, self._homes = function, homes
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
         self.program = Program()
         self.rates: dict[Any, Rate] = {}
         self.states: dict[Any, dict[int, Any]] = {}
@@ -192,7 +193,7 @@ class Capture(Watcher):
             key = (optimizer, i, name)
             if key not in self._state_boxes:
                 box = self._state_boxes[key] = Tensor(np.array(array))
-                home = self._homes.setdefault((id(optimizer), i, name), Home((optimizer, i), name))
+                home = Home.of((optimizer, i), name)
                 self._known[id(box.value)] = (box.value, home)
             stand_ins[name] = self._state_boxes[key]
         self.states.setdefault(optimizer, {})[i] = stand_ins.keys()
@@ -291,7 +292,6 @@ class Capture(Watcher):
             home, place = self._home_of(x)
             new = self._place_of(value, ours=True)
             if new is not place:
-                home.written = True
                 moves.append((place, new))
         taken = {final for _, final in moves}
         left: list[tuple[Box, Value | None]] = []
@@ -438,7 +438,7 @@ class Capture(Watcher):
         if isinstance(owner, Home):
             home, array = owner, owner.read()
         else:
-            home = self._homes.setdefault(id(owner), Home(owner))
+            home = Home.of(owner)
             boxed = isinstance(owner, Box)
             if id(owner) not in (self.surroundings.tensors if boxed else self.surroundings.arrays):
                 raise self._unknown(owner)

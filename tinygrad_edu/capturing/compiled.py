@@ -31,7 +31,7 @@ from ..watch import CannotCapture, watcher
 from .calls import Mispredicted
 from .capture import Capture, plain
 from .native import NotNative
-from .replay import Home, Replay
+from .replay import Replay
 
 __all__ = ["CannotCapture", "CompiledStep", "compile"]
 
@@ -101,7 +101,6 @@ class CompiledStep:
         self.function, self.check, self.backend = function, check, backend
         self.native: list[bool | str] = []  # for each program: True, or why it runs on NumPy
         self.programs: dict[Any, list[Replay]] = {}
-        self._homes: dict[Any, Home] = {}
         self._sources: list[str] = []
         self._lock = RLock()
         update_wrapper(self, function, updated=())
@@ -130,7 +129,7 @@ class CompiledStep:
                 f"{_name(self.function)} was captured {MOST} times or more: {changed or 'lr'} is "
                 "another one at each call; give what changes as an array argument"
             )
-        trace = Capture(self.function, self._homes)
+        trace = Capture(self.function)
         try:
             captured, result = trace.capture(args, kwargs)
             if self.check:

@@ -253,6 +253,11 @@ class Program:
         for home, value in self.copies:
             self.bound.append((np.copyto, [self._made(home), self._made(value)]))
 
+    def forget(self) -> None:
+        """Have no arrays, until the next `bind`."""
+        self._memory, self._homes, self._arrays = [], {}, {}
+        self._follows, self._nested, self.bound, self.bound_checks = {}, [], [], []
+
     def _bound(self, operands: Sequence[Any]) -> list[Any]:
         args: list[Any] = []
         for place, x in enumerate(operands):

@@ -1,14 +1,11 @@
-"""Replay: a program with the arrays that it finds around it, and leaves there.
-
-Parameters and the state of an optimizer live where they always do. A program writes over their
-arrays as long as nobody else holds them; who has kept `w.data` keeps what it was.
-"""
+"""Replay: a program with the arrays that it finds around it, and leaves there."""
 
 from __future__ import annotations
 
-from operator import is_, le
+from operator import is_
 from sys import getrefcount
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 
@@ -16,70 +13,11 @@ from ..engine import Array, Box, hooks
 from ..tensor import Tensor
 from .calls import Mispredicted, Value, values_in
 from .checks import hold_for
-from .lanes import Lanes
-from .memory import Memory
+from .homes import Home, Lease, lay, lock
 from .native import Native
 from .program import Program
 from .rates import Rate
 from .surroundings import Surroundings
-
-
-class Home:
-    """Where an array is found at each call, and left: the data of a tensor, or an entry of an
-    optimizer's state.
-
-    The array is written over as long as nobody but the programs holds it; `count` is how often
-    these do. Who has kept `w.data` keeps what it was.
-    """
-
-    __slots__ = ("array", "count", "holder", "name", "row", "start", "written")
-
-    def __init__(self, holder: Any, name: Any = None) -> None:
-        self.holder, self.name = holder, name
-        self.array: Any = None
-        self.row: Memory | None = None  # in which it lies beside others, and
-        self.start = 0  # where it begins there
-        self.count, self.written = 0, False
-
-    def read(self) -> Any:
-        """The array as it is now."""
-        if self.name is None:
-            return self.holder.value if isinstance(self.holder, Box) else self.holder
-        optimizer, i = self.holder
-        state = optimizer.state.get(i)
-        if state is None:
-            state = optimizer.state[i] = optimizer.first_state(optimizer.parameters[i].value)
-        return state[self.name]
-
-    def write(self, array: Array) -> None:
-        """Leave an array here."""
-        if self.name is None:
-            self.holder.value = array
-        else:
-            optimizer, i = self.holder
-            optimizer.state[i][self.name] = array
-
-    def settle(self) -> bool:
-        """Have an array of its own to write over; whether a new one was needed."""
-        if not self.written:
-            self.array = np.asarray(self.read())
-        elif not self.stands():
-            self.array, self.row = np.array(self.read(), order="K"), None
-            self.write(self.array)
-            return True
-        return False
-
-    def stands(self) -> bool:
-        """Whether the array is still the one that is found here, and held by nobody else."""
-        return self.read() is self.array and getrefcount(self.array) <= self.count
-
-    def lie(self, row: Memory, start: int) -> None:
-        """Have an array in a row, from a certain entry on."""
-        now = self.read()
-        self.array = row.array(now.shape, now.dtype, start * now.itemsize)
-        self.array[...] = now
-        self.row, self.start = row, start
-        self.write(self.array)
 
 
 class Replay:
@@ -103,7 +41,11 @@ class Replay:
             for optimizer, of_each in states.items()
         ]
         self._arrays: list[Array] = []  # of the homes
-        self._written: list[Home] = []
+        written = {call.out.block for call in program.calls if call.out is not None}
+        written |= {place for place, _ in program.copies}
+        self._writes = [home for home, place in homes if place in written]
+        self._lease = Lease()
+        finalize(self, self._lease.give_back)
         self.native: Native | None = None
         self.gives_numbers = all(v.shape == () for v in values_in(result))
         self._left: list[Any] = []  # the gradients
@@ -212,36 +154,39 @@ class Replay:
         return (
             self._held is not None
             and all(map(is_, [home.read() for home, _ in self._homes], self._arrays))
-            and all(map(le, [getrefcount(home.array) for home in self._written], self._counts()))
+            and all(getrefcount(home.array) <= home.count for home in self._writes)
             and [getrefcount(array) for array in self._left if array is not None] == self._held
         )
-
-    def _counts(self) -> list[int]:
-        return [home.count for home in self._written]
 
     def _bind(self) -> None:
         """Make the arrays of the program, anew."""
         for box, _ in self._gradients:
             box.grad = None
-        self._written = [home for home, _ in self._homes if home.written]
-        homes = {place: home for home, place in self._homes}
-        laid: set[Home] = set()
-        rows = [
-            {v[0]: _row([homes[x] for x in v], lanes, laid) for v in lanes.vectors if v[0] in homes}
-            for lanes in self.program.lanes
-        ]
-        fresh = [home in laid or home.settle() for home, _ in self._homes]
-        self._arrays, self._left = [], []
-        before = [getrefcount(home.array) for home, _ in self._homes]
-        self.program.bind({place: home.array for home, place in self._homes}, rows)
-        self._arrays = [home.array for home, _ in self._homes]
-        if self.native is not None:
-            self.native.bind()
-        after = [getrefcount(home.array) for home, _ in self._homes]
-        for (home, _), new, held, now in zip(self._homes, fresh, before, after, strict=True):
-            home.count = now if new else home.count + now - held
+        with lock:
+            self._forget()
+            homes = {place: home for home, place in self._homes}
+            laid: set[Home] = set()
+            rows = []
+            for lanes in self.program.lanes:
+                vectors = [v for v in lanes.vectors if v[0] in homes]
+                rows.append({v[0]: lay([homes[x] for x in v], lanes, laid) for v in vectors})
+            for home, _ in self._homes:
+                if home not in laid:
+                    home.settle(home in self._writes)
+            self._lease.begin([home for home, _ in self._homes])
+            self.program.bind({place: home.array for home, place in self._homes}, rows)
+            self._arrays = [home.array for home, _ in self._homes]
+            if self.native is not None:
+                self.native.bind()
+            self._lease.take()
         self._left = [None if v is None else self.program.array(v) for _, v in self._gradients]
         self._held = [getrefcount(array) for array in self._left if array is not None]
+
+    def _forget(self) -> None:
+        """Hold no array of a home."""
+        self._arrays, self._left, self._held = [], [], None
+        self.program.forget()
+        self._lease.give_back()
 
     def _filled(self, result: Any) -> Any:
         if isinstance(result, Value):
@@ -251,17 +196,3 @@ class Replay:
         if isinstance(result, dict):
             return {name: self._filled(x) for name, x in result.items()}
         return result
-
-
-def _row(homes: list[Home], lanes: Lanes, laid: set[Home]) -> Array:
-    """Have the arrays of all lie in a row; those that had to move for it are `laid`."""
-    row = homes[0].row
-    places = list(zip(homes, lanes.starts, strict=True))
-    if row is None or not all(
-        h.row is row and h.start == start and (h in laid or h.stands()) for h, start in places
-    ):
-        row = Memory(lanes.length * lanes.dtype.itemsize)
-        for home, start in places:
-            home.lie(row, start)
-        laid.update(homes)
-    return row.array((lanes.length,), lanes.dtype)
