@@ -565,7 +565,9 @@ def _on_the_way(nodes: Iterable[Box], wanted: set[Box]) -> set[Box]:
 
 
 def _as_it_was(arg: Any, x: Any) -> Any:
-    if isinstance(arg, Box) and arg.value is not x:
+    if not isinstance(arg, Box):
+        return x  # the array of a list
+    if arg.value is not x:
         return _box(x, (tick(), as_recorded.op, (arg,), (x,), {}))
     return arg
 

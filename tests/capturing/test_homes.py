@@ -98,7 +98,8 @@ def test_validation_that_came_first_lets_nobody_write_over_what_is_kept() -> Non
 def test_two_optimizers_and_a_validation_in_turns_do_what_they_do_uncaptured() -> None:
     results = []
     for captured in (True, False):
-        model = nn.Sequential(nn.Linear(3, 4, rng=0), nn.Tanh(), nn.Linear(4, 1, rng=1))
+        first = nn.Linear(3, 4, rng=0)
+        model = nn.Sequential(first, nn.Tanh(), nn.Linear(4, 1, rng=1))
         step, validate = trained(model)
         other, _ = trained(model, momentum=0.0)
         if not captured:
@@ -107,6 +108,6 @@ def test_two_optimizers_and_a_validation_in_turns_do_what_they_do_uncaptured() -
         for i in range(12):
             told += [f(x[: 2 + i % 3]).item() for f in (step, validate, other)]
             if i == 6:
-                model[0].weight.data = np.ones((3, 4))
+                first.weight.data = np.ones((3, 4))
         results.append((told, model.state_dict()))
-    np.testing.assert_equal(*results)
+    np.testing.assert_equal(results[0], results[1])

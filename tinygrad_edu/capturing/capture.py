@@ -50,6 +50,7 @@ class Capture(Watcher):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
+        self.once = False  # whether the next call will find something else in an optimizer's state
         self.program = Program()
         self.rates: dict[Any, Rate] = {}
         self.states: dict[Any, dict[int, Any]] = {}
@@ -175,8 +176,9 @@ class Capture(Watcher):
         for i, parameter, value, stand_ins, state in updates:
             self._move(parameter, value)
             parameter.value = value.value
-            for name, box in stand_ins.items():
-                self._move(box, state[name])
+            self.once |= state.keys() != stand_ins.keys()
+            for name in stand_ins.keys() & state.keys():
+                self._move(stand_ins[name], state[name])
             optimizer.state[i] = {name: x.value for name, x in state.items()}
         self._ours.append((start, engine.tick()))
 
@@ -289,7 +291,7 @@ class Capture(Watcher):
         results = _with_places(result, self._place_of)
         moves = []
         for x, value in self.moved.items():
-            home, place = self._home_of(x)
+            place = self._place_of_home(x)
             new = self._place_of(value, ours=True)
             if new is not place:
                 moves.append((place, new))
@@ -427,11 +429,8 @@ class Capture(Watcher):
             return self._places[owner]
         return self._home_place(owner)
 
-    def _home_of(self, x: Any) -> tuple[Home, Any]:
-        array = self._was[x][0] if x in self._was else x.value  # of a stand-in for a state
-        place = self._known_place(array)
-        home = next(home for home, value in self._used_homes.items() if value is place)
-        return home, place
+    def _place_of_home(self, x: Any) -> Any:
+        return self._known_place(self._was[x][0] if x in self._was else x.value)  # or of a stand-in
 
     def _home_place(self, owner: Any) -> Value:
         """The value for a tensor, an array or a state that the step finds around it."""

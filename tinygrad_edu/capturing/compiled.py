@@ -26,7 +26,7 @@ import numpy as np
 
 from .. import engine
 from ..dispatch import boxes
-from ..engine import Array, Box, describe
+from ..engine import Array, Box, as_array, describe
 from ..watch import CannotCapture, watcher
 from .calls import Mispredicted
 from .capture import Capture, plain
@@ -102,6 +102,7 @@ class CompiledStep:
         self.native: list[bool | str] = []  # for each program: True, or why it runs on NumPy
         self.programs: dict[Any, list[Replay]] = {}
         self._sources: list[str] = []
+        self._once = 0  # how often it was captured for nothing
         self._lock = RLock()
         update_wrapper(self, function, updated=())
 
@@ -111,6 +112,9 @@ class CompiledStep:
         if engine.watches:  # somebody looks on at each operation
             return plain(self.function(*args, **kwargs))
         with self._lock:
+            if list in map(type, (*args, *kwargs.values())):
+                args = tuple(map(_as_data, args))
+                kwargs = {name: _as_data(x) for name, x in kwargs.items()}
             given, key = _given([*args, *kwargs.values()])
             key = (key, len(args), *kwargs)
             for captured in self.programs.get(key, ()):
@@ -123,6 +127,11 @@ class CompiledStep:
 
     def _capture(self, key: Any, args: Any, kwargs: Any, given: list[Any]) -> Any:
         known = self.programs.get(key, [])
+        if self._once == MOST:
+            raise CannotCapture(
+                f"the state of an optimizer in {_name(self.function)} has other names after each "
+                "step; have first_state() give all of them"
+            )
         if len(known) == MOST or len(self.programs) == MOST * MOST:
             changed = known[-1].surroundings.changed() if known else "a plain number or a shape"
             raise CannotCapture(
@@ -132,11 +141,16 @@ class CompiledStep:
         trace = Capture(self.function)
         try:
             captured, result = trace.capture(args, kwargs)
-            if self.check:
+            if self.check and not trace.once:
                 _compare(self.function, args, kwargs, trace, captured, given)
-        except BaseException:
+        except BaseException as error:
             trace.undo()
+            if not isinstance(error, CannotCapture):
+                error.add_note(f"while {_name(self.function)} was run to be captured")
             raise
+        if trace.once:  # of no use at the next call
+            self._once += 1
+            return result
         if self.backend == "numba":
             self._compile(captured, given)
         self.programs.setdefault(key, []).append(captured)
@@ -227,6 +241,18 @@ def _numbers(result: Any) -> list[float]:
 
 def _name(function: Any) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _as_data(x: Any) -> Any:
+    """Rows of numbers in lists as the array that they are."""
+    return as_array(x) if isinstance(x, list) and _is_numbers(x) else x
+
+
+def _is_numbers(x: list[Any]) -> bool:
+    return bool(x) and all(
+        _is_numbers(part) if isinstance(part, list) else isinstance(part, (bool, int, float))
+        for part in x
+    )
 
 
 def _given(values: list[Any]) -> tuple[list[Any], Any]:

@@ -118,6 +118,12 @@ class Replay:
         """Whether everything around the step is as it was when it was captured."""
         if self.surroundings.changed() is not None:
             return False
+        now = [home.read() for home, _ in self._homes]
+        if not (len(self._arrays) == len(now) and all(map(is_, now, self._arrays))) and any(
+            (array.shape, array.dtype) != (place.shape, place.dtype)
+            for array, (_, place) in zip(now, self._homes, strict=True)
+        ):
+            return False
         if hooks and any(hooks.get(id(box)) for box, _ in self._gradients):
             return False
         return all(

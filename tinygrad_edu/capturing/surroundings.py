@@ -17,7 +17,7 @@ from itertools import chain
 from operator import is_, itemgetter
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,8 +25,9 @@ from ..engine import Box, Op
 from ..nn import Module
 from ..optim import Optimizer
 
+_KNOWN = {*sys.stdlib_module_names, "numpy", __name__.partition(".")[0]}
 LARGEST = 1000  # a container with more entries is data: only the container itself is looked at
-_PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.dtype, type, ModuleType)
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.dtype, ModuleType)
 # Whose global variables say nothing of the step: this package's, NumPy's, Python's own.
 _OURS = (
     str(Path(__file__).parents[1]),
@@ -67,14 +68,18 @@ class Surroundings:
             # What others have installed may run at any time, as when memory is cleared up.
             if not (code.co_filename.startswith(_OURS) or "site-packages" in code.co_filename):
                 self._names(code, space, code.co_name)
+        self._frozen = [x.record is None for x in self.tensors.values()]
         self._looks = [look for _, look, _, _ in self.places.values()]
         self._found = list(chain.from_iterable(found for *_, found in self.places.values()))
 
     def changed(self) -> str | None:
         """The first place where there is something else now, by name."""
         now = list(chain.from_iterable([look() for look in self._looks]))
-        if len(now) == len(self._found) and all(map(is_, now, self._found)):
+        same = len(now) == len(self._found) and all(map(is_, now, self._found))
+        if same and [x.record is None for x in self.tensors.values()] == self._frozen:
             return None
+        if same:
+            return "requires_grad"
         for path, look, _, before in self.places.values():
             now = list(look())
             if len(now) != len(before) or not all(map(is_, now, before)):
@@ -128,6 +133,12 @@ class Surroundings:
         self._seen[id(x)] = x  # kept alive, so that its id stays its own
         if isinstance(x, Box):
             self.tensors[id(x)] = x
+        elif isinstance(x, type):
+            self._class(x, path)
+        elif isinstance(x, property):
+            self._walk(x.fget, path)
+        elif isinstance(x, (classmethod, staticmethod)):
+            self._walk(x.__func__, path)
         elif isinstance(x, np.ndarray):
             self.arrays[id(x)] = x
         elif isinstance(x, Optimizer):
@@ -163,6 +174,14 @@ class Surroundings:
                 self.modules.append(x)
                 names += ["training"] * ("training" not in names)  # train() will set it
             self._place(x, path, _looking(vars(x), names), names)
+            self._walk(type(x), type(x).__name__)
+
+    def _class(self, x: type, path: str) -> None:
+        """The attributes of a class that is neither Python's own nor of a package that is known."""
+        for kind in x.__mro__:
+            if kind.__module__.partition(".")[0] not in _KNOWN:
+                names = [n for n in vars(kind) if self.used is None or n in self.used]
+                self._place(kind, kind.__name__, _looking(cast(Any, vars(kind)), names), names)
 
     def _counts(self, name: str, value: Any) -> bool:
         return self.used is None or name in self.used or isinstance(value, (Box, Module))

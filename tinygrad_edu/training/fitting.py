@@ -22,7 +22,7 @@ from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
 from ..nn import Module
 from ..tensor import Tensor
-from ..watch import CannotCapture, all_finite
+from ..watch import all_finite
 from .callbacks import as_callbacks, hooks
 from .history import History
 from .loop import NonFiniteLoss, finite, mode, train
@@ -259,8 +259,8 @@ def captured(
                 if compiled.native:  # for each size of a batch: True, or why it cannot be
                     history.native = next((x for x in compiled.native if x is not True), True)
                 return result
-            except CannotCapture as reason:
-                if strict:
+            except Exception as reason:  # whatever it is, the step itself will tell
+                if strict or isinstance(reason, NonFiniteLoss):
                     raise
                 history.compiled = str(reason)
         return take(*batch)
