@@ -60,6 +60,8 @@ class Capture(Watcher):
         self._had: list[tuple[Any, dict[int, Any]]] = []  # the same of optimizers
         self.errors: dict[Box, Box] = {}  # ∂L/∂x of everything on the way, for the source
         self._differentiated: dict[Box, None] = {}
+        self._empty: dict[Box, Any] = {}  # what stands for a .grad of None that nobody has touched
+        self.needs_none: list[Box] = []  # tensors to whose .grad the step adds
         self._numbers: dict[Any, Value] = {}
         self._places: dict[Box, Value] = {}
         self._released: set[Box] = set()
@@ -132,6 +134,9 @@ class Capture(Watcher):
         for variable in variables:
             if variable in found:
                 before: Any = variable.grad
+                if before is self._empty.get(variable, self):  # nobody has cleared it: it was None
+                    self.needs_none.append(variable)
+                    before = None
                 if before is not None and not isinstance(before, Box):
                     raise CannotCapture(
                         f"{describe(variable)} has a .grad from before the step, to which this one "
@@ -155,7 +160,7 @@ class Capture(Watcher):
         updates = []
         for i, parameter in enumerate(optimizer.parameters):
             g = parameter.grad
-            if g is None:
+            if g is None or g is self._empty.get(parameter):
                 continue
             if not isinstance(g, Box):
                 raise CannotCapture(
@@ -217,6 +222,11 @@ class Capture(Watcher):
             self._known.setdefault(id(x.value), (x.value, x))
         for array in before.arrays.values():
             self._known.setdefault(id(array), (array, array))
+        for x in filter(_is_variable, before.tensors.values()):
+            if x.grad is None:
+                x.grad = self._empty[x] = np.broadcast_to(
+                    np.zeros((), x.value.dtype), x.value.shape
+                )
         self._start = engine.tick()
         token = watcher.set(self)
         try:
@@ -230,6 +240,11 @@ class Capture(Watcher):
             if code.co_filename not in _MACHINERY
             for name in code.co_names
         }
+        for x, (_, was) in self._was.items():
+            if x.grad is self._empty.get(x, self):
+                x.grad = None
+            elif x.grad is None and (was is not None or x in self._empty):
+                self._differentiated.setdefault(x)  # cleared, and not reached
         self.surroundings = Surroundings(self.function, *others, used=used, codes=seen.codes)
         self._refuse_what_changed()
         captured = self._written(result, seen)
@@ -288,7 +303,7 @@ class Capture(Watcher):
             self._lower(node)
         for condition in self._expected:
             self.program.guard(expect, (self._place_of(condition), True))
-        results = _with_places(result, self._place_of)
+        results = _with_places(result, self._own_place)
         moves = []
         for x, value in self.moved.items():
             place = self._place_of_home(x)
@@ -309,7 +324,7 @@ class Capture(Watcher):
         self.program.finish(values, moves)
         return Replay(
             self.program, self.surroundings, list(self._used_homes.items()), left, results,
-            list(self.rates.values()), self.states,
+            list(self.rates.values()), self.states, self.needs_none,
         )  # fmt: skip
 
     def _name(self, seen: watching, outputs: list[Box]) -> None:
@@ -400,6 +415,11 @@ class Capture(Watcher):
         if ours:
             return self.program.constant(array)
         raise self._unknown(x)
+
+    def _own_place(self, x: Any) -> Value:
+        """The value of a result, in memory that the run itself does not write over later."""
+        place = self._place_of(x)
+        return self.program.owned(place) if place.root.kind in ("home", "argument") else place
 
     def _setting(self, array: Array) -> Any:
         if (place := self._known_place(array)) is not None:

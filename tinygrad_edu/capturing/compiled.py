@@ -143,6 +143,8 @@ class CompiledStep:
             captured, result = trace.capture(args, kwargs)
             if self.check and not trace.once:
                 _compare(self.function, args, kwargs, trace, captured, given)
+            if self.backend == "numba" and not trace.once:
+                self._compile(captured, given)
         except BaseException as error:
             trace.undo()
             if not isinstance(error, CannotCapture):
@@ -151,8 +153,6 @@ class CompiledStep:
         if trace.once:  # of no use at the next call
             self._once += 1
             return result
-        if self.backend == "numba":
-            self._compile(captured, given)
         self.programs.setdefault(key, []).append(captured)
         self._sources.append(trace.source)
         return result
@@ -185,7 +185,11 @@ class CompiledStep:
         order = np.asarray(order)
         if order.ndim != 2 or order.dtype.kind not in "iu":
             raise TypeError(f"order must be (steps, batch) of indices, received {describe(order)}")
-        m = min(map(len, arrays))
+        if not arrays:
+            raise TypeError("epoch() takes the arrays from whose rows the batches are made")
+        m = len(arrays[0])
+        if any(len(x) != m for x in arrays):
+            raise ValueError(f"the sources must have as many rows, received {[*map(len, arrays)]}")
         if order.size and not (order.min() >= 0 and order.max() < m):
             raise IndexError(
                 f"the sources have {m} rows, received indices {order.min()} … {order.max()}"

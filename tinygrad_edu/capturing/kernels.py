@@ -123,7 +123,7 @@ class Kernels:
 
     def __init__(self, program: Program, outputs: Iterable[Value], example: Example) -> None:
         self.calls, self._example = program.calls, example
-        self._outputs = set(outputs)
+        self._outputs = {*outputs, *(value.root for _, value in program.copies)}
         self._items: list[Kernel | _Loop] = []
         self._readers: dict[Value, list[int]] = {}
         for i, call in enumerate(self.calls):
@@ -355,11 +355,10 @@ class _Loop:
         def read(x: Any, like: Value) -> str:
             if not isinstance(x, Value):
                 if isinstance(x, (int, float)):
-                    return f"{_dtype(like)}({x!r})"
+                    return f"{_dtype(like)}({_text(x)})"
                 raise NotNative(f"an operand {x!r:.40}")
             if x.kind == "constant" and x.array.size == 1:
-                number = repr(x.array.item()).replace("inf", "np.inf").replace("nan", "np.nan")
-                return f"{_dtype(x)}({number})"
+                return f"{_dtype(x)}({_text(x.array.item())})"
             if x not in known:
                 if x.root.kind == "number":
                     text, level = f"{_dtype(x)}({kernel.name(x.root, 'np.float64')}[0])", 0
@@ -385,7 +384,12 @@ class _Loop:
                 target = f"{kernel.name(out, writes=True)}[{place}]"
                 after[level].append(f"{target} = {name}")
                 continue
-            operands = [read(x, out) if not callable(x) else "" for x in call.args if x is not OUT]
+            asks = call.function in _QUESTIONS  # a number is compared as it is
+            operands = [
+                "" if callable(x)
+                else _text(x) if asks and isinstance(x, (int, float)) else read(x, out)
+                for x in call.args if x is not OUT
+            ]  # fmt: skip
             known[out] = f"t{fresh()}"
             before[depth].append(f"{known[out]} = {expression(call, operands)}")
             if self._kernels.is_kept(out, self._places) or -1 in self._places:
@@ -411,6 +415,10 @@ class _Loop:
         return (0,) * new + tuple(
             0 if n == 1 else step for n, step in zip(value.shape, steps, strict=True)
         )
+
+
+def _text(number: float) -> str:
+    return repr(number).replace("inf", "np.inf").replace("nan", "np.nan")
 
 
 def _is_for_blas(steps: tuple[int, ...], shape: tuple[int, ...]) -> bool:
@@ -516,6 +524,8 @@ def _formula(function: Any, operands: list[str], dtype: Any) -> str:
     table = _UNARY if function in _UNARY else _BINARY
     if function not in table:
         raise NotNative(str(getattr(function, "__name__", function)))
+    if dtype == np.bool_ and function not in _QUESTIONS | {np.add, np.multiply}:
+        raise NotNative(f"{getattr(function, '__name__', function)} of bool")
     text = str(table[function])
     name = text.partition("(")[0]
     if name in _OURS:

@@ -17,7 +17,6 @@ import numpy as np
 
 from ..engine import Array
 from .calls import OUT, Call, Value, values_in
-from .memory import ALIGNED
 
 PIECE = 16384  # entries that are gone through at once
 
@@ -159,8 +158,7 @@ def _together(members: list[tuple[list[Call], list[Value]]], place: dict[Call, i
     starts, length = [], 0
     for _, (home, *_) in members:
         starts.append(length)
-        step = max(1, ALIGNED // home.dtype.itemsize)
-        length += -(-prod(home.shape) // step) * step
+        length += prod(home.shape)
     calls = [lane for lane, _ in members]
     vectors = [list(vector) for vector in zip(*(leaves for _, leaves in members), strict=True)]
     last = max((lane[-1] for lane in calls), key=place.__getitem__)

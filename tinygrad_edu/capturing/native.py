@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from importlib.util import module_from_spec, spec_from_file_location
@@ -107,15 +108,9 @@ def compiled(source: str) -> Any:
     ]
     text = "".join([source, *ours, numba.__version__])
     key = sha256(text.encode()).hexdigest()[:24]
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(home) / "tinygrad_edu" / "native" / f"step_{key}.py"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_text(source, encoding="utf-8")
-        fresh.replace(path)  # whole, or not at all
-    name = f"tinygrad_edu_{path.stem}"
+    name = f"tinygrad_edu_step_{key}"
     if name not in sys.modules:  # a module of its own, by whose name Numba finds its machine code
+        path = _kept(f"step_{key}.py", source)
         spec = spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         module = module_from_spec(spec)
@@ -126,6 +121,23 @@ def compiled(source: str) -> Any:
             sys.modules.pop(name)
             raise
     return sys.modules[name].run
+
+
+def _kept(name: str, source: str) -> Path:
+    """The file of a module in the user's cache; where nothing can be written there, in a folder
+    that is nobody else's."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    path = Path(home) / "tinygrad_edu" / "native" / name
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_suffix(f".{os.getpid()}")
+            fresh.write_text(source, encoding="utf-8")
+            fresh.replace(path)  # whole, or not at all
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="tinygrad_edu")) / name
+        path.write_text(source, encoding="utf-8")
+    return path
 
 
 class Native:
@@ -233,7 +245,8 @@ class Native:
         arrays: dict[Value, Array] = {}
         pieces: dict[Value, Array] = {}
         table = np.zeros(
-            (len(self._kernels), 1 + max(len(k.values) for k in self._kernels)), np.int64
+            (len(self._kernels), 1 + max((len(k.values) for k in self._kernels), default=0)),
+            np.int64,
         )
         given = []
         argument = {v: i for i, v in enumerate(self._arguments)}

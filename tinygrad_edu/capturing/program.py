@@ -121,7 +121,9 @@ class Program:
     def finish(self, results: Sequence[Value], moves: Sequence[tuple[Value, Value]]) -> None:
         """Keep what leads to the results, to the new values of homes (`moves`: home, value) and to
         guards; and decide who shares memory with whom."""
-        moves = [(home, self.owned(v) if v.root.kind == "home" else v) for home, v in moves]
+        moves = [
+            (home, self.owned(v) if v.root.kind in ("home", "argument") else v) for home, v in moves
+        ]
         self._drop({*results, *(value for _, value in moves)})
         writer = {call.out: i for i, call in enumerate(self.calls) if call.out is not None}
         last: dict[Value, int] = {}

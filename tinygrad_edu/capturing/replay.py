@@ -32,9 +32,10 @@ class Replay:
         result: Any,
         rates: list[Rate],
         states: dict[Any, dict[int, Any]],
+        needs_none: list[Box],
     ) -> None:
         self.program, self.surroundings = program, surroundings
-        self._homes, self._gradients = homes, gradients
+        self._homes, self._gradients, self._needs_none = homes, gradients, needs_none
         self._result, self._rates = result, rates
         self._states = [
             (optimizer, [(i, names) for i, names in of_each.items() if names])
@@ -47,7 +48,8 @@ class Replay:
         self._lease = Lease()
         finalize(self, self._lease.give_back)
         self.native: Native | None = None
-        self.gives_numbers = all(v.shape == () for v in values_in(result))
+        numbers = list(values_in(result))
+        self.gives_numbers = bool(numbers) and all(v.shape == () for v in numbers)
         self._left: list[Any] = []  # the gradients
         self._held: list[int] | None = None  # how often these are held; None: nothing made yet
 
@@ -90,7 +92,7 @@ class Replay:
         results = [self.program.array(v) for v in values_in(self._result)]
         kept = np.empty((len(order), len(results)))
         m = order.shape[1]
-        in_a_row = (order == order[:, :1] + np.arange(m)).all(axis=1).tolist()
+        in_a_row = ((order == order[:, :1] + np.arange(m)).all(axis=1) & (m > 0)).tolist()
         starts = order[:, :1].ravel().tolist()
         pairs = list(zip(sources, batches, strict=True))
         arguments = [value for value in self.program.given if value.kind == "argument"]
@@ -123,6 +125,8 @@ class Replay:
             (array.shape, array.dtype) != (place.shape, place.dtype)
             for array, (_, place) in zip(now, self._homes, strict=True)
         ):
+            return False
+        if any(box.grad is not None for box in self._needs_none):
             return False
         if hooks and any(hooks.get(id(box)) for box, _ in self._gradients):
             return False
