@@ -11,13 +11,12 @@ from __future__ import annotations
 import pickle
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import chain
-from operator import is_, itemgetter
+from operator import is_
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -68,23 +67,17 @@ class Surroundings:
             # What others have installed may run at any time, as when memory is cleared up.
             if not (code.co_filename.startswith(_OURS) or "site-packages" in code.co_filename):
                 self._names(code, space, code.co_name)
-        self._frozen = [x.record is None for x in self.tensors.values()]
-        self._looks = [look for _, look, _, _ in self.places.values()]
-        self._found = list(chain.from_iterable(found for *_, found in self.places.values()))
+        self._is_same = _comparison([*self.places.values()], [*self.tensors.values()])
 
     def changed(self) -> str | None:
         """The first place where there is something else now, by name."""
-        now = list(chain.from_iterable([look() for look in self._looks]))
-        same = len(now) == len(self._found) and all(map(is_, now, self._found))
-        if same and [x.record is None for x in self.tensors.values()] == self._frozen:
+        if self._is_same():
             return None
-        if same:
-            return "requires_grad"
         for path, look, _, before in self.places.values():
             now = list(look())
             if len(now) != len(before) or not all(map(is_, now, before)):
                 return path
-        return None
+        return "requires_grad"
 
     def changed_since(self, earlier: Surroundings) -> str | None:
         """The first place that was different when `earlier` was made."""
@@ -144,7 +137,7 @@ class Surroundings:
         elif isinstance(x, Optimizer):
             self.optimizers.append(x)
             names = [n for n in vars(x) if n not in ("lr", "state")]
-            self._place(x, path, _looking(vars(x), names), names)
+            self._place(x, path, _Look(vars(x), names), names)
         elif isinstance(x, partial):
             for part in (x.func, *x.args, *x.keywords.values()):
                 self._walk(part, path)
@@ -173,7 +166,7 @@ class Surroundings:
             if isinstance(x, Module):
                 self.modules.append(x)
                 names += ["training"] * ("training" not in names)  # train() will set it
-            self._place(x, path, _looking(vars(x), names), names)
+            self._place(x, path, _Look(vars(x), names), names)
             self._walk(type(x), type(x).__name__)
 
     def _class(self, x: type, path: str) -> None:
@@ -181,7 +174,7 @@ class Surroundings:
         for kind in x.__mro__:
             if kind.__module__.partition(".")[0] not in _KNOWN:
                 names = [n for n in vars(kind) if self.used is None or n in self.used]
-                self._place(kind, kind.__name__, _looking(cast(Any, vars(kind)), names), names)
+                self._place(kind, kind.__name__, _Look(vars(kind), names), names)
 
     def _counts(self, name: str, value: Any) -> bool:
         return self.used is None or name in self.used or isinstance(value, (Box, Module))
@@ -201,7 +194,7 @@ class Surroundings:
             return
         self._seen[id(code)] = code
         names = [n for n in _named(code) if n in space]
-        self._place(code, path, _looking(space, names), names)
+        self._place(code, path, _Look(space, names), names)
 
     def _place(self, x: Any, path: str, look: Callable[[], Any], names: Any) -> None:
         found = tuple(look())
@@ -210,19 +203,45 @@ class Surroundings:
             self._walk(value, f"{path}[{name}]" if isinstance(names, range) else str(name))
 
 
-def _looking(space: dict[str, Any], names: list[str]) -> Callable[[], Sequence[Any]]:
-    """What the names stand for in a namespace at the time, as fast as Python can tell."""
-    if len(names) < 2 or not all(name in space for name in names):
-        return lambda: [space.get(name) for name in names]
-    get: Callable[[Any], Sequence[Any]] = itemgetter(*names)
+class _Look:
+    """What names stand for in a namespace at the time."""
 
-    def look() -> Sequence[Any]:
-        try:
-            return get(space)
-        except KeyError:
-            return ()
+    def __init__(self, space: Mapping[str, Any], names: list[str]) -> None:
+        self.space, self.names = space, names
 
-    return look
+    def __call__(self) -> Sequence[Any]:
+        return [self.space.get(name) for name in self.names]
+
+
+def _comparison(places: list[Any], tensors: list[Box]) -> Callable[[], bool]:
+    """Whether all places hold what they held, and the same tensors are variables: written out as
+    one expression of Python, since it is asked before every step."""
+    known: dict[str, Any] = {}
+    asked: list[str] = []
+
+    def name(x: Any) -> str:
+        known[f"x{len(known)}"] = x
+        return f"x{len(known) - 1}"
+
+    for _, look, _, found in places:
+        if isinstance(look, _Look):
+            space = name(look.space)
+            for key, value in zip(look.names, found, strict=True):
+                there = key in look.space
+                asked.append(
+                    f"{space}[{key!r}] is {name(value)}" if there else f"{key!r} not in {space}"
+                )
+        elif found:
+            asked.append(f"same({name(look)}(), {name(found)})")
+        else:
+            asked.append(f"not {name(look)}()")
+    for x in tensors:
+        asked.append(f"{name(x)}.record is {'' if x.record is None else 'not '}None")
+    known["same"] = lambda now, found: len(now) == len(found) and all(map(is_, now, found))
+    lines = ["def is_same():", "  try:", f"    return {' and '.join(asked) or True}"]
+    exec("\n".join([*lines, "  except KeyError:", "    return False"]), known)
+    is_same: Callable[[], bool] = known["is_same"]
+    return is_same
 
 
 def _content(cell: CellType) -> Any:
