@@ -286,6 +286,35 @@ def test_a_network_of_images_goes_on_as_it_was_compiled(
     np.testing.assert_allclose(tg.predict(model, x), probabilities, rtol=1e-9, atol=1e-12)
 
 
+def of_images() -> nn.Sequential:
+    """A network with the channels first, as ours have them."""
+    return nn.Sequential(nn.Conv2d(2, 3, 3, rng=0), nn.ReLU(), nn.Flatten(),
+                         nn.Linear(48, 4, rng=0))  # fmt: skip
+
+
+def test_weights_behind_a_flatten_of_the_other_order_are_refused(tmp_path: Path) -> None:
+    stack = [layers.Conv2D(3, 3, activation="relu"), layers.Flatten(), layers.Dense(4)]
+    for turns in ([], [layers.Permute((2, 3, 1))]):
+        theirs = sequential(*turns, *stack, shape=(2, 6, 6) if turns else (6, 6, 2))
+        theirs.save_weights(tmp_path / "model.weights.h5")
+        model = of_images()
+        before = {name: np.array(x) for name, x in model.state_dict().items()}
+        with pytest.raises(ValueError, match=r"\(h, w, c\).*\(c, h, w\).*from_keras"):
+            tg.from_keras(tmp_path / "model.weights.h5", into=model)
+        for name, x in model.state_dict().items():
+            np.testing.assert_array_equal(x, before[name])
+
+
+def test_weights_of_the_own_order_come_back(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(5, 2, 6, 6))
+    model, other = of_images(), of_images()
+    shaken(tg.to_keras(model, input_shape=(2, 6, 6))).save_weights(tmp_path / "a.weights.h5")
+    theirs = tg.to_keras(model, input_shape=(2, 6, 6))
+    theirs.load_weights(tmp_path / "a.weights.h5")
+    tg.from_keras(tmp_path / "a.weights.h5", into=other)
+    np.testing.assert_allclose(tg.predict(other, x), outputs(theirs, x), rtol=1e-6)
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
