@@ -155,6 +155,19 @@ def test_training_counts_the_multiplications_of_its_largest_product(
         model = tg.nn.Linear(64, 64, rng=0)
         told[rows] = tg.fit(
             model, np.ones((4096, 64)), np.ones((4096, 64)), loss="mse", batch_size=rows,
-            optimizer=tg.optim.SGD(model.parameters(), lr=0.1),
+            optimizer=tg.optim.SGD(model.parameters(), lr=0.1), threads="auto",
         ).threads  # fmt: skip
     assert told == {64: None, 4096: 2}
+
+
+def test_the_load_of_the_machine_decides_nothing_unless_it_is_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never() -> int:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(threads, "free_processors", never)
+    model = tg.nn.Linear(64, 64, rng=0)
+    x = np.ones((4096, 64))
+    sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+    assert tg.fit(model, x, x, loss="mse", batch_size=4096, optimizer=sgd).threads is None

@@ -3,11 +3,15 @@
 The library under NumPy (its BLAS) takes every processor that it sees. That pays for large products
 on an idle machine. Where other programs are at work its threads wait for each other at the end of
 each product, and training becomes slower by the factor ten. So `blas_threads` looks at the size of
-the products and at what the machine is doing:
+the products and, with "auto", at what the machine is doing:
 
     small products         left alone: the library itself takes one thread for them
     a busy machine         as many threads as there are processors with nothing to do
     OMP_NUM_THREADS set    left alone: you have decided, as with OPENBLAS_NUM_THREADS or MKL's
+
+With another number of threads the library adds in another order, and the last digits differ. What
+"auto" takes depends on the load of the machine, so that a seed does not decide a result to the bit
+any more. Therefore nothing does so unless it is asked to: `tg.fit(..., threads="auto")`.
 
 Only the package threadpoolctl (extra `threads`) can tell the library; without it all stays as it
 is.

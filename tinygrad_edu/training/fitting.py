@@ -58,7 +58,7 @@ def fit(
     initial_epoch: int | None = None,
     history: History | None = None,
     compile: bool | str = "auto",
-    threads: int | str | None = "auto",
+    threads: int | str | None = None,
 ) -> History:
     """Train a model as Keras' `compile` and `fit` do.
 
@@ -84,7 +84,10 @@ def fit(
                        pays and can be done; "numba": capture it as machine code, which takes some
                        seconds the first time. `history.compiled` and `history.native` say True, or
                        why not
-    threads            for the matrix products (see `tg.threads`); `history.threads` says how many
+    threads            for the matrix products: a number; None: those that NumPy's library takes;
+                       "auto": by the size of the products and what the machine is doing, so that
+                       the same seed may end in other last digits (see `tg.threads`).
+                       `history.threads` says how many
 
     The loss and the metrics of an epoch are the means over its samples as they were met, while the
     weights moved; the last batch is what is left. The validation comes after the epoch, in `eval`
