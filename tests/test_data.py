@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,19 @@ def test_one_hot_is_the_same_everywhere() -> None:
 
 
 # --- memory that is used again --------------------------------------------------------------------
+
+
+def test_what_is_set_on_a_batch_stays_with_it() -> None:
+    X = np.arange(40.0).reshape(10, 4)
+    rng = np.random.default_rng(0)
+    for x, y in minibatches(X, X.astype(np.int64), batch_size=2, rng=rng):
+        assert (x.shape, x.flags.writeable, y.dtype) == ((2, 4), True, np.int64)
+        np.testing.assert_array_equal(x, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy advises against it
+            x.shape = (4, 2)
+        x.setflags(write=False)
+        y.dtype = np.uint64
 
 
 @given(m=st.integers(1, 60), size=st.integers(1, 20), kept=st.sets(st.integers(0, 20)))

@@ -162,7 +162,7 @@ def _taker(source: Any, batch_size: int) -> Callable[[Array], Any]:
         if read is not None:
             np.copyto(out, read)
             np.divide(out, source.brightest, out)
-        return out
+        return out.view()  # what is set on it (x.shape = …) is not met again in a later batch
 
     return take
 
