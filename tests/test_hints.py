@@ -68,6 +68,29 @@ def test_any_other_name_is_missing_as_ever() -> None:
             getattr(OWNERS[0][0], name)
 
 
+class WithProperty(tg.nn.Module):
+    @property
+    def depth(self) -> int:
+        return len(self.layerz)
+
+
+class TensorWithProperty(tg.Tensor):
+    @property
+    def depth(self) -> Any:
+        return self.numpy().depht
+
+
+@pytest.mark.parametrize(
+    ("owner", "message"),
+    [(WithProperty(), "'layerz'"), (TensorWithProperty([1.0]), "'depht'")],
+    ids=["module", "tensor"],
+)
+def test_an_error_inside_a_property_is_the_one_to_be_seen(owner: Any, message: str) -> None:
+    with pytest.raises(AttributeError, match=message):
+        owner.depth  # noqa: B018
+    assert getattr(owner, "depth", None) is None
+
+
 def test_copies_and_pickles_do_not_mind() -> None:
     t, layer = OWNERS[0][0], OWNERS[1][0]
     made: list[Callable[[Any], Any]]
