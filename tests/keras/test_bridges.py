@@ -315,6 +315,24 @@ def test_weights_of_the_own_order_come_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(tg.predict(other, x), outputs(theirs, x), rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_the_names_of_optimizers_are_those_of_keras(name: str) -> None:
+    with keras_runs.floatx("float64"):
+        theirs = sequential(Dense(3, "tanh"), Dense(2))
+        model = tg.from_keras(theirs)
+        theirs.compile(name, "mse")
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(40, 4)), rng.normal(size=(40, 2))
+        how: dict[str, Any] = {"batch_size": 8, "shuffle": False, "verbose": 0, "epochs": 3}
+        theirs.fit(x, y, **how)
+    start = [np.array(p.data) for p in model.parameters()]
+    tg.fit(model, x, y, loss="mse", optimizer=name, **how)
+    # Keras keeps its settings in float32, and has epsilon in another place.
+    for before, p, theirs_ in zip(start, model.parameters(), theirs.get_weights(), strict=True):
+        moved = np.abs(p.data - before).max()
+        np.testing.assert_allclose(p.data, theirs_, rtol=0, atol=1e-4 * moved)
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 

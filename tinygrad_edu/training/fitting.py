@@ -66,7 +66,8 @@ def fit(
                        "categorical_crossentropy", "sparse_categorical_crossentropy",
                        "binary_crossentropy" (these three take probabilities), "mse", "mae"
     optimizer          one that has the model's parameters, such as `tg.optim.SGD`, or the name of a
-                       new one as Keras has it: "sgd" (lr=0.01), "adam" or "adamw" (0.001)
+                       new one as Keras has it: "sgd" (lr=0.01), "adam" or "adamw" (0.001,
+                       weight_decay=0.004); to go on with a history, the optimizer itself
     epochs             the number of the last epoch: those before `initial_epoch` are not run again
     validation_data    (x, y) or (x, y, sample_weight), measured after each epoch
     validation_split   or the share of the samples, taken from the end before they are shuffled
@@ -121,6 +122,11 @@ def fit(
     """
     data = _data((x, y, sample_weight), "")
     function, found = _measures(loss, metrics)
+    if isinstance(optimizer, str) and isinstance(history, History) and history.epoch:
+        raise ValueError(
+            f"optimizer={optimizer!r} would begin from nothing, and the history has "
+            f"{len(history.epoch)} epochs; give the optimizer itself, the one of those epochs"
+        )
     optimizer = _optimizer(optimizer, model)
     if not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise ValueError(f"epochs must be a whole number of at least 0, received {epochs!r}")
@@ -493,11 +499,11 @@ def _as_input(x: Array, dtype: Any) -> Array:
     return x.astype(dtype, copy=False)
 
 
-# The optimizers that Keras knows by name, with the learning rates that they have there.
+# The optimizers that Keras knows by name, with the settings that they have there.
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": partial(optim.SGD, lr=0.01),
     "adam": partial(optim.Adam, lr=0.001),
-    "adamw": partial(optim.AdamW, lr=0.001),
+    "adamw": partial(optim.AdamW, lr=0.001, weight_decay=0.004),
 }
 
 
