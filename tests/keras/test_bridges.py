@@ -465,6 +465,23 @@ def test_into_is_for_files_of_weights(tmp_path: Path) -> None:
             tg.from_keras(source, into=nn.Linear(4, 2))
 
 
+def test_the_penalty_of_a_frozen_layer_is_not_counted() -> None:
+    with keras_runs.floatx("float64"):
+        regularizer = keras.regularizers.L2(0.25)
+        theirs = sequential(
+            Dense(3, kernel_regularizer=regularizer, trainable=False),
+            Dense(2, kernel_regularizer=regularizer),
+        )
+        theirs.compile("sgd", "mse")
+        x, y = np.ones((6, 4)), np.ones((6, 2))
+        model, compiled = tg.from_keras(theirs, settings=True)
+        expected = theirs.evaluate(x, y, verbose=0)
+    del compiled["optimizer"]
+    assert tg.evaluate(model, x, y, **compiled) == pytest.approx(expected, rel=1e-6)
+    only_frozen = sequential(Dense(3, kernel_regularizer=regularizer, trainable=False))
+    assert len(tg.from_keras(only_frozen)) == 1  # nothing to be taken along
+
+
 def test_what_is_frozen_stays_so() -> None:
     theirs = sequential(layers.Dense(3, trainable=False), layers.Dense(2))
     model = tg.from_keras(theirs)
