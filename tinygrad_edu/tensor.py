@@ -496,6 +496,8 @@ def tensor(
     """A Tensor with a copy of the data, as PyTorch's function of that name makes one.
 
     The dtype is NumPy's, float64 for Python's numbers; `Tensor(array)` shares an array's memory.
+    This function is what `tinygrad_edu.tensor` means; names of the module of that name come by
+    `from tinygrad_edu.tensor import Tensor`.
 
     Raises:  as `Tensor`
     Source:  torch.tensor
