@@ -506,7 +506,8 @@ def tensor(
         Tensor([1., 2.], requires_grad=True)
     """
     made = Tensor(data, requires_grad, dtype=dtype, name=name)
-    if not requires_grad:  # a variable has a copy
+    # A variable has a copy; and a captured step knows its arguments by their arrays.
+    if not requires_grad and watcher.get() is None:
         made.value = made.value.copy()
     return made
 
