@@ -235,6 +235,13 @@ def test_arrays_of_other_kinds_are_taken_as_they_are(X: Any) -> None:
 
 # --- images of bytes ------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("brightest", [0, -1, np.nan, np.inf, "255", np.full(3, 255), None])
+def test_a_brightest_that_is_no_number_above_0_is_refused(brightest: Any) -> None:
+    with pytest.raises(ValueError, match="brightest must be a number above 0, received"):
+        Pixels(IMAGES, brightest)
+
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (37, 4, 5), dtype=np.uint8)
 
 
