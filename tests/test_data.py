@@ -183,13 +183,13 @@ def test_what_is_set_on_a_batch_stays_with_it() -> None:
     X = np.arange(40.0).reshape(10, 4)
     rng = np.random.default_rng(0)
     for x, y in minibatches(X, X.astype(np.int64), batch_size=2, rng=rng):
-        assert (x.shape, x.flags.writeable, y.dtype) == ((2, 4), True, np.int64)
+        assert (x.shape, x.flags.writeable, y.dtype.name) == ((2, 4), True, "int64")
         np.testing.assert_array_equal(x, y)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy advises against it
             x.shape = (4, 2)
         x.setflags(write=False)
-        y.dtype = np.uint64
+        y.dtype = np.dtype(np.uint64)  # type: ignore[misc]
 
 
 @given(m=st.integers(1, 60), size=st.integers(1, 20), kept=st.sets(st.integers(0, 20)))

@@ -73,13 +73,13 @@ def test_any_other_name_is_missing_as_ever() -> None:
 class WithProperty(tg.nn.Module):
     @property
     def depth(self) -> int:
-        return len(self.layerz)
+        return len(self.layerz)  # type: ignore[attr-defined]
 
 
 class TensorWithProperty(tg.Tensor):
     @property
     def depth(self) -> Any:
-        return self.numpy().depht
+        return self.numpy().depht  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ __all__ = ["Pixels", "minibatches", "one_hot"]
 
 class Pixels:
     """Images of bytes that are numbers from 0 to 1 when they are taken: `x[rows]` is
-    `images[rows] / brightest`. They stay bytes in memory: an eighth of what float64 takes, the dtype
-    unless another is given.
+    `images[rows] / brightest`. They stay bytes in memory: an eighth of what float64 takes, which
+    is the dtype unless another is given.
 
     It goes where an array of samples goes: into `minibatches`, `fit`, `evaluate` and `predict`.
 

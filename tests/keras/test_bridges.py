@@ -282,10 +282,10 @@ def test_a_network_of_images_goes_on_as_it_was_compiled(
         history = theirs.fit(x, y, epochs=3, **how).history
         probabilities = theirs.predict(x, verbose=0)
     ours = tg.fit(model, x, y, epochs=3, **compiled, **how).history
-    # On PyTorch Keras adds up the losses of an epoch in float32.
-    rtol = 1e-10 if keras.backend.backend() == "tensorflow" else 1e-6
+    # On PyTorch the figures of Keras, asked for float64, have the digits of float32.
+    rtol, atol = (1e-10, 1e-12) if keras.backend.backend() == "tensorflow" else (1e-6, 1e-6)
     np.testing.assert_allclose(ours["loss"], history["loss"], rtol=rtol)
-    np.testing.assert_allclose(tg.predict(model, x), probabilities, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(tg.predict(model, x), probabilities, rtol=10 * rtol, atol=atol)
 
 
 def of_images() -> nn.Sequential:
