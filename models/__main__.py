@@ -319,8 +319,6 @@ def _print_table(results: list[Result], console: Any) -> None:
     )
     for name, source in {(r.data.name, r.data.source) for r in results if r.data.image_shape}:
         notes += f"\nImages: {name}, from {source}."
-    for threads in sorted({r.network.history.threads or 0 for r in results} - {0}):
-        notes += f"\nThreads of the large matrix products: {threads} (OMP_NUM_THREADS decides)."
     if any(not np.isfinite(r.network.losses[-1:]).all() for r in results):
         notes += "\nA loss is no finite number: the steps were too long (--learning-rate)."
     if any(r.run.chapter == SLIP_SCORE and r.epochs == r.run.epochs for r in results):

@@ -121,10 +121,10 @@ class SingleLayer(nn.Module):
         y_val: Any = None,
         *,
         on_epoch: Callable[[Self], None] | None = None,
-        threads: int | str | None = "auto",
+        threads: int | str | None = None,
     ) -> Self:
         """Train from fresh weights; `on_epoch(network)` is called after each epoch. The matrix
-        products take so many `threads` (see `tg.threads`).
+        products take so many `threads` (see `tg.threads`); None: those that the library takes.
 
         The recorded loss of an epoch is (Σ cross-entropy + penalty)/m: the cross-entropies are
         those met on the way, before each update, the penalty that of the weights at the end. The

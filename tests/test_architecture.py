@@ -33,7 +33,7 @@ CORE: dict[str, set[str]] = {
     "tensor": {"dispatch", "engine", "hints", "hooks", "ops", "watch"},
     "init": {"engine"},
     "module": {"engine", "hints", "tensor"},
-    "nn": {"engine", "hints", "init", "losses", "module", "ops", "tensor", "windows"},
+    "nn": {"engine", "hints", "init", "losses", "module", "ops", "tensor", "watch", "windows"},
     "lr_scheduler": {"engine"},
     "optim": {"engine", "lr_scheduler", "ops", "tensor", "watch"},
     "data": {"engine", "init", "ops"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,19 @@ def test_one_hot_is_the_same_everywhere() -> None:
 # --- memory that is used again --------------------------------------------------------------------
 
 
+def test_what_is_set_on_a_batch_stays_with_it() -> None:
+    X = np.arange(40.0).reshape(10, 4)
+    rng = np.random.default_rng(0)
+    for x, y in minibatches(X, X.astype(np.int64), batch_size=2, rng=rng):
+        assert (x.shape, x.flags.writeable, y.dtype.name) == ((2, 4), True, "int64")
+        np.testing.assert_array_equal(x, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy advises against it
+            x.shape = (4, 2)
+        x.setflags(write=False)
+        y.dtype = np.dtype(np.uint64)  # type: ignore[misc]
+
+
 @given(m=st.integers(1, 60), size=st.integers(1, 20), kept=st.sets(st.integers(0, 20)))
 def test_who_keeps_a_batch_or_a_view_of_it_keeps_what_it_was(
     m: int, size: int, kept: set[int]
@@ -220,6 +234,13 @@ def test_arrays_of_other_kinds_are_taken_as_they_are(X: Any) -> None:
 
 
 # --- images of bytes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("brightest", [0, -1, np.nan, np.inf, "255", np.full(3, 255), None])
+def test_a_brightest_that_is_no_number_above_0_is_refused(brightest: Any) -> None:
+    with pytest.raises(ValueError, match="brightest must be a number above 0, received"):
+        Pixels(IMAGES, brightest)
+
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (37, 4, 5), dtype=np.uint8)
 

@@ -1264,3 +1264,19 @@ def test_an_operation_with_several_results_is_refused(many: Any) -> None:
     declared = engine.primitive(lambda g, y, x: g)(many)
     with pytest.raises(TypeError, match=r"gave a (tuple of 2|list of 1), expected one array"):
         declared(tg.Tensor([1.0], requires_grad=True))
+
+
+def test_a_forward_may_give_numbers_in_a_list() -> None:
+    both = tg.primitive(lambda E, Z, x: np.full(x.shape, E[0] + E[1] / x.size))(
+        lambda x: [x.sum(), x.mean()]
+    )
+    x = tg.Tensor([1.0, 2.0], requires_grad=True)
+    y = both(x)
+    assert y.tolist() == [3.0, 1.5]
+    y.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [1.5, 1.5]
+
+
+def test_a_missing_name_can_always_be_printed() -> None:
+    assert str(engine.NameMissing()) == ""
+    assert str(engine.NameMissing("no", 3)) == "no 3"

@@ -50,13 +50,15 @@ def test_what_is_to_be_written_for_a_tensor_runs() -> None:
     for hint in hints.TENSOR.values():
         code = hint.partition(",")[0] if hint.startswith(("t.size", "t.ndim")) else hint
         if code.startswith(("t", "np.")) and " = " not in code and ", which" not in code:
-            code = code.partition(" gives")[0].partition(":")[0]
+            code = code.partition(" gives")[0].partition(" copies")[0].partition(":")[0]
             if code.startswith(("there", "tg.grad")):
                 continue
             eval(code, dict(names))
             ran += 1
     assert ran > 20
-    assert (t.astype(t.dtype) * 3).requires_grad
+    clone = eval(hints.TENSOR["clone"].partition(" copies")[0], dict(names))
+    assert not np.shares_memory(clone.numpy(), t.numpy())
+    assert not clone.requires_grad
 
 
 def test_any_other_name_is_missing_as_ever() -> None:
@@ -66,6 +68,29 @@ def test_any_other_name_is_missing_as_ever() -> None:
     for name in ("add_", "zero_", "fill_"):
         with pytest.raises(AttributeError, match="nothing is changed in place"):
             getattr(OWNERS[0][0], name)
+
+
+class WithProperty(tg.nn.Module):
+    @property
+    def depth(self) -> int:
+        return len(self.layerz)  # type: ignore[attr-defined]
+
+
+class TensorWithProperty(tg.Tensor):
+    @property
+    def depth(self) -> Any:
+        return self.numpy().depht  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("owner", "message"),
+    [(WithProperty(), "'layerz'"), (TensorWithProperty([1.0]), "'depht'")],
+    ids=["module", "tensor"],
+)
+def test_an_error_inside_a_property_is_the_one_to_be_seen(owner: Any, message: str) -> None:
+    with pytest.raises(AttributeError, match=message):
+        owner.depth  # noqa: B018
+    assert getattr(owner, "depth", None) is None
 
 
 def test_copies_and_pickles_do_not_mind() -> None:

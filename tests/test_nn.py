@@ -654,3 +654,27 @@ def test_whole_numbers_are_taken_in_the_dtype_of_the_weights(dtype: str) -> None
     assert step(images).dtype == np.float32
     other = 1 - images.astype(int)
     assert_array_equal(step(other.astype(dtype)).data, layers(other).sum().data)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint32", "uint16"])
+@pytest.mark.parametrize("layer", [nn.Linear(3, 2, rng=0), nn.Conv2d(1, 2, (1, 3), rng=0)])
+def test_whole_numbers_that_the_weights_cannot_hold_are_refused(layer: Module, dtype: str) -> None:
+    layer.to(np.float16)
+    x = np.array([[1, 2, 65535]], dtype)
+    x = x.reshape(1, 1, 1, 3) if isinstance(layer, nn.Conv2d) else x
+    step = tg.compile(lambda x: layer(x).sum())
+    for good in (x // 100, x // 50):
+        assert np.isfinite(step(good).data)
+    for call in (layer, step, tg.compile(lambda x: layer(x).sum())):
+        for bad in (x, tg.Tensor(x)):
+            with pytest.raises(ValueError, match=r"float16, whose largest number is 65504.*65535"):
+                call(bad)
+    with pytest.raises(ValueError, match=r"received -70000 in X .*scale X"):
+        layer(-x.astype(np.int64) // 65535 * 70000)
+    assert layer.to(np.float32)(x).dtype == np.float32
+
+
+def test_whole_numbers_are_taken_in_the_dtype_of_the_weights_before_the_product() -> None:
+    layer = nn.Linear(1, 1, init=init.ones, dtype=np.float32)
+    assert layer(np.array([[2**24 + 1]])).item() == 2**24
+    assert layer(np.array([[2**62]])).item() == 2.0**62

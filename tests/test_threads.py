@@ -54,8 +54,37 @@ def test_auto_goes_by_free_processors_and_size(
 ) -> None:
     pytest.importorskip("threadpoolctl")
     monkeypatch.setattr(threads, "free_processors", lambda: free)
-    with blas_threads("auto", multiplications=multiplications) as told:
+    with (
+        blas_threads(8, multiplications=1),
+        blas_threads("auto", multiplications=multiplications) as told,
+    ):
         assert told == of_blas() == expected
+
+
+def test_auto_keeps_a_limit_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    monkeypatch.setattr(threads, "free_processors", lambda: 8)
+    with (
+        threadpoolctl.threadpool_limits(1, user_api="blas"),
+        blas_threads("auto", multiplications=MANY) as told,
+    ):
+        assert told == of_blas() == 1
+
+
+def test_overlapping_blocks_of_auto_leave_the_number_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("threadpoolctl")
+    monkeypatch.setattr(threads, "free_processors", lambda: 1)
+    with blas_threads(2, multiplications=1):
+        first = blas_threads("auto", multiplications=MANY)
+        second = blas_threads("auto", multiplications=MANY)
+        assert (first.__enter__(), second.__enter__()) == (1, None)
+        first.__exit__(None, None, None)
+        second.__exit__(None, None, None)
+        assert of_blas() == 2
+        with blas_threads("auto", multiplications=MANY) as told:
+            assert told == 1  # the lock is free again
 
 
 def test_small_products_and_decisions_that_were_taken_are_left_alone(
@@ -153,8 +182,22 @@ def test_training_counts_the_multiplications_of_its_largest_product(
     told = {}
     for rows in (64, 4096):
         model = tg.nn.Linear(64, 64, rng=0)
-        told[rows] = tg.fit(
-            model, np.ones((4096, 64)), np.ones((4096, 64)), loss="mse", batch_size=rows,
-            optimizer=tg.optim.SGD(model.parameters(), lr=0.1),
-        ).threads  # fmt: skip
+        with blas_threads(2, multiplications=1):  # what there is to take
+            told[rows] = tg.fit(
+                model, np.ones((4096, 64)), np.ones((4096, 64)), loss="mse", batch_size=rows,
+                optimizer=tg.optim.SGD(model.parameters(), lr=0.1), threads="auto",
+            ).threads  # fmt: skip
     assert told == {64: None, 4096: 2}
+
+
+def test_the_load_of_the_machine_decides_nothing_unless_it_is_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never() -> int:
+        raise AssertionError("asked")
+
+    monkeypatch.setattr(threads, "free_processors", never)
+    model = tg.nn.Linear(64, 64, rng=0)
+    x = np.ones((4096, 64))
+    sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+    assert tg.fit(model, x, x, loss="mse", batch_size=4096, optimizer=sgd).threads is None

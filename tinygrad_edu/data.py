@@ -23,12 +23,14 @@ __all__ = ["Pixels", "minibatches", "one_hot"]
 
 class Pixels:
     """Images of bytes that are numbers from 0 to 1 when they are taken: `x[rows]` is
-    `images[rows] / brightest`. They stay bytes in memory: a quarter of what float32 takes.
+    `images[rows] / brightest`. They stay bytes in memory: an eighth of what float64 takes, which
+    is the dtype unless another is given.
 
     It goes where an array of samples goes: into `minibatches`, `fit`, `evaluate` and `predict`.
 
     Shapes:  images (m, …) of uint8; x[rows] is an array of `dtype`
-    Raises:  TypeError for images of other numbers, and for a dtype that is not floating
+    Raises:  TypeError for images of other numbers, and for a dtype that is not floating; ValueError
+             if `brightest` is no number above 0
     Example:
         >>> x = Pixels(np.array([[0, 255], [51, 102]], np.uint8), dtype=np.float32)
         >>> x[1], x.shape
@@ -36,7 +38,10 @@ class Pixels:
     """
 
     def __init__(self, images: Any, brightest: float = 255, dtype: Any = np.float64) -> None:
-        self.images, self.brightest, self.dtype = np.asarray(images), brightest, np.dtype(dtype)
+        self.images, self.dtype = np.asarray(images), np.dtype(dtype)
+        if not isinstance(brightest, (int, float, np.number)) or not 0 < brightest < np.inf:
+            raise ValueError(f"brightest must be a number above 0, received {brightest!r:.60}")
+        self.brightest = float(brightest)
         if self.images.dtype != np.uint8 or self.images.ndim == 0:
             raise TypeError(
                 "images must be an array of uint8, a row for each sample, received "
@@ -162,7 +167,7 @@ def _taker(source: Any, batch_size: int) -> Callable[[Array], Any]:
         if read is not None:
             np.copyto(out, read)
             np.divide(out, source.brightest, out)
-        return out
+        return out.view()  # what is set on it (x.shape = …) is not met again in a later batch
 
     return take
 

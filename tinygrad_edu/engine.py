@@ -258,7 +258,8 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                     raise
                 raise refusal from error
             if type(value) is not ndarray:
-                if isinstance(value, (tuple, list)):
+                several = isinstance(value, list) and any(np.ndim(part) for part in value)
+                if several or isinstance(value, tuple):  # a list of numbers is one array
                     raise TypeError(
                         f"{op} gave a {type(value).__name__} of {len(value)}, expected one array; "
                         "declare an operation for each, or stack them"
@@ -335,7 +336,7 @@ class NameMissing(KeyError):
     """
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return " ".join(map(str, self.args))
 
 
 def describe(x: Any) -> str:

@@ -15,7 +15,7 @@ _FROM_NUMPY = "tg.Tensor(np.{}(…)), or the array as it is"
 
 TENSOR = {
     "add": "t + other", "clamp": "t.clip(low, high)",
-    "clone": "t.astype(t.dtype), which is recorded",
+    "clone": "tg.tensor(t.numpy()) copies, nothing is recorded",
     "contiguous": "nothing has to be done: any memory layout will do", "cpu": _DEVICE,
     "cuda": _DEVICE, "device": _DEVICE, "dim": "t.ndim, a number", "div": "t / other",
     "double": "t.astype(np.float64)", "expand": "np.broadcast_to(t, shape)", "float": _DTYPE,

@@ -132,6 +132,8 @@ class Module:
     if not TYPE_CHECKING:  # a type checker is to know what there is
 
         def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that failed: its own error is to be seen
+                return object.__getattribute__(self, name)
             told = hints.missing(type(self).__name__, name, hints.MODULE)
             raise AttributeError(told, name=name, obj=self)
 

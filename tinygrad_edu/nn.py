@@ -17,6 +17,7 @@ from . import init as initialisers
 from .engine import Array, Box, as_array, describe, primitive
 from .module import Module
 from .tensor import Buffer, Parameter
+from .watch import all_finite
 from .windows import Pair
 
 __all__ = [
@@ -53,8 +54,12 @@ class Linear(Module):
 
     Shapes:  X (m, n_in), weight W (n_in, n_out), bias b (n_out,)  →  (m, n_out)
     Error:   ∂L/∂W = XᵀE,  ∂L/∂b = 1ᵀE,  ∂L/∂X = EWᵀ
-    Raises:  ValueError if X has not n_in columns, or a size is not positive
+    Raises:  ValueError if X has not n_in columns, or a size is not positive, or for a whole number
+             that the dtype of the weights cannot hold
     Source:  the chapter, "two layers"
+
+    Whole numbers are brought to the dtype of the weights first: as float32, those above 2²⁴ are
+    rounded.
 
     `init` gives the first weights (see `tinygrad_edu.init`), drawn from `rng`: a Generator, a
     RandomState or a seed. The bias starts at 0.
@@ -81,6 +86,7 @@ class Linear(Module):
         self.bias = Parameter(np.zeros(n_out), dtype=dtype) if bias else None
 
     def forward(self, x: Any) -> Any:
+        x = _numbers(x, self.weight)
         try:
             z = ops.matmul(x, self.weight)
         except ValueError as error:
@@ -88,8 +94,6 @@ class Linear(Module):
                 f"Linear({self.n_in}, {self.n_out}) expects X with {self.n_in} columns, received "
                 f"{describe(x)}"
             ) from error
-        if z.value.dtype is not self.weight.value.dtype and _is_whole(x):
-            z = ops.matmul(_numbers(x, self.weight), self.weight)
         return z if self.bias is None else ops.add(z, self.bias)
 
     def extra_repr(self) -> str:
@@ -497,7 +501,8 @@ class Conv2d(Module):
     Shapes:  X (m, in_channels, h, w), weight (out_channels, in_channels, kh, kw), bias
              (out_channels,) → (m, out_channels, (h + 2·padding − kh)//stride + 1, …): samples,
              channels, rows, columns, as PyTorch has them
-    Raises:  ValueError if X has other axes or channels, or is smaller than the kernel
+    Raises:  ValueError if X has other axes or channels, or is smaller than the kernel, or for a
+             whole number that the dtype of the weights cannot hold
     Source:  torch.nn.Conv2d, without dilation and groups
 
     `init` gives the first weights, drawn from `rng`. The bias starts at 0.
@@ -585,13 +590,26 @@ def _size(name: str, n: Any) -> int:
 
 def _numbers(x: Any, weight: Parameter) -> Any:
     """Whole numbers, such as pixels, in the dtype of the weights: beside float32 NumPy would have
-    all that follows computed in float64."""
-    return ops.astype(x, weight.value.dtype) if _is_whole(x) else x
-
-
-def _is_whole(x: Any) -> bool:
+    all that follows computed in float64. Those that the dtype cannot hold are refused."""
     dtype = getattr(x, "dtype", None)
-    return dtype is not None and dtype.kind in "iub"
+    if dtype is None or dtype.kind not in "iub":
+        return x
+    wanted = weight.value.dtype
+    largest = float(np.finfo(wanted).max)
+    if dtype.kind == "b" or np.iinfo(dtype).max <= largest:
+        return ops.astype(x, wanted)
+    with np.errstate(over="ignore"):
+        numbers = ops.astype(x, wanted)
+    array, cast = (t.value if isinstance(t, Box) else t for t in (x, numbers))
+    if isinstance(numbers, Box):
+        all_finite(numbers)  # which a captured step asks again of other numbers
+    if not np.isfinite(cast).all():
+        worst = max(array.max(), array.min(), key=lambda number: abs(int(number)))
+        raise ValueError(
+            f"the weights are {wanted}, whose largest number is {largest:g}, received "
+            f"{worst} in X {describe(x)}; scale X, or give the layer dtype=np.float32"
+        )
+    return numbers
 
 
 def _drawn(init: Callable[..., Any], shape: tuple[int, ...], rng: initialisers.Seed) -> Array:

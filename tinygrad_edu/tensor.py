@@ -82,6 +82,8 @@ class Tensor(Box, results=True):
     if not TYPE_CHECKING:  # a type checker is to know what there is
 
         def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):  # a property that failed: its own error is to be seen
+                return object.__getattribute__(self, name)
             told = hints.missing(type(self).__name__, name, hints.TENSOR)
             raise AttributeError(told, name=name, obj=self)
 
@@ -494,6 +496,8 @@ def tensor(
     """A Tensor with a copy of the data, as PyTorch's function of that name makes one.
 
     The dtype is NumPy's, float64 for Python's numbers; `Tensor(array)` shares an array's memory.
+    This function is what `tinygrad_edu.tensor` means; names of the module of that name come by
+    `from tinygrad_edu.tensor import Tensor`.
 
     Raises:  as `Tensor`
     Source:  torch.tensor
@@ -502,7 +506,8 @@ def tensor(
         Tensor([1., 2.], requires_grad=True)
     """
     made = Tensor(data, requires_grad, dtype=dtype, name=name)
-    if not requires_grad:  # a variable has a copy
+    # A variable has a copy; and a captured step knows its arguments by their arrays.
+    if not requires_grad and watcher.get() is None:
         made.value = made.value.copy()
     return made
 

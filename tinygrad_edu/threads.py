@@ -3,11 +3,16 @@
 The library under NumPy (its BLAS) takes every processor that it sees. That pays for large products
 on an idle machine. Where other programs are at work its threads wait for each other at the end of
 each product, and training becomes slower by the factor ten. So `blas_threads` looks at the size of
-the products and at what the machine is doing:
+the products and, with "auto", at what the machine is doing:
 
     small products         left alone: the library itself takes one thread for them
     a busy machine         as many threads as there are processors with nothing to do
+    a limit that is set    kept: "auto" never takes more threads than the library has
     OMP_NUM_THREADS set    left alone: you have decided, as with OPENBLAS_NUM_THREADS or MKL's
+
+With another number of threads the library adds in another order, and the last digits differ. What
+"auto" takes depends on the load of the machine, so that a seed does not decide a result to the bit
+any more. Therefore nothing does so unless it is asked to: `tg.fit(..., threads="auto")`.
 
 Only the package threadpoolctl (extra `threads`) can tell the library; without it all stays as it
 is.
@@ -19,6 +24,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import exp
+from threading import Lock
 from time import perf_counter, process_time
 from typing import Any
 
@@ -32,6 +38,7 @@ VARIABLES = (
 )  # fmt: skip
 
 _imported = perf_counter()
+_auto = Lock()  # held by the block that has decided
 
 
 @contextmanager
@@ -40,6 +47,11 @@ def blas_threads(threads: int | str | None = "auto", *, multiplications: int) ->
 
     threads   a number, or "auto": as it says above; None: leave all as it is
     Gives:    the number, None where all is left as it is
+
+    The number is one of the whole process. "auto" inside "auto", also in another thread of Python,
+    leaves it alone; blocks with numbers must not overlap in two threads: the one that ends last
+    would leave the number of the other behind.
+
     Raises:   ImportError for a number without threadpoolctl, ValueError for what is no number of
               threads
     Source:   threadpoolctl, OpenBLAS' interface/gemm.c
@@ -66,10 +78,20 @@ def blas_threads(threads: int | str | None = "auto", *, multiplications: int) ->
             f"threads={threads} needs threadpoolctl: pip install 'tinygrad_edu[threads]', or set "
             f"OMP_NUM_THREADS={threads} before Python starts"
         ) from error
-    if threads == "auto":
-        threads = max(1, min(free_processors(), multiplications // A_THREAD))
-    with ThreadpoolController().limit(limits=threads, user_api="blas"):
-        yield threads
+    automatic = threads == "auto"
+    if automatic and not _auto.acquire(blocking=False):  # another block has decided
+        yield None
+        return
+    try:
+        blas = ThreadpoolController().select(user_api="blas")
+        if automatic:
+            most = max((pool["num_threads"] for pool in blas.info()), default=1)
+            threads = max(1, min(most, free_processors(), multiplications // A_THREAD))
+        with blas.limit(limits=threads):
+            yield threads
+    finally:
+        if automatic:
+            _auto.release()
 
 
 def free_processors() -> int:

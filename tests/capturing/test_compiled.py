@@ -826,3 +826,12 @@ def test_what_is_computed_in_place_keeps_its_layout() -> None:
     for _ in range(40):
         z, t = tg.Tensor(rng.normal(size=(4, 4)).T), rng.random((4, 4))
         assert np.array_equal(captured(z, t).value, step(z, t).value)
+
+
+def test_a_tensor_made_of_an_argument_follows_it() -> None:
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    step = tg.compile(lambda x: (tg.tensor(x) * w).sum())
+    for x in (np.ones(2), np.array([3.0, 4.0]), np.array([-1.0, 0.5])):
+        assert step(x).item() == x @ w.data
+        x[:] = 7  # of the caller
+    assert w.grad is None

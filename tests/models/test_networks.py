@@ -91,11 +91,14 @@ def test_the_products_of_a_batch_decide_about_threads(monkeypatch: pytest.Monkey
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(tg.threads, "free_processors", lambda: 2)
     x, y = np.zeros((600, 784)), np.arange(600) % 10
-    told = {
-        size: networks.MultiClassNetwork(units=100, batch_size=size).fit(x, y, 1).history.threads
-        for size in (2, 600)
-    }
-    assert told == {2: None, 600: 2}
+
+    def told(size: int, threads: str | None) -> int | None:
+        network = networks.MultiClassNetwork(units=100, batch_size=size)
+        return network.fit(x, y, 1, threads=threads).history.threads
+
+    with tg.threads.blas_threads(2, multiplications=1):  # what there is to take
+        assert [told(size, "auto") for size in (2, 600)] == [None, 2]
+    assert told(600, None) is None
     network = networks.SingleLayer()
     assert network.fit(x[:, :3], y > 4, 1).history.threads is None
     assert network.fit(x[:, :3], y > 4, 1, threads=1).history.threads == 1

@@ -487,16 +487,31 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "lr"),
-    [("sgd", optim.SGD, 0.01), ("adam", optim.Adam, 0.001), ("AdamW", optim.AdamW, 0.001)],
-)
-def test_keras_names_of_optimizers(name: str, kind: Any, lr: float) -> None:
+    ("name", "kind"),
+    [
+        ("sgd", partial(optim.SGD, lr=0.01)), ("adam", partial(optim.Adam, lr=0.001)),
+        ("AdamW", partial(optim.AdamW, lr=0.001, weight_decay=0.004)),
+    ],
+)  # fmt: skip
+def test_keras_names_of_optimizers(name: str, kind: Any) -> None:
     x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
     models = [nn.Linear(3, 2, rng=0) for _ in range(2)]
-    for model, optimizer in zip(models, (name, kind(models[1].parameters(), lr=lr)), strict=True):
+    for model, optimizer in zip(models, (name, kind(models[1].parameters())), strict=True):
         tg.fit(model, x, y, loss=tg.cross_entropy, optimizer=optimizer, epochs=3, rng=0)
     for one, other in zip(*(model.parameters() for model in models), strict=True):
         np.testing.assert_array_equal(one.data, other.data)
+
+
+def test_a_name_does_not_go_on_with_a_history() -> None:
+    x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    model = nn.Linear(3, 2, rng=0)
+    history = tg.History()  # an empty one may be given
+    tg.fit(model, x, y, loss=tg.cross_entropy, optimizer="adam", epochs=2, history=history)
+    before = model.state_dict()
+    with pytest.raises(ValueError, match=r"'adam' would begin from nothing.*2 epochs; give"):
+        tg.fit(model, x, y, loss=tg.cross_entropy, optimizer="adam", epochs=4, history=history)
+    np.testing.assert_equal(model.state_dict(), before)
+    assert history.epoch == [0, 1]
 
 
 @pytest.mark.parametrize(("wrong", "kind", "message"), BAD, ids=lambda value: str(value)[:40])

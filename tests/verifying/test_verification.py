@@ -545,6 +545,11 @@ def test_a_claim_that_cannot_be_read_says_why_and_is_not_called_wrong() -> None:
     assert not report.right
     assert str(check({"W1": "X @"})).startswith("the claim cannot be read\n")
     assert str(check({"W1": "X @", "b1": "("})).startswith("2 of 2 claims cannot be read\n")
+    assert "first mistake is in ∂L/∂b2" in str(report)  # not in one that cannot be read
+    unread = check({**RIGHT, "W1": "X @"}, lang="en").text()
+    assert unread.startswith("1 of 5 claims cannot be read\n") and "mistake" not in unread
+    for nothing in ("", "  ", "# nothing", "\n  # later"):
+        assert check({"W1": nothing})["W1"].reason == "the claim is empty"
     assert str(check({"W1": "X @"}, lang="ko")).startswith("식을 읽을 수 없습니다\n")
 
 

@@ -234,12 +234,34 @@ def _filled(model: Module, file: Weights) -> Module:
     """The model with the weights of a .weights.h5 file: all of them, or as it was."""
     values: list[tuple[Tensor, Array]] = []
     modules = model if isinstance(model, Sequential) else [model]
+    _check_order(model, file)
     _collect(modules, "layers", file, values)
     if left := file.left():
         raise ValueError(f"the model has no place for the weights of {', '.join(left)}")
     for tensor, array in values:
         tensor.data = array.astype(tensor.dtype)
     return model
+
+
+def _check_order(model: Module, file: Weights) -> None:
+    """Refuse a model that flattens images in another order than the file's does: the weights behind
+    it would have the same shape and belong to other entries."""
+    if hasattr(model, "keras_shape"):  # made by from_keras
+        return
+    layers = list(_opened_up(model))
+    turns = sum(isinstance(module, (ChannelsFirst, ChannelsLast)) for module in _turned(layers))
+    if file.count("permute") == turns:  # the file of what to_keras made of such a model
+        return
+    images = False
+    for module in layers:
+        if isinstance(module, (*OF_IMAGES, ChannelsFirst, ChannelsLast)):
+            images = not isinstance(module, ChannelsLast)
+        elif images and isinstance(module, Flatten):
+            raise ValueError(
+                "Keras flattens images as (h, w, c), this model as (c, h, w): the weights behind "
+                "its Flatten would be in another order; make the model with from_keras(...) of a "
+                ".keras file"
+            )
 
 
 def _collect(modules: Any, prefix: str, file: Weights, values: list[tuple[Tensor, Array]]) -> None:

@@ -55,6 +55,11 @@ class Weights:
         self.file.visititems(look)
         return sorted(set(places))
 
+    def count(self, kind: str) -> int:
+        """How many layers of a kind stand one after the other in the file, with weights or not."""
+        names = self._at("layers") or ()
+        return sum(name == kind or name.startswith(f"{kind}_") for name in names)
+
     def _at(self, name: str) -> Any:
         """What the file has under a name, refused where the name leads out of the file."""
         item = self.file

@@ -107,7 +107,7 @@ class Layer:
                 regularizer = self.config.pop(REGULARIZERS.get((self.kind, attribute), ""), None)
                 if regularizer is not None:
                     l1, l2 = self._regularizer(regularizer)
-                    if l1 or l2:
+                    if (l1 or l2) and not self.frozen:  # Keras does not count what stays
                         self.penalties.append((getattr(module, attribute), l1, l2))
             if self.frozen:
                 for parameter in module.parameters():

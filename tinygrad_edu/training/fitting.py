@@ -58,7 +58,7 @@ def fit(
     initial_epoch: int | None = None,
     history: History | None = None,
     compile: bool | str = "auto",
-    threads: int | str | None = "auto",
+    threads: int | str | None = None,
 ) -> History:
     """Train a model as Keras' `compile` and `fit` do.
 
@@ -66,7 +66,8 @@ def fit(
                        "categorical_crossentropy", "sparse_categorical_crossentropy",
                        "binary_crossentropy" (these three take probabilities), "mse", "mae"
     optimizer          one that has the model's parameters, such as `tg.optim.SGD`, or the name of a
-                       new one as Keras has it: "sgd" (lr=0.01), "adam" or "adamw" (0.001)
+                       new one as Keras has it: "sgd" (lr=0.01), "adam" or "adamw" (0.001,
+                       weight_decay=0.004); to go on with a history, the optimizer itself
     epochs             the number of the last epoch: those before `initial_epoch` are not run again
     validation_data    (x, y) or (x, y, sample_weight), measured after each epoch
     validation_split   or the share of the samples, taken from the end before they are shuffled
@@ -84,7 +85,10 @@ def fit(
                        pays and can be done; "numba": capture it as machine code, which takes some
                        seconds the first time. `history.compiled` and `history.native` say True, or
                        why not
-    threads            for the matrix products (see `tg.threads`); `history.threads` says how many
+    threads            for the matrix products: a number; None: those that NumPy's library takes;
+                       "auto": by the size of the products and what the machine is doing, so that
+                       the same seed may end in other last digits (see `tg.threads`).
+                       `history.threads` says how many
 
     The loss and the metrics of an epoch are the means over its samples as they were met, while the
     weights moved; the last batch is what is left. The validation comes after the epoch, in `eval`
@@ -118,6 +122,11 @@ def fit(
     """
     data = _data((x, y, sample_weight), "")
     function, found = _measures(loss, metrics)
+    if isinstance(optimizer, str) and isinstance(history, History) and history.epoch:
+        raise ValueError(
+            f"optimizer={optimizer!r} would begin from nothing, and the history has "
+            f"{len(history.epoch)} epochs; give the optimizer itself, the one of those epochs"
+        )
     optimizer = _optimizer(optimizer, model)
     if not isinstance(epochs, (int, np.integer)) or epochs < 0:
         raise ValueError(f"epochs must be a whole number of at least 0, received {epochs!r}")
@@ -490,11 +499,11 @@ def _as_input(x: Array, dtype: Any) -> Array:
     return x.astype(dtype, copy=False)
 
 
-# The optimizers that Keras knows by name, with the learning rates that they have there.
+# The optimizers that Keras knows by name, with the settings that they have there.
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": partial(optim.SGD, lr=0.01),
     "adam": partial(optim.Adam, lr=0.001),
-    "adamw": partial(optim.AdamW, lr=0.001),
+    "adamw": partial(optim.AdamW, lr=0.001, weight_decay=0.004),
 }
 
 

@@ -74,7 +74,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
     in_place: bool = False,
-    threads: int | str | None = "auto",
+    threads: int | str | None = None,
     rows: int = 1,
 ) -> History:
     """The loop under `fit`: for each epoch, `step(*batch)` for all of `batches()`.

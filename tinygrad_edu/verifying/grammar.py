@@ -91,7 +91,7 @@ def parse(
     start, end = span or (0, len(text))
     if end - start > MAX_LENGTH:
         refuse("long", letters=end - start, most=MAX_LENGTH)
-    if not text[start:end].strip():
+    if text[start:end].lstrip()[:1] in ("", "#"):  # nothing, or a comment only
         refuse("empty")
     if slides is None:
         slides = bool(SLIDES.search(text, start, end))

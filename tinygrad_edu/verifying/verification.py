@@ -513,7 +513,7 @@ class _Verification:
         for name, kind in self.tried.kinds.items():
             if kind in ("onehot", "binary"):
                 notes.append(self.say("given", fact=self.say(kind, name=name)))
-        wrong = [v for v in verdicts if not v.right]
+        wrong = [v for v in verdicts if not v.right and v.status != "unreadable"]
         if wrong and len(verdicts) > 1:
             first = max(wrong, key=lambda v: bool(v.kinds))  # not one that only fails with another
             notes.append(self.say("first", name=first.name))
