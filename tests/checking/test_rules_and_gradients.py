@@ -509,6 +509,14 @@ def test_a_rule_that_loses_digits_in_float32_is_told() -> None:
         gradcheck(square, np.array([0.5, 1.5], np.float32))
 
 
+def test_an_input_without_a_rule_is_float32_with_the_others() -> None:
+    scaled = primitive(lambda g, y, p, t: g * t, None)(lambda p, t: p * t)
+    assert check_rule(scaled)
+    wide = primitive(lambda g, y, p, t: g * t, None)(lambda p, t: p * t * np.ones(()))
+    with pytest.raises(GradientError, match="float32 inputs give float64, expected float32"):
+        check_rule(wide)
+
+
 def test_what_cannot_be_checked() -> None:
     with pytest.raises(TypeError, match="needs a floating-point input"):
         gradcheck(tg.exp, np.array([1, 2]))
