@@ -231,10 +231,11 @@ def _in_place(x: Any, change: Callable[[Any], Any]) -> Any:
     return x
 
 
-@planted("the input x was changed in place")
+@planted("may not overwrite what it was given")
 @primitive(lambda g, y, x: g * (x > 0))
 def input_changed_by_the_function(x: Any) -> Any:
-    return _in_place(x, lambda x: np.maximum(x, 0)) * 1.0
+    x[...] = np.maximum(x, 0)
+    return x * 1.0
 
 
 @planted("the input x was changed in place")
@@ -507,6 +508,18 @@ def test_a_rule_that_loses_digits_in_float32_is_told() -> None:
 
     with pytest.raises(GradientError, match="in float32 the gradient by x is"):
         gradcheck(square, np.array([0.5, 1.5], np.float32))
+
+
+@pytest.mark.parametrize("shapes", [None, "m n, m n"])
+def test_all_inputs_zero_are_tried(shapes: str | None) -> None:
+    @primitive(lambda g, y, a, b: g * a / y, lambda g, y, a, b: g * b / y)
+    def length(a: Any, b: Any) -> Any:
+        return np.sqrt(a**2 + b**2)
+
+    with pytest.raises(GradientError, match=r"the rule gives nan(.|\n)* a = .*0\.") as caught:
+        check_rule(length, shapes=shapes)
+    assert caught.value.told.startswith("length: the gradient by a is wrong, in 1 of 1 entries")
+    assert check_rule(length, shapes=shapes, domain=(0.5, 2.0))
 
 
 def test_an_input_without_a_rule_is_float32_with_the_others() -> None:
