@@ -25,6 +25,7 @@ from .layouts import LAYOUTS, memory, on_memory
 from .slopes import Slope, measure
 
 Shape = tuple[int, ...]
+__tracebackhide__ = True  # pytest shows the line of the test, not these
 
 
 class GradientError(AssertionError):

@@ -19,6 +19,8 @@ from ..engine import Array
 from .gradients import Check, GradientError, name_of, names_of_inputs, quiet, short
 
 Shape = tuple[int, ...]
+__tracebackhide__ = True  # pytest shows the line of the test, not these
+
 # --- many inputs ----------------------------------------------------------------------------------
 
 Domain = tuple[float, float] | Callable[[np.random.Generator, Shape], Array]

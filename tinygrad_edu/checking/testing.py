@@ -22,6 +22,7 @@ from .gradients import GradientError, checked_gradients, near, quiet
 from .rules import Domain
 
 Shape = tuple[int, ...]
+__tracebackhide__ = True  # pytest shows the line of the test, not these
 LIMIT = 3000  # entries whose slopes are measured one by one
 
 
