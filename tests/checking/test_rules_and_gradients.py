@@ -531,8 +531,12 @@ def test_an_input_without_a_rule_is_float32_with_the_others() -> None:
 
 
 def test_what_cannot_be_checked() -> None:
-    with pytest.raises(TypeError, match="needs a floating-point input"):
+    with pytest.raises(TypeError, match=r"needs a floating-point input, received \(2,\) int64; "):
         gradcheck(tg.exp, np.array([1, 2]))
+    with pytest.raises(TypeError, match=r"shapes is text .* received \[\(2, 3\), \(3, 4\)\]"):
+        check_rule(tg.matmul, shapes=[(2, 3), (3, 4)])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="takes 2 arrays, shapes='m n' names 1; "):
+        check_rule(tg.matmul, shapes="m n")
     with pytest.raises(GradientError, match=r"cannot be measured at entry \[0\], where .* is 0"):
         gradcheck(tg.sqrt, np.array([0.0, 1.0]))
     with pytest.raises(ValueError, match=r"refused .* drawn inputs, .*inner sizes"):

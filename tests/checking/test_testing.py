@@ -341,6 +341,9 @@ def test_a_check_that_does_not_apply_is_left_out() -> None:
 def test_what_cannot_be_checked() -> None:
     with pytest.raises(TypeError, match=r"takes an instance of nn.Module, received .*Linear"):
         check_layer(nn.Linear, (4, 3))  # type: ignore[arg-type]
+    for given in (4, np.ones((4, 3))):
+        with pytest.raises(TypeError, match=r"shape of the input is a tuple, .* received (4|arr)"):
+            check_layer(nn.Linear(3, 2), given)  # type: ignore[arg-type]
     with pytest.raises(LayerError, match="give a smaller layer"):
         check_layer(nn.Linear(100, 50), (4, 100))
     with pytest.raises(LayerError, match=r"raised ValueError: .*expects X with 3 columns"):

@@ -85,7 +85,11 @@ def gradcheck(
     wanted = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
     wanted = [i for i in wanted if wrt is None or i in wrt]
     if not wanted:
-        raise TypeError("gradcheck needs a floating-point input, received none")
+        raise TypeError(
+            "gradcheck needs a floating-point input, received "
+            f"{', '.join(f'{x.shape} {x.dtype}' for x in arrays) or 'none'}; give np.array([1.0]), "
+            "a list being several inputs"
+        )
     wide = [x.astype(np.float64) if i in wanted else x for i, x in enumerate(arrays)]
     with quiet():
         Check(f, wide, wanted).all(order)

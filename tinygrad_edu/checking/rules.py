@@ -194,9 +194,20 @@ def _better_guess(
 
 def _patterns(op: Any, shapes: str | None) -> list[list[str] | None]:
     """For each input the letters or numbers of its axes; None: any shape."""
-    if shapes is not None:
-        return [part.split() for part in shapes.split(",")]
     declared = getattr(op, "op", None)
+    if shapes is not None:
+        if not isinstance(shapes, str):
+            raise TypeError(
+                f"check_rule: shapes is text with one shape for each input, such as "
+                f'shapes="m n, n k" or "2 3, 3 4", received {shapes!r:.60}'
+            )
+        patterns: list[list[str] | None] = [part.split() for part in shapes.split(",")]
+        if declared is not None and declared.arity not in (None, len(patterns)):
+            raise ValueError(
+                f"check_rule: {name_of(op)} takes {declared.arity} arrays, shapes={shapes!r} names "
+                f"{len(patterns)}; write one for each, with commas between"
+            )
+        return patterns
     if declared is not None and declared.arity is not None:
         return [None] * declared.arity
     parameters = list(inspect.signature(op).parameters.values())
