@@ -55,7 +55,7 @@ def categorical_crossentropy(prediction: Any, target: Any, reduction: str = "mea
     a = _probabilities(prediction, logits="tg.cross_entropy")
     a = a / ops.sum(a, axis=-1, keepdims=True)
     log_a = ops.log(ops.clip(a, EPSILON, 1 - EPSILON))
-    t = target if isinstance(target, Box) else np.asarray(target)
+    t: Any = target if isinstance(target, Box) else np.asarray(target)
     if t.ndim < np.ndim(log_a):
         t = ops.one_hot(t, log_a.shape[-1])
     if t.shape != log_a.shape:
