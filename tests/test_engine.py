@@ -144,9 +144,9 @@ def test_an_operation_cannot_overwrite_what_it_is_given() -> None:
         return x
 
     W = tg.Tensor([-1.0, 2.0], requires_grad=True, name="W")
-    for given in (W, W.detach()):
+    for w in (W, W.detach()):
         with pytest.raises(ValueError, match=r"clamp_: .*read-only\n  received .*\n  .*a copy"):
-            clamp_(given)
+            clamp_(w)
     assert_array_equal(W.data, [-1.0, 2.0])
     same = primitive(lambda g, y, x: g)(lambda x: x)  # memory that it was given it may hand on
     assert_array_equal(tg.grad(same(W).sum(), W), [1.0, 1.0])
