@@ -137,6 +137,21 @@ def test_the_gradient_of_sums_counts_the_ways(edges: list[tuple[int, int]]) -> N
     assert (0 if nodes[0].grad is None else nodes[0].grad) == ways[0]
 
 
+def test_an_operation_cannot_overwrite_what_it_is_given() -> None:
+    @primitive(lambda g, y, x: g * (x > 0))
+    def clamp_(x: Any) -> Any:
+        x[x < 0] = 0
+        return x
+
+    W = tg.Tensor([-1.0, 2.0], requires_grad=True, name="W")
+    for w in (W, W.detach()):
+        with pytest.raises(ValueError, match=r"clamp_: .*read-only\n  received .*\n  .*a copy"):
+            clamp_(w)
+    assert_array_equal(W.data, [-1.0, 2.0])
+    same = primitive(lambda g, y, x: g)(lambda x: x)  # memory that it was given it may hand on
+    assert_array_equal(tg.grad(same(W).sum(), W), [1.0, 1.0])
+
+
 def test_diamond() -> None:
     x = variable(3.0)
     left, right = x * x, tg.exp(x)

@@ -204,3 +204,11 @@ def test_masks_may_be_kept_for_second_derivatives_too() -> None:
             return 2 * g * x * mask
 
     assert gradcheck(Ramp.apply, np.array([1.0, -2.0, 0.5]))
+
+
+def test_an_instance_is_refused_with_the_way_to_call_it() -> None:
+    class Twice(tg.Function):
+        pass
+
+    with pytest.raises(TypeError, match=r"called as Twice\.apply\(…\), not as Twice\(…\)"):
+        Twice(tg.Tensor(1.0))

@@ -495,7 +495,11 @@ def change(state: dict[str, Any], **settings: Any) -> dict[str, Any]:
     "spoil, error, message",
     [
         (lambda s: {}, KeyError, r"missing \['settings', 'state'\]"),
-        (lambda s: change(s, up=2.0), KeyError, r"settings of Adam .*unknown \['up'\]"),
+        (
+            lambda s: change(s, up=2.0),
+            KeyError,
+            r"^what is given as settings of Adam does not fit: .*unknown \['up'\]",
+        ),
         (lambda s: change(s, lr=-1.0), ValueError, "lr must be a number of at least 0"),
         (lambda s: {**s, "state": {5: {}}}, KeyError, "parameters 0 … 1, not 5"),
         (lambda s: {**s, "state": {0: {}}}, KeyError, "parameter 0 in Adam .*missing .'step'"),

@@ -207,14 +207,16 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
     called with, defaults filled in. A rule may use operators, `.T .mT .shape .sum() .reshape()`,
     NumPy's functions and other primitives, whatever arrays and tensors both have. It need not care
     for broadcasting or dtypes, and returns a new array or a view of one it was given. Neither it
-    nor the function may change its arguments. None stands for "no derivative".
+    nor the function may change its arguments; called with a tensor, the function gets arrays that
+    can be read only. None stands for "no derivative".
 
     The arrays are the function's parameters before `/`; where there is no `/`, those without a
     default; all other parameters are settings. A function of `*arrays` has one rule for all,
     `rule(i, g, y, *arrays, **settings)`, told which is asked for. A NumPy ufunc may be declared as
     it is, with its documentation in `doc`.
 
-    Raises:  TypeError at once if the number of rules or their parameters do not fit.
+    Raises:  TypeError at once if the number of rules or their parameters do not fit; called with a
+             tensor, ValueError for a function that overwrites what it was given
     Source:  "a primitive and one rule per argument" is autodidact's (M. Johnson, D. Maclaurin).
     Example:
         >>> @primitive(lambda g, y, x: 3 * g * x * x)
@@ -231,6 +233,7 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
             )
         op = Op(forward, rules)
         arity, needs, has_settings = op.arity, op.needs, bool(op.settings)
+        guarded = _guarded(forward)
 
         def call(*args: Any, **settings: Any) -> Any:
             if has_settings or settings or len(args) != arity:
@@ -252,7 +255,8 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
             try:
                 if odd:
                     raw = [as_operand(x) for x in raw]
-                value = forward(*raw, **settings) if settings else forward(*raw)
+                seen = map(_readable, raw) if guarded else raw
+                value = forward(*seen, **settings) if settings else forward(*seen)
             except Exception as error:
                 if (refusal := _refusal(op, args, error)) is error:
                     raise
@@ -291,6 +295,20 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
         return declared
 
     return declare
+
+
+def _guarded(forward: Any) -> bool:
+    """Whether it could overwrite what it is given: not a ufunc, nor a function of this package."""
+    package = str(getattr(forward, "__module__", "")).partition(".")[0]
+    return not isinstance(forward, np.ufunc) and package != __name__.partition(".")[0]
+
+
+def _readable(x: Any) -> Any:
+    """The same memory, which a function of somebody else's can read and not write."""
+    if type(x) is ndarray:
+        x = x.view()
+        x.flags.writeable = False
+    return x
 
 
 def as_operand(x: Any) -> Any:
@@ -353,6 +371,8 @@ def _refusal(op: Op, args: Iterable[Any], error: Exception) -> Exception:
     """The error of an operation, telling which operation it was and what it had received: a new
     one in place of Python's and NumPy's own, a note on any other."""
     received = f"received {', '.join(describe(arg) for arg in args)}"
+    if isinstance(error, ValueError) and "read-only" in str(error):
+        received += "\n  it may not overwrite what it was given: let it change and return a copy"
     kinds = (np.exceptions.AxisError, IndexError, TypeError, ValueError)
     if type(error) in kinds or type(error).__name__.startswith("_UFunc"):
         kind = next(kind for kind in kinds if isinstance(error, kind))

@@ -83,6 +83,10 @@ class Function:
 
     _call: Any  # the primitive
 
+    def __init__(self, *args: Any) -> None:
+        name = type(self).__name__
+        raise TypeError(f"a Function is called as {name}.apply(…), not as {name}(…)")
+
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
         """The result; to be written by each class."""

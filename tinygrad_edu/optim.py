@@ -162,7 +162,7 @@ class Optimizer:
         """
         own = type(self).__name__
         _same_names(f"the state of {own}", state, ["settings", "state"])
-        _same_names(f"the settings of {own}", state["settings"], self.settings())
+        _same_names(f"what is given as settings of {own}", state["settings"], self.settings())
         new = copy(self)
         for name, value in state["settings"].items():
             setattr(new, name, tuple(value) if isinstance(value, list) else value)

@@ -231,10 +231,11 @@ def _in_place(x: Any, change: Callable[[Any], Any]) -> Any:
     return x
 
 
-@planted("the input x was changed in place")
+@planted("may not overwrite what it was given")
 @primitive(lambda g, y, x: g * (x > 0))
 def input_changed_by_the_function(x: Any) -> Any:
-    return _in_place(x, lambda x: np.maximum(x, 0)) * 1.0
+    x[...] = np.maximum(x, 0)
+    return x * 1.0
 
 
 @planted("the input x was changed in place")
@@ -509,9 +510,33 @@ def test_a_rule_that_loses_digits_in_float32_is_told() -> None:
         gradcheck(square, np.array([0.5, 1.5], np.float32))
 
 
+@pytest.mark.parametrize("shapes", [None, "m n, m n"])
+def test_all_inputs_zero_are_tried(shapes: str | None) -> None:
+    @primitive(lambda g, y, a, b: g * a / y, lambda g, y, a, b: g * b / y)
+    def length(a: Any, b: Any) -> Any:
+        return np.sqrt(a**2 + b**2)
+
+    with pytest.raises(GradientError, match=r"the rule gives nan(.|\n)* a = .*0\.") as caught:
+        check_rule(length, shapes=shapes)
+    assert caught.value.told.startswith("length: the gradient by a is wrong, in 1 of 1 entries")
+    assert check_rule(length, shapes=shapes, domain=(0.5, 2.0))
+
+
+def test_an_input_without_a_rule_is_float32_with_the_others() -> None:
+    scaled = primitive(lambda g, y, p, t: g * t, None)(lambda p, t: p * t)
+    assert check_rule(scaled)
+    wide = primitive(lambda g, y, p, t: g * t, None)(lambda p, t: p * t * np.ones(()))
+    with pytest.raises(GradientError, match="float32 inputs give float64, expected float32"):
+        check_rule(wide)
+
+
 def test_what_cannot_be_checked() -> None:
-    with pytest.raises(TypeError, match="needs a floating-point input"):
+    with pytest.raises(TypeError, match=r"needs a floating-point input, received \(2,\) int64; "):
         gradcheck(tg.exp, np.array([1, 2]))
+    with pytest.raises(TypeError, match=r"shapes is text .* received \[\(2, 3\), \(3, 4\)\]"):
+        check_rule(tg.matmul, shapes=[(2, 3), (3, 4)])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="takes 2 arrays, shapes='m n' names 1; "):
+        check_rule(tg.matmul, shapes="m n")
     with pytest.raises(GradientError, match=r"cannot be measured at entry \[0\], where .* is 0"):
         gradcheck(tg.sqrt, np.array([0.0, 1.0]))
     with pytest.raises(ValueError, match=r"refused .* drawn inputs, .*inner sizes"):

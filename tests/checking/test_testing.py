@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -338,10 +341,48 @@ def test_a_check_that_does_not_apply_is_left_out() -> None:
 def test_what_cannot_be_checked() -> None:
     with pytest.raises(TypeError, match=r"takes an instance of nn.Module, received .*Linear"):
         check_layer(nn.Linear, (4, 3))  # type: ignore[arg-type]
+    for given in (4, np.ones((4, 3))):
+        with pytest.raises(TypeError, match=r"shape of the input is a tuple, .* received (4|arr)"):
+            check_layer(nn.Linear(3, 2), given)  # type: ignore[arg-type]
     with pytest.raises(LayerError, match="give a smaller layer"):
         check_layer(nn.Linear(100, 50), (4, 100))
     with pytest.raises(LayerError, match=r"raised ValueError: .*expects X with 3 columns"):
         check_layer(nn.Linear(3, 2), (4, 5))
+
+
+FAILING = """
+import numpy as np
+import tinygrad_edu as tg
+from tinygrad_edu.checking.gradients import gradcheck
+from tinygrad_edu.checking.rules import check_rule
+from tinygrad_edu.checking.testing import check_layer
+
+@tg.primitive(lambda g, y, x: g)
+def double(x):
+    return 2 * x
+
+class Double(tg.nn.Module):
+    def forward(self, x):
+        return double(x)
+
+def test_rule():
+    check_rule(double)
+
+def test_gradient():
+    gradcheck(double, np.ones(2))
+
+def test_layer():
+    check_layer(Double(), (2, 3))
+"""
+
+
+def test_under_pytest_a_failure_shows_the_users_lines_only(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(FAILING)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert "3 failed" in run.stdout, run.stdout
+    assert run.stdout.count("1/2 times the right one") >= 3
+    assert not re.search(r"^(\S*checking\S*py|.*raise )", run.stdout, re.M), run.stdout
 
 
 def test_all_failures_are_told_at_once() -> None:

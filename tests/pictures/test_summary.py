@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import numpy as np
@@ -178,3 +179,8 @@ def test_mistakes_are_named() -> None:
     assert failed.value.__notes__[-1].endswith("summary(…, dtype=int)")
     assert tg.summary(nn.Embedding(5, 2, rng=0), (3,), dtype=int).rows[0].shape == "(m, 3, 2)"
     assert model.training
+
+
+def test_a_notebook_shows_the_table_as_it_is_printed() -> None:
+    table = tg.summary(nn.Sequential(nn.Linear(3, 2, rng=0)), (3,))
+    assert html.unescape(table._repr_html_()) == f"<pre>{table}</pre>"

@@ -102,6 +102,20 @@ def test_stop_training_ends_it_after_the_batch_with_an_epoch_that_is_measured() 
     assert not history.interrupted
 
 
+def test_a_hook_that_is_none_is_refused_before_training() -> None:
+    class Late(Callback):
+        def on_epoch_ends(self, epoch: int, logs: dict[str, float]) -> None: ...
+
+    class Later(Late):
+        pass
+
+    model = nn.Linear(1, 1, rng=0)
+    x = np.ones((4, 1))
+    for callback in (Late(), Later()):
+        with pytest.raises(TypeError, match=r"'on_epoch_ends', which is no hook .*on_epoch_end, "):
+            tg.fit(model, x, x, loss="mse", optimizer="sgd", callbacks=[callback])
+
+
 def test_lambda_callbacks_know_their_hooks() -> None:
     with pytest.raises(TypeError, match="there is no hook 'on_epoch'; there are on_train_begin"):
         LambdaCallback(on_epoch=print)

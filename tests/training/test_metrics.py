@@ -39,7 +39,7 @@ def test_top_k_counts_ties_as_found_and_nan_as_not() -> None:
 @given(m=st.integers(1, 6), k=st.integers(2, 5), seed=st.integers(0, 2**32 - 1))
 def test_probabilities_that_come_from_elsewhere(m: int, k: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    a = rng.random((m, k)) + 0.1
+    a = 0.9 * rng.random((m, k)) + 0.1
     y, bits = rng.integers(0, k, m), rng.integers(0, 2, (m, k))
     share = a / a.sum(axis=1, keepdims=True)
     expected = -np.log(share[np.arange(m), y]).mean()
@@ -62,6 +62,39 @@ def test_impossible_probabilities_have_a_finite_loss_as_in_keras() -> None:
     a, y = np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]])
     assert float(metrics.categorical_crossentropy(a, y)) == pytest.approx(-np.log(1e-7))
     assert float(metrics.binary_crossentropy(a, y)) == pytest.approx(-np.log(1e-7))
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_logits_where_probabilities_are_meant_are_refused(compile: bool) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)), rng.integers(0, 2, 20)
+    logits = tg.nn.Linear(3, 2, rng=rng)
+    for loss, target, way in (
+        ("categorical_crossentropy", np.eye(2)[y], "tg.cross_entropy"),
+        ("sparse_categorical_crossentropy", y, "tg.cross_entropy"),
+        ("binary_crossentropy", np.eye(2)[y], "tg.binary_cross_entropy_with_logits"),
+    ):
+        with pytest.raises(ValueError, match=rf"in \[0, 1\], received -.* loss={way}"):
+            tg.fit(logits, x, target, loss=loss, optimizer="sgd", compile=compile)
+        with pytest.raises(ValueError, match="of logits take"):
+            tg.evaluate(logits, x, target, loss=loss)
+
+    nan = np.full((20, 2), np.nan)  # what training says of it itself
+    assert np.isnan(float(metrics.categorical_crossentropy(nan, y)))
+
+    class Shares(tg.nn.Module):  # probabilities that come out of no softmax
+        def __init__(self) -> None:
+            super().__init__()
+            self.logits = tg.nn.Linear(3, 2, rng=0)
+
+        def forward(self, x: Any) -> Any:
+            e = tg.exp(self.logits(x))
+            return e / e.sum(axis=1, keepdims=True)
+
+    history = tg.fit(Shares(), x, y, loss="sparse_categorical_crossentropy", optimizer="sgd",
+                     compile=compile, epochs=2)  # fmt: skip
+    assert history.compiled is compile
+    assert history.history["loss"][1] < history.history["loss"][0]
 
 
 def test_reductions_of_the_losses() -> None:

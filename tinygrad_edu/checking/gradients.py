@@ -25,6 +25,7 @@ from .layouts import LAYOUTS, memory, on_memory
 from .slopes import Slope, measure
 
 Shape = tuple[int, ...]
+__tracebackhide__ = True  # pytest shows the line of the test, not these
 
 
 class GradientError(AssertionError):
@@ -84,7 +85,11 @@ def gradcheck(
     wanted = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
     wanted = [i for i in wanted if wrt is None or i in wrt]
     if not wanted:
-        raise TypeError("gradcheck needs a floating-point input, received none")
+        raise TypeError(
+            "gradcheck needs a floating-point input, received "
+            f"{', '.join(f'{x.shape} {x.dtype}' for x in arrays) or 'none'}; give np.array([1.0]), "
+            "a list being several inputs"
+        )
     wide = [x.astype(np.float64) if i in wanted else x for i, x in enumerate(arrays)]
     with quiet():
         Check(f, wide, wanted).all(order)
@@ -347,9 +352,7 @@ class Check:
 
     def narrow(self, dtype: Any) -> None:
         """float32 stays float32, and tells the same."""
-        arrays = [
-            x.astype(np.float32) if i in self.wanted else x for i, x in enumerate(self.arrays)
-        ]
+        arrays = [x.astype(np.float32) if x.dtype.kind == "f" else x for x in self.arrays]
         y = self.value(arrays)
         if y.dtype != dtype:
             self.fail(

@@ -19,6 +19,8 @@ from ..engine import Array
 from .gradients import Check, GradientError, name_of, names_of_inputs, quiet, short
 
 Shape = tuple[int, ...]
+__tracebackhide__ = True  # pytest shows the line of the test, not these
+
 # --- many inputs ----------------------------------------------------------------------------------
 
 Domain = tuple[float, float] | Callable[[np.random.Generator, Shape], Array]
@@ -39,9 +41,9 @@ def check_rule(
     """Check an operation and its rules on inputs of many shapes; True, or a GradientError.
 
     Beyond what `gradcheck` checks: arrays of several inputs are broadcast against each other, are
-    empty, and lie in memory in odd ways; each input is differentiated alone too; on arrays the
-    operation gives what it gives on tensors; float32 stays float32. The error shows the smallest
-    inputs that fail, and what the mistake may be.
+    empty, all 0, and lie in memory in odd ways; each input is differentiated alone too; on arrays
+    the operation gives what it gives on tensors; float32 stays float32. The error shows the
+    smallest inputs that fail, and what the mistake may be.
 
     shapes     one for each input, where not all that broadcast together are meant: "m n, n k" for
                a matrix product, "n n" for a square, "" for a number
@@ -88,9 +90,11 @@ def check_rule(
     domains = _domains(op, patterns, domain, settings)
 
     def body(data: Any) -> None:
-        nonlocal tried
         chosen = data.draw(st.one_of([st.sampled_from(some) for some in choices]))
-        arrays = [_draw(data, d, s) for d, s in zip(domains, chosen, strict=True)]
+        attempt([_draw(data, d, s) for d, s in zip(domains, chosen, strict=True)])
+
+    def attempt(arrays: list[Array]) -> None:
+        nonlocal tried
         with quiet():
             try:
                 y = op(*(x.copy() for x in arrays), **settings)
@@ -143,6 +147,8 @@ def check_rule(
             f"inputs, most of them with “{reasons}”; say which ones it takes: "
             'check_rule(op, shapes="m n, n k", domain=(0.1, 3))'
         )
+    for arrays in _zeros(patterns, domains):
+        attempt(arrays)
     return True
 
 
@@ -188,9 +194,20 @@ def _better_guess(
 
 def _patterns(op: Any, shapes: str | None) -> list[list[str] | None]:
     """For each input the letters or numbers of its axes; None: any shape."""
-    if shapes is not None:
-        return [part.split() for part in shapes.split(",")]
     declared = getattr(op, "op", None)
+    if shapes is not None:
+        if not isinstance(shapes, str):
+            raise TypeError(
+                f"check_rule: shapes is text with one shape for each input, such as "
+                f'shapes="m n, n k" or "2 3, 3 4", received {shapes!r:.60}'
+            )
+        patterns: list[list[str] | None] = [part.split() for part in shapes.split(",")]
+        if declared is not None and declared.arity not in (None, len(patterns)):
+            raise ValueError(
+                f"check_rule: {name_of(op)} takes {declared.arity} arrays, shapes={shapes!r} names "
+                f"{len(patterns)}; write one for each, with commas between"
+            )
+        return patterns
     if declared is not None and declared.arity is not None:
         return [None] * declared.arity
     parameters = list(inspect.signature(op).parameters.values())
@@ -257,6 +274,20 @@ def _shapes(patterns: Sequence[Any]) -> list[list[tuple[Shape, ...]]]:
 
 # The simplest first, to which what fails is shrunk.
 SIMPLE = (1.0, 2.0, 0.5, -1.0, -2.0, 1.5, -0.5, -1.5, 0.25, 0.75, -0.75, 0.0)
+
+
+def _zeros(patterns: Sequence[Any], domains: Sequence[Domain]) -> list[list[Array]]:
+    """All inputs 0, where a 0/0 hides that random numbers hardly meet: one entry, and more."""
+    middles = [0.0 if d[0] < 0 < d[1] else (d[0] + d[1]) / 2 for d in domains if not callable(d)]
+    if len(middles) < len(domains) or all(middles):
+        return []
+    return [
+        [
+            np.full((side,) if p is None else [int(c) if c.isdigit() else side for c in p], middle)
+            for p, middle in zip(patterns, middles, strict=True)
+        ]
+        for side in (1, 2)
+    ]
 
 
 def _draw(data: Any, domain: Domain, shape: Shape) -> Array:

@@ -22,6 +22,7 @@ from .gradients import GradientError, checked_gradients, near, quiet
 from .rules import Domain
 
 Shape = tuple[int, ...]
+__tracebackhide__ = True  # pytest shows the line of the test, not these
 LIMIT = 3000  # entries whose slopes are measured one by one
 
 
@@ -84,6 +85,12 @@ def check_layer(
     """
     if not isinstance(layer, Module):
         raise TypeError(f"check_layer takes an instance of nn.Module, received {layer!r:.80}")
+    parts = input_shapes if isinstance(input_shapes, (tuple, list)) else [input_shapes]
+    if not all(isinstance(n, (int, tuple, list)) for n in parts) or parts is not input_shapes:
+        raise TypeError(
+            "check_layer: the shape of the input is a tuple, such as (5, 3), or a list with one "
+            f"for each input, received {input_shapes!r:.60}"
+        )
     shapes = (
         [input_shapes] if not input_shapes or isinstance(input_shapes[0], int) else input_shapes
     )

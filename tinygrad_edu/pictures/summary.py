@@ -11,6 +11,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from math import prod
 from types import FrameType
 from typing import Any
@@ -127,6 +128,9 @@ class Summary:
         if self.unknown:
             told.append(f"Not counted: multiply-adds inside {', '.join(self.unknown)}")
         return "\n".join([table[0], rule, *table[1:], rule, *told])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
 
 
 def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> Summary:

@@ -107,6 +107,12 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
                     f"tg.callbacks.Callback, received {callback!r:.60}"
                 )
             callback = LambdaCallback(on_epoch_end=callback)
+        for name in dir(callback):
+            if name.startswith("on_") and name not in HOOKS:
+                raise TypeError(
+                    f"{type(callback).__name__} has {name!r}, which is no hook and would never be "
+                    f"called; there are {', '.join(HOOKS)}"
+                )
         found.append(callback)
     return found
 

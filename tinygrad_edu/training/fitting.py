@@ -419,7 +419,13 @@ def _samples(data: Any, name: str) -> Any:
             f"{name} must be one array with a row for each sample, received "
             f"{type(data).__name__}; for anything else write the loop with minibatches"
         )
-    array = data.value if isinstance(data, Box) else as_array(data)
+    try:
+        array = data.value if isinstance(data, Box) else as_array(data)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name}: {error}; of labels that are text np.unique(labels, return_inverse=True)[1] "
+            "are the class indices"
+        ) from error
     if array.ndim == 0 or len(array) == 0:
         raise ValueError(f"{name} must have at least one sample, received shape {array.shape}")
     return array

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses, ops
-from ..engine import Array, Box, Primitive, describe
+from ..engine import Array, Box, Primitive, describe, primitive
 
 __all__ = [
     "binary_accuracy", "binary_crossentropy", "categorical_accuracy",
@@ -28,6 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 EPSILON = 1e-7  # keras.config.epsilon()
+ROUNDING = 1e-5
 Function = Callable[..., Any]  # of (prediction, target)
 
 
@@ -40,7 +41,8 @@ def categorical_crossentropy(prediction: Any, target: Any, reduction: str = "mea
     Shapes:  prediction (m, k); target (m,) class indices, or (m, k) rows of probabilities; a
              number, or with reduction="none" (m,)
     Error:   A − Y at what went into the softmax; without a softmax −y/a
-    Raises:  as `tinygrad_edu.cross_entropy`, which takes the logits
+    Raises:  ValueError for numbers outside [0, 1], and as `tinygrad_edu.cross_entropy`, which takes
+             the logits
     Source:  keras.losses.CategoricalCrossentropy, SparseCategoricalCrossentropy
     Example:
         >>> a = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])
@@ -50,9 +52,10 @@ def categorical_crossentropy(prediction: Any, target: Any, reduction: str = "mea
     logits = _argument(prediction, ops.softmax)
     if logits is not None:
         return losses.cross_entropy(logits, target, reduction)
-    a = prediction / ops.sum(prediction, axis=-1, keepdims=True)
+    a = _probabilities(prediction, logits="tg.cross_entropy")
+    a = a / ops.sum(a, axis=-1, keepdims=True)
     log_a = ops.log(ops.clip(a, EPSILON, 1 - EPSILON))
-    t = np.asarray(target)
+    t: Any = target if isinstance(target, Box) else np.asarray(target)
     if t.ndim < np.ndim(log_a):
         t = ops.one_hot(t, log_a.shape[-1])
     if t.shape != log_a.shape:
@@ -65,7 +68,8 @@ def binary_crossentropy(prediction: Any, target: Any, reduction: str = "mean") -
 
     Shapes:  prediction and target the same; a number, or with reduction="none" the same again
     Error:   A − Y at what went into the sigmoid; without a sigmoid (a − y)/(a(1 − a))
-    Raises:  as `tinygrad_edu.binary_cross_entropy_with_logits`, which takes the logits
+    Raises:  ValueError for numbers outside [0, 1], and as
+             `tinygrad_edu.binary_cross_entropy_with_logits`, which takes the logits
     Source:  keras.losses.BinaryCrossentropy
     Example:
         >>> float(binary_crossentropy(np.array([0.5, 0.25]), np.array([1.0, 0.0])).round(6))
@@ -74,7 +78,8 @@ def binary_crossentropy(prediction: Any, target: Any, reduction: str = "mean") -
     logits = _argument(prediction, ops.sigmoid)
     if logits is not None:
         return losses.binary_cross_entropy_with_logits(logits, target, reduction)
-    a = ops.clip(prediction, EPSILON, 1 - EPSILON)
+    a = _probabilities(prediction, logits="tg.binary_cross_entropy_with_logits")
+    a = ops.clip(a, EPSILON, 1 - EPSILON)
     return losses.binary_cross_entropy(a, target, reduction)
 
 
@@ -110,6 +115,19 @@ def _reduced(values: Any, reduction: str) -> Any:
     if reduction not in ("mean", "sum"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', received {reduction!r}")
     return ops.mean(values) if reduction == "mean" else ops.sum(values)
+
+
+@primitive(lambda g, y, a, logits: g)
+def _probabilities(a: Any, /, logits: str) -> Any:
+    """The predictions, refused where they can be no probabilities; rounding may leave one above 1,
+    and NaN is left to whom it concerns."""
+    low, high = np.minimum.reduce(a, None, initial=0), np.maximum.reduce(a, None, initial=1)
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(
+            f"predictions must be probabilities, in [0, 1], received {np.min(a)} … {np.max(a)}; of "
+            f"logits take loss={logits}, or end the model with nn.Softmax() or nn.Sigmoid()"
+        )
+    return a
 
 
 def _argument(prediction: Any, activation: Primitive) -> Any:
