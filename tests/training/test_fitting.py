@@ -1071,3 +1071,14 @@ def test_fit_on_numba_agrees_with_numpy_and_stops_where_it_does() -> None:
     assert history.native is True or "no loop" in str(history.native)
     with pytest.raises(ValueError, match="'auto' or 'numba', received 'jit'"):
         p.fit(model, compile="jit")
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_loss_that_is_not_finite_in_the_first_batch_stops_the_training(compiled: bool) -> None:
+    p = Problem(25)
+    p.x[:] = np.inf
+    model = p.model()
+    before = model.state_dict()
+    with pytest.raises(NonFiniteLoss, match="epoch 0, batch 0"), np.errstate(invalid="ignore"):
+        p.fit(model, compile=compiled)
+    np.testing.assert_equal(model.state_dict(), before)

@@ -26,7 +26,7 @@ from ..engine import VARIABLE, Array, Box, as_array, as_recorded, astype, descri
 from ..naming import Names, parameter_names, watching
 from ..tensor import Tensor
 from ..watch import CannotCapture, Watcher, watcher
-from .calls import Value, expect, values_in
+from .calls import Mispredicted, Value, expect, values_in
 from .homes import Home
 from .listing import listing
 from .lowering import lower
@@ -148,6 +148,8 @@ class Capture(Watcher):
         self._ours.append((start, engine.tick()))
 
     def expects(self, condition: Any) -> None:
+        if not np.all(condition.value if isinstance(condition, Box) else condition):
+            raise Mispredicted
         self._expected.append(condition)
 
     def moves(self, optimizer: Any) -> None:

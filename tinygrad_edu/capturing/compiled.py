@@ -145,6 +145,9 @@ class CompiledStep:
                 _compare(self.function, args, kwargs, trace, captured, given)
             if self.backend == "numba" and not trace.once:
                 self._compile(captured, given)
+        except Mispredicted:  # already here: the function says what is wrong
+            trace.undo()
+            return plain(self.function(*args, **kwargs))
         except BaseException as error:
             trace.undo()
             if not isinstance(error, CannotCapture):
