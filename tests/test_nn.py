@@ -678,3 +678,14 @@ def test_whole_numbers_are_taken_in_the_dtype_of_the_weights_before_the_product(
     layer = nn.Linear(1, 1, init=init.ones, dtype=np.float32)
     assert layer(np.array([[2**24 + 1]])).item() == 2**24
     assert layer(np.array([[2**62]])).item() == 2.0**62
+
+
+def test_what_gives_no_first_weights_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match=r"init is a function of \(shape, rng\).*received 'he'"):
+        nn.Linear(3, 2, init="he")  # type: ignore[arg-type]
+
+    def forgetful(shape: Any, rng: Any) -> None:
+        np.zeros(shape)
+
+    with pytest.raises(TypeError, match="init forgetful returned nothing"):
+        nn.Linear(3, 2, init=forgetful)

@@ -55,6 +55,7 @@ PACKAGE = {
     "unsqueeze": "np.expand_dims(t, axis)", "utils": "tg.data.minibatches cuts data into batches",
 }  # fmt: skip
 NN = {
+    "Identity": "leave it out of Sequential", "LogSoftmax": "tg.log_softmax in a forward",
     "ModuleDict": "a plain dict of modules is found among the attributes",
     "ModuleList": "a plain list of modules is found among the attributes",
     "ParameterList": "a plain list of parameters is found among the attributes",

@@ -614,9 +614,19 @@ def _numbers(x: Any, weight: Parameter) -> Any:
 
 def _drawn(init: Callable[..., Any], shape: tuple[int, ...], rng: initialisers.Seed) -> Array:
     """First weights, refused unless the initialiser gave them in that shape."""
-    weight = as_array(init(shape, initialisers.as_random(rng)))
+    if not callable(init):
+        raise TypeError(
+            f"init is a function of (shape, rng), such as tg.init.normal, received {init!r}"
+        )
+    weight = as_array(_given(init(shape, initialisers.as_random(rng)), init))
     if weight.shape != shape:
         raise ValueError(f"init gave weights {weight.shape}, expected {shape}")
+    return weight
+
+
+def _given(weight: Any, init: Any) -> Any:
+    if weight is None:
+        raise TypeError(f"init {getattr(init, '__name__', init)} returned nothing")
     return weight
 
 

@@ -95,6 +95,8 @@ def picture(
         >>> tg.picture(network, X).svg.startswith("<svg")
         True
     """
+    if depth is not None and depth < 0:
+        raise ValueError(f"depth is at least 0, or None for all modules opened, received {depth}")
     if isinstance(of, Box):
         if inputs or settings:
             raise TypeError("picture(result) takes no inputs; they go with a function or a model")
@@ -329,7 +331,7 @@ class _Shown:
         array = x.value if isinstance(x, Box) else np.asarray(x)
         shape = str(array.shape)
         text = [_cut(part) for part in (name, *does, shape) if part]
-        error = [f"∂L/∂{_cut(name) or '·'}", shape] if id(x) in self.reached else []
+        error = [f"∂L/∂{_cut(name)}", shape] if name and id(x) in self.reached else []
         more = ", ".join(part for part in (name, *does, shape, str(array.dtype)) if part)
         return graph.shape(kind, text + error, group, named=bool(name), plain=len(text), more=more)
 
