@@ -102,3 +102,15 @@ def test_what_cannot_be_drawn_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"pip install 'tinygrad_edu\[training\]'"):
         noted().plot()
+
+
+def test_a_notebook_shows_the_last_epochs() -> None:
+    history = History()
+    for k in range(12):
+        history.append(k, {"loss": 1 / (k + 1), **({"a<b": 0.5} if k < 11 else {})})
+    shown = history._repr_html_()
+    assert shown.count("<tr>") == 11
+    assert "<td>epoch</td><td>loss</td><td>a&lt;b</td>" in shown
+    assert "<td>2</td><td>0.3333</td><td>0.5</td>" in shown
+    assert "<td>11</td><td>0.08333</td><td></td>" in shown
+    assert "<td>1</td><td>0.5</td>" not in shown

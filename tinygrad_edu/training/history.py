@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from html import escape
 from io import BytesIO
 from math import nan
 from typing import Any
@@ -134,6 +135,16 @@ class History:
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure
+
+    def _repr_html_(self) -> str:
+        """The last epochs as a table, as notebooks show it."""
+        rows = [["epoch", *self.history]]
+        for k in range(max(0, len(self.epoch) - 10), len(self.epoch)):
+            columns = self.history.values()
+            values = (f"{column[k]:.4g}" if k < len(column) else "" for column in columns)
+            rows.append([str(self.epoch[k]), *values])
+        cells = ("".join(f"<td>{escape(text)}</td>" for text in row) for row in rows)
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
     def __repr__(self) -> str:
         n = len(self.epoch)
