@@ -14,6 +14,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_edu as tg
+from tests.capturing.test_compiled import training
 from tests.test_custom_layers import Swish, examples
 from tinygrad_edu import nn, optim
 
@@ -235,24 +236,13 @@ def test_states_go_through_a_file(name: str, tmp_path: Path) -> None:
 # --- captured steps, fit --------------------------------------------------------------------------
 
 
-def stepping(model: Any, optimizer: Any, loss: Any) -> Callable[..., Any]:
-    def step(x: Any, y: Any) -> Any:
-        value = loss(model(x), y)
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
-        return value
-
-    return step
-
-
 @every
 @pytest.mark.parametrize("check", [False, True], ids=["", "check"])
 def test_captured_steps_give_the_same_bits(name: str, check: bool) -> None:
     make, x, y, loss, kind = NETWORKS[name]
     models = make(), make()
     optimizers = [kind(model.parameters(), lr=0.05) for model in models]
-    eager, step = (stepping(m, o, loss) for m, o in zip(models, optimizers, strict=True))
+    eager, step = (training(m, o, loss) for m, o in zip(models, optimizers, strict=True))
     step = tg.compile(step, check=check)
     if name in RANDOM:
         before = arrays(models[1], optimizers[1])

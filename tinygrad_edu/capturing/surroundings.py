@@ -231,10 +231,8 @@ def _comparison(places: list[Any], tensors: list[Box]) -> Callable[[], bool]:
                 asked.append(
                     f"{space}[{key!r}] is {name(value)}" if there else f"{key!r} not in {space}"
                 )
-        elif found:
-            asked.append(f"same({name(look)}(), {name(found)})")
         else:
-            asked.append(f"not {name(look)}()")
+            asked.append(f"same({name(look)}(), {name(found)})")
     for x in tensors:
         asked.append(f"{name(x)}.record is {'' if x.record is None else 'not '}None")
     known["same"] = lambda now, found: len(now) == len(found) and all(map(is_, now, found))
