@@ -85,6 +85,9 @@ def rows() -> Iterator[Row]:
               lambda torch, a: a.double(), (x,))  # fmt: skip
 
     yield same("matmul", x, y)
+    yield Row("linear", tg.linear, None,
+              lambda torch, a, w, b: torch.nn.functional.linear(a, w.T, b), (x, y, v),
+              3)  # fmt: skip
     yield same("dot", v, v)
     yield Row("outer", tg.outer, np.outer, lambda torch, a, b: torch.outer(a, b), (v, v), 2)
     yield Row("einsum", lambda a, b: tg.einsum("ij,jk->ik", a, b),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .engine import Array, Box, as_array, primitive
-from .ops import floating, log_softmax, one_hot, sigmoid, softmax
+from .ops import floating, largest, log_softmax, one_hot, row_sums, sigmoid, smallest, softmax
 
 __all__ = [
     "binary_cross_entropy",
@@ -54,7 +54,7 @@ def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:
 
 
 def _check_range(x: Array, what: str) -> None:
-    if x.size and not (np.minimum.reduce(x, None) >= 0 and np.maximum.reduce(x, None) <= 1):
+    if x.size and not (smallest(x) >= 0 and largest(x) <= 1):
         raise ValueError(f"{what} must be in [0, 1], received {x.min()} … {x.max()}")
 
 
@@ -94,8 +94,7 @@ def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean")
     """
     z, t = _pair(z, t)
     _check_range(t, "targets")
-    # log(1 + eᶻ) − t z, with the exponential of −|z| only, which cannot overflow
-    return _reduced(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0) - t * z), reduction)
+    return _reduced(np.logaddexp(np.zeros((), z.dtype), z) - t * z, reduction)  # log(1 + eᶻ) − tz
 
 
 def _log(p: Any) -> Any:
@@ -140,17 +139,19 @@ def _rows(g: Any, z: Any, reduction: str) -> Any:
 )
 def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
     z, t = _pair(z, t)
-    total = np.add.reduce(t, -1)
-    if t.size and not (t.min() >= 0 and np.abs(total - 1).max() <= 1e-5):
+    total = row_sums(t)
+    if t.size and not (
+        smallest(t) >= 0 and smallest(total) >= 1 - 1e-5 and largest(total) <= 1 + 1e-5
+    ):
         raise ValueError(
             "each row of targets must be probabilities, none negative, with the sum 1; received "
             f"a smallest entry of {t.min()} and row sums {total.min()} … {total.max()}"
         )
-    log_a = log_softmax(z)
-    # 0 · log 0 = 0: a class that is not the target's may be impossible (a logit of −∞)
-    return _reduced(
-        -np.multiply(t, log_a, out=np.zeros_like(log_a), where=t != 0).sum(-1), reduction
-    )
+    x = z - np.maximum.reduce(z, axis=-1, keepdims=True)
+    log_sums = np.log(row_sums(np.exp(x)))
+    if x.size and not smallest(x) > -np.inf:  # 0 · log 0 = 0: such a class may be impossible
+        x = np.where(t == 0, 0, x)
+    return _reduced(log_sums - row_sums(t * x), reduction)  # −Σ t log a, where Σ t = 1
 
 
 def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:

@@ -88,13 +88,14 @@ class Linear(Module):
     def forward(self, x: Any) -> Any:
         x = _numbers(x, self.weight)
         try:
-            z = ops.matmul(x, self.weight)
+            if self.bias is None:
+                return ops.matmul(x, self.weight)
+            return ops.linear(x, self.weight, self.bias)
         except ValueError as error:
             raise ValueError(
                 f"Linear({self.n_in}, {self.n_out}) expects X with {self.n_in} columns, received "
                 f"{describe(x)}"
             ) from error
-        return z if self.bias is None else ops.add(z, self.bias)
 
     def extra_repr(self) -> str:
         return f"{self.n_in}, {self.n_out}{'' if self.bias is not None else ', bias=False'}"

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .engine import Array, Primitive, astype, broadcast_to, primitive, sum_to
+from .engine import Array, Primitive, astype, broadcast_to, is_matrix, ones, primitive, sum_to
 
 __all__ = [
     "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide", "dot", "einsum",
     "embedding", "erf", "exp", "expand_dims", "expm1", "flatten", "gelu", "getitem", "leaky_relu",
-    "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min",
+    "linear", "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min",
     "minimum", "moveaxis", "multiply", "negative", "one_hot", "outer", "power", "relu", "reshape",
     "scatter", "sigmoid", "silu", "sin", "softmax", "softplus", "sqrt", "square", "squeeze",
     "stack", "std", "subtract", "sum", "sum_to", "swapaxes", "tanh", "trace", "transpose", "var",
@@ -246,7 +246,6 @@ expm1 = primitive(
 
 
 @primitive(lambda g, y, x: g * y * (1 - y))
-@np.errstate(over="ignore")  # where e⁻ˣ is ∞, 1/∞ = 0 is the right answer
 def sigmoid(x: Any, /) -> Any:
     """σ(x) = 1 / (1 + e⁻ˣ).
 
@@ -256,9 +255,41 @@ def sigmoid(x: Any, /) -> Any:
         >>> sigmoid(np.array([-10_000.0, 0.0, 2.0]))
         array([0.        , 0.5       , 0.88079708])
     """
-    e = np.exp(-floating(x))
+    x = floating(x)
+    if is_array(x) and x.item(x.argmin()) > -80:  # e⁻ˣ does not overflow, which is soon asked
+        e = np.negative(x)
+        np.exp(e, e)
+        e += 1
+        return np.reciprocal(e, e)
+    with np.errstate(over="ignore"):  # where e⁻ˣ is ∞, 1/∞ = 0 is the right answer
+        e = np.exp(-x)
     e += 1
     return np.reciprocal(e)
+
+
+def is_array(x: Any) -> bool:
+    """Whether x is an array with axes and entries, of float32 or float64."""
+    return type(x) is np.ndarray and x.size > 0 < x.ndim and x.dtype.char in "fd"
+
+
+def smallest(x: Any) -> Any:
+    """The smallest entry, nan if one is; of small arrays argmin finds it sooner than min does.
+
+    Example:
+        >>> smallest(np.array([2.0, 1.0]))
+        1.0
+    """
+    return x.item(x.argmin()) if is_array(x) else np.minimum.reduce(x, None)
+
+
+def largest(x: Any) -> Any:
+    """The largest entry, nan if one is.
+
+    Example:
+        >>> largest(np.array([2.0, 1.0]))
+        2.0
+    """
+    return x.item(x.argmax()) if is_array(x) else np.maximum.reduce(x, None)
 
 
 @primitive(lambda g, y, x: g * (x > 0))
@@ -433,18 +464,28 @@ minimum = primitive(
 # --- products -------------------------------------------------------------------------------------
 
 
+def _product(a: Any, b: Any) -> Any:
+    """AB in a rule: what `matmul` gives, by the shortest way that there is for arrays."""
+    return _array_product(a, b) if type(a) is type(b) is np.ndarray else matmul(a, b)
+
+
+def _array_product(a: Array, b: Array) -> Any:
+    """AB; of matrices by NumPy's dot, whose call costs half of what that of its matmul does."""
+    return a.dot(b) if is_matrix(a) and is_matrix(b) else np.matmul(a, b)
+
+
 def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
     """∂L/∂A = G Bᵀ; a vector on either side stands for one row or one column."""
     if b.ndim == 1:
         return np.expand_dims(g, -1) * b
-    return g @ b.mT if a.ndim > 1 else np.expand_dims(g, -2) @ b.mT
+    return _product(g if a.ndim > 1 else np.expand_dims(g, -2), b.mT)
 
 
 def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     """∂L/∂B = Aᵀ G, the slide's XᵀE."""
     if a.ndim == 1:
         return a * g if b.ndim == 1 else np.expand_dims(a, -1) * np.expand_dims(g, -2)
-    return a.mT @ g if b.ndim > 1 else (a.mT @ np.expand_dims(g, -1))[..., 0]
+    return _product(a.mT, g) if b.ndim > 1 else _product(a.mT, np.expand_dims(g, -1))[..., 0]
 
 
 @primitive(_matmul_left, _matmul_right)
@@ -462,7 +503,7 @@ def matmul(a: Any, b: Any, /) -> Any:
                [3.]])
     """
     try:
-        return np.matmul(a, b)
+        return _array_product(a, b) if type(a) is type(b) is np.ndarray else np.matmul(a, b)
     except ValueError:
         left, right = np.shape(a), np.shape(b)
         if not left or not right:
@@ -472,6 +513,32 @@ def matmul(a: Any, b: Any, /) -> Any:
         else:
             reason = "the stacks of matrices do not fit"
         raise ValueError(f"{left}·{right}: {reason}") from None
+
+
+@primitive(
+    lambda g, y, x, w, b: _matmul_left(g, y, x, w),  # EWᵀ
+    lambda g, y, x, w, b: _matmul_right(g, y, x, w),  # XᵀE
+    lambda g, y, x, w, b: g,  # 1ᵀE: added up over the rows, as wherever something was broadcast
+)
+def linear(x: Any, w: Any, b: Any, /) -> Any:
+    """XW + b in one operation, as a layer has it.
+
+    Shapes:  (m, n)·(n, k) + (k,) → (m, k); vectors and stacks of matrices as in `matmul`
+    Error:   EWᵀ at X, XᵀE at W, 1ᵀE at b
+    Raises:  ValueError if the shapes do not fit
+    Source:  the chapter, "two layers"; torch.nn.functional.linear, where W is transposed
+    Example:
+        >>> linear(np.ones((2, 3)), np.ones((3, 1)), np.array([0.5]))
+        array([[3.5],
+               [3.5]])
+    """
+    z = matmul.op.forward(x, w)
+    if type(z) is type(b) is np.ndarray and z.dtype is b.dtype:
+        return np.add(z, b, z)  # which refuses what does not fit
+    y = z + b
+    if y.shape != z.shape:
+        raise ValueError(f"a bias {np.shape(b)} cannot be added to XW {z.shape}")
+    return y
 
 
 def dot(a: Any, b: Any) -> Any:
@@ -714,7 +781,25 @@ def softmax(x: Any, /, axis: Any = -1) -> Any:
     """
     x = floating(x)
     e = np.exp(x - np.maximum.reduce(x, axis=axis, keepdims=True))
-    return e / np.add.reduce(e, axis=axis, keepdims=True)
+    e /= _sums(e, axis)
+    return e
+
+
+def row_sums(x: Any) -> Any:
+    """The sums along the last axis; as a product with ones, which is faster for short rows.
+
+    Example:
+        >>> row_sums(np.ones((2, 3)))
+        array([3., 3.])
+    """
+    return x.dot(ones(x.shape[1], x.dtype)) if is_matrix(x) else np.add.reduce(x, -1)
+
+
+def _sums(x: Any, axis: Any) -> Any:
+    """The sums along an axis, which is kept with the length 1."""
+    if is_matrix(x) and axis in (-1, 1):
+        return row_sums(x)[:, None]
+    return np.add.reduce(x, axis=axis, keepdims=True)
 
 
 @primitive(lambda g, y, x, axis, keepdims: g.reshape(_kept(x, axis)) * softmax(x, axis=axis))
@@ -747,7 +832,7 @@ def log_softmax(x: Any, /, axis: Any = -1) -> Any:
     """
     x = floating(x)
     x = x - np.maximum.reduce(x, axis=axis, keepdims=True)
-    return x - np.log(np.add.reduce(np.exp(x), axis=axis, keepdims=True))
+    return x - np.log(_sums(np.exp(x), axis))
 
 
 # --- shapes ---------------------------------------------------------------------------------------

@@ -386,6 +386,7 @@ HOW: dict[str, dict[str, Any]] = {
     },
     "expand_dims": {"axis": 0},
     "getitem": {"shapes": "4 k", "index": np.array([1, 1, 0])},
+    "linear": {"shapes": "m n, n k, k"},
     "matmul": {"shapes": "m n, n k"},
     "pad": {"shapes": "2 3", "pad_width": 1},
     "reshape": {"shapes": "2 3", "shape": (3, -1)},

@@ -37,7 +37,7 @@ def test_the_chapters_network() -> None:
     assert (table.parameters, table.trainable) == (79_510, 79_510)
     assert table.size == 8 * 79_510
     assert table.multiply_adds == 784 * 100 + 100 * 10
-    assert rows(table)["layers.0: Linear(784, 100)"] == ("(m, 100)", 78_500, 78_400, 2 * 800)
+    assert rows(table)["layers.0: Linear(784, 100)"] == ("(m, 100)", 78_500, 78_400, 800)
     assert table.rows[0].memory == 800  # of the sigmoid, which is no module here
 
 
@@ -46,9 +46,9 @@ def test_a_module_of_ones_own() -> None:
     assert found == {
         "Sequential": ("(m, 1)", 0, 0, 0),
         "0: Block": ("(m, 4)", 4 + 8, 0, 8 * (6 + 4 + 4)),
-        "0.layers.0: Linear(4, 6)": ("(m, 6)", 30, 24, 8 * 12),
+        "0.layers.0: Linear(4, 6)": ("(m, 6)", 30, 24, 8 * 6),
         "0.layers.1: Linear(6, 4, bias=False)": ("(m, 4)", 24, 24, 8 * 4),
-        "1: Linear(4, 1)": ("(m, 1)", 5, 4, 8 * 2),
+        "1: Linear(4, 1)": ("(m, 1)", 5, 4, 8),
     }
     table = tg.summary(Block(), (4,))
     assert (table.parameters, table.trainable) == (4 + 8 + 30 + 24, 4 + 30 + 24)

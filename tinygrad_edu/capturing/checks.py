@@ -88,4 +88,6 @@ def _is_of_rows(value: Any, writer: Mapping[Any, Call], asked: list[Call]) -> bo
         )
     if call.function == np.add.reduce and call.args[1] in (-1, (-1,)):
         return len(call.args[0].shape) > 1 and _is_of_rows(call.args[0], writer, asked)
+    if call.function is np.ndarray.dot and call.args[1].kind == "constant":  # rows times ones
+        return len(call.args[1].shape) == 1 and _is_of_rows(call.args[0], writer, asked)
     return False

@@ -31,7 +31,8 @@ _BINARY = {
     np.add: "{0} + {1}", np.subtract: "{0} - {1}", np.multiply: "{0} * {1}",
     np.divide: "{0} / {1}", np.power: "{0} ** {1}", lowering._power: "{0} ** {1}",
     lowering._maximum: "larger({0}, {1})",
-    lowering._minimum: "smaller({0}, {1})", np.equal: "{0} == {1}", np.not_equal: "{0} != {1}",
+    lowering._minimum: "smaller({0}, {1})", np.logaddexp: "logaddexp({0}, {1})",
+    np.equal: "{0} == {1}", np.not_equal: "{0} != {1}",
     np.less: "{0} < {1}", np.less_equal: "{0} <= {1}", np.greater: "{0} > {1}",
     np.greater_equal: "{0} >= {1}",
 }  # fmt: skip
@@ -44,7 +45,10 @@ _SUMS = {
     np.maximum.reduce: "larger({0}, {1})",
     np.minimum.reduce: "smaller({0}, {1})",
 }
-_OURS = {"exp": "exp", "expm1": "expm1_", "log": "log", "log1p": "log1p", "tanh": "tanh"}
+_OURS = {
+    "exp": "exp", "expm1": "expm1_", "log": "log", "log1p": "log1p", "logaddexp": "logaddexp",
+    "tanh": "tanh",
+}  # fmt: skip
 _DTYPES = {
     np.dtype(name)
     for name in ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
@@ -122,7 +126,7 @@ class Kernels:
     """
 
     def __init__(self, program: Program, outputs: Iterable[Value], example: Example) -> None:
-        self.calls, self._example = program.calls, example
+        self.calls, self._example = [*map(_plain, program.calls)], example
         self._outputs = {*outputs, *(value.root for _, value in program.copies)}
         self._items: list[Kernel | _Loop] = []
         self._readers: dict[Value, list[int]] = {}
@@ -148,7 +152,7 @@ class Kernels:
             self._join(i, call, call.out.shape, self._is_flat(call))
         elif call.function in _SUMS:
             self._reduce(i, call)
-        elif call.function is np.matmul:
+        elif call.function in (lowering.DOT, np.matmul):
             self._multiply(i, call)
         elif call.function is expect:
             kernel = Kernel()
@@ -463,6 +467,15 @@ def gone_of(call: Call) -> set[int]:
     return {*range(len(x.shape))} if len(gone | ones) == len(x.shape) else gone
 
 
+def _plain(call: Call) -> Call:
+    """The call; in place of products with ones, 1ᵀE and E1, the sums that they are."""
+    if call.function is lowering.DOT:
+        for axis, (one, x) in enumerate((call.args[:2], call.args[1::-1])):
+            if one.kind == "constant" and len(one.shape) == 1:
+                return Call(np.add.reduce, (x, axis, None, OUT, False), call.out)
+    return call
+
+
 def _bias_of(call: Call, product: Value) -> Value | None:
     """The row that a call adds to each row of a product and to nothing else."""
     if call.function is not np.add or call.out.dtype != product.dtype:
@@ -529,7 +542,7 @@ def _formula(function: Any, operands: list[str], dtype: Any) -> str:
     text = str(table[function])
     name = text.partition("(")[0]
     if name in _OURS:
-        text = f"{_OURS[name]}{8 * dtype.itemsize}({{0}})"
+        return f"{_OURS[name]}{8 * dtype.itemsize}({', '.join(operands)})"
     return text.format(*operands)
 
 

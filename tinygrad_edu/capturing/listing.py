@@ -127,6 +127,9 @@ class _Listing:
             left = _within(texts[0], level)
             return f"{left} {sign} {_within(texts[1], level + 1)}", level
         first = _within(texts[0], _ATOM) if texts else ""
+        if op is ops.linear.op:
+            left, right = _within(texts[0], 2), _within(texts[1], 3)
+            return f"{left} @ {right} + {_within(texts[2], 2)}", 1
         if op is ops.negative.op:
             return f"-{_within(texts[0], 3)}", 3
         if op is ops.transpose.op:

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import ops
-from ..engine import Array, Op
+from ..engine import Array, Op, is_matrix, ones, sum_to
 from .calls import OUT, Nested, Value, expect
 from .program import Program
 
 PACKAGE = __name__.partition(".")[0]
+DOT = np.ndarray.dot
 
 
 class Unfollowed(Exception):
@@ -42,7 +43,13 @@ def lower(
     if isinstance(op.forward, np.ufunc):
         return _ufunc(program, op.forward, args, result)
     if op is ops.matmul.op:
-        return _ufunc(program, np.matmul, args, result)
+        return _product(program, args, raw, result)
+    if op is ops.linear.op:
+        product = _product(program, args[:2], raw[:2], ops.matmul.op.forward(*raw[:2]))
+        return _ufunc(program, np.add, (product, args[2]), result)
+    if op is sum_to.op and is_matrix(raw[0]) and raw[0].shape[1:] == settings["shape"]:
+        one = program.constant(ones(len(raw[0]), raw[0].dtype))
+        return program.call(DOT, (one, *args, OUT), result)
     if op is ops.astype.op and args[0].dtype == result.dtype:
         same: Value = args[0]
         return same
@@ -77,6 +84,13 @@ def lower(
     return program.call(
         _called, (op.forward, Nested(settings), OUT, *args), np.asarray(result), pure=pure
     )
+
+
+def _product(program: Program, args: Sequence[Any], raw: Sequence[Any], result: Any) -> Value:
+    """A matrix product by the function that `ops.matmul` takes for it."""
+    if all(map(is_matrix, raw)):
+        return program.call(DOT, (*args, OUT), result)
+    return _ufunc(program, np.matmul, args, result)
 
 
 def _called(forward: Callable[..., Any], settings: Any, out: Array, *args: Any) -> None:
@@ -265,6 +279,12 @@ class Traced(NDArrayOperatorsMixin):
             return self
         array = self.array.astype(dtype)
         return self._noted(array, self.program.call(_convert, (OUT, self.place), array))
+
+    def dot(self, ones: Array) -> Traced:
+        """The product with a vector that is the same at every call."""
+        array = self.array.dot(ones)
+        call = (self.place, self.program.constant(ones), OUT)
+        return self._noted(array, self.program.call(DOT, call, array))
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Traced:
         """The sum over an axis."""

@@ -124,6 +124,13 @@ def log1p32(x: Any) -> Any:
 
 
 @_exact
+def logaddexp32(a: Any, b: Any) -> Any:
+    """log(eᵃ + eᵇ), for float32; where a − b has no value, a and b are one infinity."""
+    result = f(larger(a, b) + log1p32(exp32(f(-abs(f(a - b))))))
+    return result if a - b == a - b else f(a + b)
+
+
+@_exact
 def tanh32(x: Any) -> Any:
     """tanh x, for float32."""
     e = expm1_32(f(f(-2.0) * abs(x)))
@@ -210,6 +217,13 @@ def log1p64(x: Any) -> Any:
     u = 1.0 + x
     result = log64(u) + (x - (u - 1.0)) / u
     return result if u > 0.0 and u < np.inf else log64(u)
+
+
+@_exact
+def logaddexp64(a: Any, b: Any) -> Any:
+    """log(eᵃ + eᵇ), for float64; where a − b has no value, a and b are one infinity."""
+    result = larger(a, b) + log1p64(exp64(-abs(a - b)))
+    return result if a - b == a - b else a + b
 
 
 @_exact

@@ -329,11 +329,8 @@ def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) 
             names.give(parameter, name)
     weights = {id(p): n[1:] for p, n in from_models if n.startswith("W")}
     for node in nodes:  # what a layer has computed
-        product = node.record[2][0] if node.record[1] is ops.add.op else None
-        if isinstance(product, Box) and product.record and product.record[1] is ops.matmul.op:
-            weight = id(product.record[2][1])
-            if weight in weights:
-                names.give(node, f"Z{weights[weight]}")
+        if node.record[1] is ops.linear.op and (weight := id(node.record[2][1])) in weights:
+            names.give(node, f"Z{weights[weight]}")
     for name, v in variables.items():
         for own, x in leaves(name, v):
             if id(x) in involved and x is not loss and not own.startswith("_"):
@@ -593,7 +590,7 @@ def _stops(trace: Trace) -> list[Box]:
     large = [x for x in trace.between if x.value.ndim]
     linear = [
         x for x in large
-        if trace.names[x][0] in "Zz" or x.record[1] in (ops.add.op, ops.matmul.op)
+        if trace.names[x][0] in "Zz" or x.record[1] in (ops.add.op, ops.linear.op, ops.matmul.op)
     ]  # fmt: skip
     return linear or large
 

@@ -311,7 +311,7 @@ class Reader:
         return power(s, n)
 
     def _op_matmul(self, x: Box, index: Index, a: Any, /, b: Any) -> Sum | None:
-        left, right = x.record[3]
+        left, right = x.record[3][:2]
         if np.ndim(left) == 0 or np.ndim(right) == 0:
             return None
         k = Axis(left.shape[-1])
@@ -323,6 +323,13 @@ class Reader:
         first = (*_fitted(batch, left.shape[: left.ndim - 1 - rows]), *i, k)
         second = (*_fitted(batch, right.shape[: max(0, right.ndim - 2)]), k, *j)
         return summed(multiply(self.read(a, first, left), self.read(b, second, right)), [k])
+
+    def _op_linear(self, x: Box, index: Index, a: Any, /, w: Any, b: Any) -> Sum | None:
+        bias = x.record[3][2]
+        product = self._op_matmul(x, index, a, w) if np.ndim(bias) == 1 else None
+        if product is None:
+            return None
+        return add(product, self.read(b, _fitted(index, np.shape(bias)), bias))
 
     def _op_einsum(self, x: Box, index: Index, *operands: Any, subscripts: str) -> Sum:
         raw = x.record[3]

@@ -308,6 +308,8 @@ class _Shown:
         words = [self._word(x) for x in args]
         if op in SIGNS and any(word != "·" for word in words):
             does = [f" {SIGNS[op]} ".join(words)]
+        elif op is ops.linear.op:
+            does = ["{} @ {} + {}".format(*words)]
         else:
             numbers = [_short(x) for x in args if not _has_a_box(x)]
             given = [

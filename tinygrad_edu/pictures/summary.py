@@ -333,6 +333,7 @@ def _convolution(node: Box) -> int:
 
 COUNTS: dict[Any, Callable[[Box], int]] = {
     ops.matmul.op: _matmul,
+    ops.linear.op: _matmul,
     ops._einsum.op: _einsum,
     windows._conv2d.op: _convolution,
 }
