@@ -11,9 +11,7 @@ import ctypes
 import mmap
 import os
 import platform
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
@@ -109,6 +107,8 @@ def _kept(path: Path) -> bytes | None:
 def _keep(path: Path, code: bytes) -> None:
     """Write a file into the cache, whole or not at all; where that cannot be, the next process
     compiles again."""
+    import tempfile
+
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, fresh = tempfile.mkstemp(dir=path.parent)
@@ -123,6 +123,8 @@ def _keep(path: Path, code: bytes) -> None:
 
 def _made(source: str) -> bytes:
     """What the compiler makes of a module."""
+    import subprocess  # which takes as long to import as code in the cache takes to load
+
     package = str(Path(__file__).resolve().parents[2])
     # Settings of Numba for debugging make other code; that for SVML, code that needs its library.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")} | {

@@ -22,7 +22,6 @@ import numpy as np
 from ..engine import Array
 from .calls import Value
 from .kernels import Kernels, NotNative
-from .machine_code import compiled
 from .program import Program
 
 __all__ = ["Native", "NotNative"]
@@ -93,6 +92,7 @@ def run(frame):
             kept[step * numbers + r] = number_of
     return steps
 '''
+_ORDER, _NUMBERS, _KEPT = slice(3, 6), 11, 12  # in the frame
 _ONCE = np.zeros((1, 1), np.int64)  # the order of a single step: its arguments as they lie
 
 
@@ -147,6 +147,8 @@ class Native:
             yield value.root
 
     def _compile(self) -> None:
+        from .machine_code import compiled  # of no use to those who stay with NumPy
+
         examples: dict[Value, Array] = {}
 
         def example(value: Value) -> Array:
@@ -243,43 +245,43 @@ class Native:
             np.int64,
         ).reshape(-1, 2)
 
-        self._sources = np.zeros((len(self._arguments), 3), np.int64)
-        self._single = self._frame(_ONCE, self._sources, np.empty((0, 0)))
-        self._at = self._single.ctypes.data
-
-    def _frame(self, order: Array, sources: Array, kept: Array) -> Array:
-        """What `run` is given; the arrays in it have to outlive it."""
-        results = self._results[: kept.shape[1]]
-        tables = (self._table, order, sources, self._given, results)
-        shapes = [self._table.shape, order.shape, *((len(t),) for t in tables[2:])]
+        rooms = [np.atleast_1d(self._rooms[v]) for v in self._arguments]
+        self._sources = np.array(
+            [(0, room[:1].nbytes, room.ctypes.data) for room in rooms], np.int64
+        ).reshape(-1, 3)
+        tables = (table, _ONCE, self._sources, self._given, self._results)
+        shapes = [*(t.shape for t in tables[:2]), *((len(t),) for t in tables[2:])]
         parts = [(t.ctypes.data, *shape) for t, shape in zip(tables, shapes, strict=True)]
-        return np.array([*chain(*parts), kept.ctypes.data], np.int64)
+        # What `run` gets: for an epoch, and for a single step, of which no numbers are kept.
+        self._epoch = np.array([*chain(*parts), 0], np.int64)
+        self._step = self._epoch.copy()
+        self._step[_NUMBERS] = 0
+        self._step_at, self._epoch_at = self._step.ctypes.data, self._epoch.ctypes.data
 
     # --- running ----------------------------------------------------------------------------------
 
     def run(self, given: Sequence[Any]) -> bool:
         """One step for these arguments and numbers; False where the program does not apply."""
-        n = len(self._sources)
-        for i in range(n):
-            self._sources[i, 0] = given[i].ctypes.data
-        if n < len(given):
-            self._rates[: len(given) - n] = given[n:]
-        return bool(self._machine_code(self._at))
+        self._give(given, given[len(self._sources) :])
+        return bool(self._machine_code(self._step_at))
 
     def epoch(self, sources: Sequence[Array], order: Array, rates: Sequence[float]) -> Array:
         """A step for each row of `order`, whose arguments are the rows of the sources that it
         names: what they gave, as far as it came, which is nowhere if that is no numbers."""
         if not self._numbers or len(self._results) != len(self._numbers):
             return np.empty((0, 1))
-        rows = [
-            (source.ctypes.data, source.nbytes // max(1, len(source)), self._rooms[v].ctypes.data)
-            for source, v in zip(sources, self._arguments, strict=True)
-        ]
-        self._rates[: len(rates)] = rates
+        self._give(sources, rates)
+        order = np.ascontiguousarray(order, np.int64)
         kept = np.empty((len(order), len(self._numbers)))
-        order, places = np.ascontiguousarray(order, np.int64), np.array(rows, np.int64)
-        frame = self._frame(order, places, kept)
-        return kept[: self._machine_code(frame.ctypes.data)]
+        self._epoch[_ORDER] = order.ctypes.data, *order.shape
+        self._epoch[_KEPT] = kept.ctypes.data
+        return kept[: self._machine_code(self._epoch_at)]
+
+    def _give(self, arrays: Sequence[Array], rates: Sequence[float]) -> None:
+        for i in range(len(self._sources)):
+            self._sources[i, 0] = arrays[i].ctypes.data
+        if rates:
+            self._rates[: len(rates)] = rates
 
 
 def _bytes(value: Value) -> int:
