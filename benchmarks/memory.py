@@ -22,7 +22,10 @@ from .report import keep, table
 
 BATCH = 256
 LIMIT = 10 * 2**20  # bytes over the data, for those whose arrays it is all about
-LIMITED = {"tinygrad_edu, eager", "tinygrad_edu, captured", "tinygrad_edu, captured, bytes"}
+LIMITED = {
+    "tinygrad_edu, eager", "tinygrad_edu, captured", "tinygrad_edu, captured, bytes",
+    "tinygrad_edu, Numba",
+}  # fmt: skip
 Epoch = Callable[[], Any]
 # What a program gets: x and y of float32, or the images as bytes.
 Program = Callable[[Any, Any], Epoch]
@@ -139,7 +142,7 @@ BY_TRACE = {  # those whose memory is all NumPy's and Python's
     "tinygrad_edu, Numba": on_numba,
 }
 PROGRAMS: dict[str, Program] = BY_TRACE | {"PyTorch, eager": pytorch, "Keras, fit": keras}
-IMPORTS = {"PyTorch, eager": "torch", "Keras, fit": "keras", "tinygrad_edu, Numba": "numba"}
+IMPORTS = {"PyTorch, eager": "torch", "Keras, fit": "keras"}
 
 
 def main(name: str, samples: int, epochs: int, traced: bool) -> None:

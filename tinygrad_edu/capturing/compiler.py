@@ -55,7 +55,8 @@ def compiled(source: str, form: str) -> bytes:
     outside = [function.name for function in module.functions if function.is_declaration]
     if python := [name for name in outside if name.startswith(("Py", "NRT_", "numba_"))]:
         raise ValueError(f"the kernels raise errors or ask for memory: {', '.join(python)}")
-    code, begin = machine.emit_object(module), 0
+    code: bytes = machine.emit_object(module)
+    begin = 0
     places = dict.fromkeys((name for name in BLAS if name in outside), 0)
     if form == "linked":
         code, begin, places = linked(code, "run")
@@ -63,6 +64,8 @@ def compiled(source: str, form: str) -> bytes:
 
 
 if __name__ == "__main__":
+    # Numba would look for SciPy's BLAS, for 0.3 seconds. This process is nobody else's.
+    sys.modules.update(scipy=None)  # type: ignore[call-overload]
     with redirect_stdout(sys.stderr):
         answer = compiled(sys.stdin.buffer.read().decode(), sys.argv[1])
     sys.stdout.buffer.write(answer)

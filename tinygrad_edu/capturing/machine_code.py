@@ -18,6 +18,7 @@ from hashlib import sha256
 from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = ["compiled"]
 # Elsewhere LLVM has to load the code, which takes a tenth of a second and 50 MB.
 FORM = "linked" if sys.platform == "linux" and platform.machine() == "x86_64" else "object"
 _EXECUTED = mmap.PROT_READ | mmap.PROT_EXEC if FORM == "linked" else 0
+_SUM = 32  # bytes
 _COMPILED_WITH = ("mathematics", "products", "compiler", "linking")
 _loaded: dict[str, tuple[Callable[[int], int], Any]] = {}  # functions, and what keeps their code
 
@@ -100,30 +102,28 @@ def _kept(path: Path) -> bytes | None:
     is_ours = not hasattr(os, "geteuid") or (
         status.st_uid == os.geteuid() and not status.st_mode & 0o022
     )
-    code = data[32:]
-    return code if is_ours and sha256(code).digest() == data[:32] else None
+    code = data[_SUM:]
+    return code if is_ours and _sum(path, code) == data[:_SUM] else None
 
 
 def _keep(path: Path, code: bytes) -> None:
     """Write a file into the cache, whole or not at all; where that cannot be, the next process
     compiles again."""
-    import tempfile
-
+    fresh = path.with_suffix(f".{os.getpid()}-{get_ident()}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, fresh = tempfile.mkstemp(dir=path.parent)
-        try:
-            with open(handle, "wb") as file:
-                file.write(sha256(code).digest() + code)
-            os.replace(fresh, path)
-        except BaseException:
-            os.unlink(fresh)
-            raise
+        with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(_sum(path, code) + code)
+        fresh.replace(path)
+
+
+def _sum(path: Path, code: bytes) -> bytes:
+    return sha256(path.name.encode() + code).digest()
 
 
 def _made(source: str) -> bytes:
     """What the compiler makes of a module."""
-    import subprocess  # which takes as long to import as code in the cache takes to load
+    import subprocess  # which takes longer to import than code from the cache to load
 
     package = str(Path(__file__).resolve().parents[2])
     # Settings of Numba for debugging make other code; that for SVML, code that needs its library.

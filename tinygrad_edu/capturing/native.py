@@ -22,6 +22,7 @@ import numpy as np
 from ..engine import Array
 from .calls import Value
 from .kernels import Kernels, NotNative
+from .machine_code import compiled
 from .program import Program
 
 __all__ = ["Native", "NotNative"]
@@ -147,8 +148,6 @@ class Native:
             yield value.root
 
     def _compile(self) -> None:
-        from .machine_code import compiled  # of no use to those who stay with NumPy
-
         examples: dict[Value, Array] = {}
 
         def example(value: Value) -> Array:
