@@ -55,7 +55,7 @@ def compiled(source: str) -> Callable[[int], int]:
         address, keeper = load(rest, int(begin), outside)
         # The interpreter's lock is held while it runs, as for any function of NumPy.
         run = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(address)
-        _loaded[key] = run, keeper
+        _loaded.setdefault(key, (run, keeper))  # what somebody runs is never let go
     return _loaded[key][0]
 
 
