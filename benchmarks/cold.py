@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from re import match
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from importlib.metadata import Distribution
+
     from .tasks import Task
 
 SIDES = {
@@ -183,6 +184,8 @@ def installed_size(side: str) -> int:
 
 
 def _distribution(name: str) -> Distribution | None:
+    from importlib.metadata import PackageNotFoundError, distribution  # not in what is timed
+
     for candidate in (name, f"{name}-cpu"):
         try:
             return distribution(candidate)

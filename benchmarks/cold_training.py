@@ -231,7 +231,7 @@ def race(rounds: int, epochs: int) -> tuple[dict[str, dict[str, list[float]]], d
                     continue
                 fresh = tempfile.mkdtemp(dir=folder)
                 warm = name.endswith(" cached") and not cold
-                environment = {"NUMBA_CACHE_DIR": str(folder / "numba") if warm else fresh}
+                environment = {"XDG_CACHE_HOME": str(folder / "native") if warm else fresh}
                 if name.endswith("its cache"):
                     environment["BENCHMARK_JAX_CACHE"] = str(folder / "jax")
                 told = measured(folder, name, environment)

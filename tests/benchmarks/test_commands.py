@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,7 @@ def test_all_ways_to_feed_give_the_same_batches(results: Path) -> None:
 
 def test_the_memory_of_an_epoch(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["NumPy by hand", "tinygrad_edu, eager", "tinygrad_edu, captured"]
+    names += ["tinygrad_edu, Numba"] * (find_spec("numba") is not None)
     for table in ("BY_TRACE", "PROGRAMS"):
         monkeypatch.setattr(memory, table, {name: memory.PROGRAMS[name] for name in names})
     assert memory.run(3, 3000, FACTS, "the command", True) == 0

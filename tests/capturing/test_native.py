@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,30 +170,6 @@ def test_arrays_without_entries_run_on_numpy() -> None:
     step = tg.compile(lambda x: (x @ w).sum(), backend="numba")
     assert [step(np.ones((0, 3))).item() for _ in range(2)] == [0.0, 0.0]
     assert isinstance(step.native[0], str) and "without entries" in step.native[0]
-
-
-SCRIPT = """
-import numpy as np
-import tinygrad_edu as tg
-step = tg.compile(lambda x: (np.exp(-x * x) + 1).sum(), backend="numba")
-step(np.ones(4))  # runs the function
-print(step(np.ones(4)).item(), step.native)
-hits = step.programs[next(iter(step.programs))][0].native.function.stats.cache_hits
-print(sum(hits.values()))
-"""
-
-
-def test_machine_code_is_kept_for_other_processes(tmp_path: Path) -> None:
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-    told = []
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            env=environment, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        told.append(done.stdout.splitlines())
-    assert told[0][0] == told[1][0] == f"{4 * (np.exp(-1) + 1)} [True]"
-    assert [lines[1] for lines in told] == ["0", "1"]
 
 
 def test_without_numba_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,9 @@ replay        a program with these arrays, and when it applies
 rates         learning rates, which may change between calls
 listing       the program as the backprop that a student would write
 native        the same program as machine code, by Numba: a table of kernels
+machine_code  kept on disk, and loaded without Numba
+compiler      the process that makes it
+linking       an object file as code that may lie anywhere
 kernels       the loops of a program, as the text of Python functions
 mathematics   exponentials and logarithms that a loop applies to many numbers at once
 products      matrix products in the registers of the processor

@@ -5,7 +5,7 @@ units. Here the same program becomes a table. Each row is one of a few kernels (
 the addresses that it works on, and a loop goes through the rows, and around it another through the
 batches of an epoch, without returning to Python. How long the compilation takes depends on how
 many kernels differ, not on the length of the program; the machine code is kept on disk for the
-next process.
+next process (see `machine_code`).
 
 The order of sums, and the exponential function, are not NumPy's: results agree to rounding. What
 has no loop here is refused by name, and the NumPy program is run in its place.
@@ -13,13 +13,8 @@ has no loop here is refused by name, and the NumPy program is run in its place.
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,6 +22,7 @@ import numpy as np
 from ..engine import Array
 from .calls import Value
 from .kernels import Kernels, NotNative
+from .machine_code import compiled
 from .program import Program
 
 __all__ = ["Native", "NotNative"]
@@ -35,7 +31,7 @@ _HEAD = '''\
 """A step as kernels, and `run`, which goes through a table of them for each batch."""
 
 import numpy as np
-from numba import njit
+from numba import cfunc, njit
 
 from tinygrad_edu.capturing.mathematics import *
 from tinygrad_edu.capturing.products import blas, dots, pointer, product
@@ -47,97 +43,58 @@ kernel = njit(
 
 '''
 _RUN = '''
-@njit("i8(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], f8[:, ::1])",
-      cache=True, error_model="numpy")
-def run(table, order, sources, given, results, kept):
-    """The steps for the batches of `order`; how many were done before one did not apply.
+@cfunc("i8(i8)", error_model="numpy")
+def run(frame):
+    """The steps for the batches of an epoch; how many were done before one did not apply.
 
-    table    a row for each kernel that is run: its number, and the addresses
-    order    which rows of the sources make up each batch
+    frame    the address of what follows, each an address and how many rows lie there:
+    table    a row for each kernel that is run: its number, and the addresses; `width` numbers each
+    order    which rows of the sources make up each batch, `batch` of them
     sources  the address of each source, the bytes of a row, and where a batch has room
     given    where in the table an argument's address belongs: row, column, source, bytes further
-    results  the address of each number that a step gives, and its bytes; they go into `kept`
+    results  the address of each number that a step gives, and its bytes
+    kept     where these numbers go
     """
-    for step in range(len(order)):
-        for s in range(len(sources)):
-            place = sources[s, 0] + order[step, 0] * sources[s, 1]
-            for i in range(1, order.shape[1]):
-                if order[step, i] != order[step, 0] + i:  # not in one piece
-                    place = sources[s, 2]
+    parts = pointer(frame, np.int64)
+    table, calls, width = parts[0], parts[1], parts[2]
+    order, steps, batch = pointer(parts[3], np.int64), parts[4], parts[5]
+    sources, arguments = pointer(parts[6], np.int64), parts[7]
+    given, places = pointer(parts[8], np.int64), parts[9]
+    results, numbers = pointer(parts[10], np.int64), parts[11]
+    kept = pointer(parts[12], np.float64)
+    for step in range(steps):
+        first = order[step * batch]
+        for s in range(arguments):
+            start, size, room = sources[3 * s], sources[3 * s + 1], sources[3 * s + 2]
+            place = start + first * size
+            for i in range(1, batch):
+                if order[step * batch + i] != first + i:  # not in one piece
+                    place = room
                     break
-            if place == sources[s, 2]:
-                for i in range(order.shape[1]):
-                    row = pointer(sources[s, 0] + order[step, i] * sources[s, 1], np.uint8)
-                    room = pointer(place + i * sources[s, 1], np.uint8)
-                    for k in range(sources[s, 1]):
-                        room[k] = row[k]
-            for p in range(len(given)):
-                if given[p, 2] == s:
-                    table[given[p, 0], given[p, 1]] = place + given[p, 3]
-        for c in range(len(table)):
-            at = pointer(table.ctypes.data + c * table.strides[0], np.int64)
+            if place == room:
+                for i in range(batch):
+                    row = pointer(start + order[step * batch + i] * size, np.uint8)
+                    copy = pointer(room + i * size, np.uint8)
+                    for k in range(size):
+                        copy[k] = row[k]
+            for p in range(places):
+                if given[4 * p + 2] == s:
+                    cell = table + 8 * (given[4 * p] * width + given[4 * p + 1])
+                    pointer(cell, np.int64)[0] = place + given[4 * p + 3]
+        for c in range(calls):
+            at = pointer(table + 8 * c * width, np.int64)
             number = at[0]
 {dispatch}
-        for r in range(len(results)):
-            if results[r, 1] == 4:
-                kept[step, r] = pointer(results[r, 0], np.float32)[0]
+        for r in range(numbers):
+            if results[2 * r + 1] == 4:
+                number_of = pointer(results[2 * r], np.float32)[0]
             else:
-                kept[step, r] = pointer(results[r, 0], np.float64)[0]
-    return len(order)
+                number_of = pointer(results[2 * r], np.float64)[0]
+            kept[step * numbers + r] = number_of
+    return steps
 '''
+_ORDER, _NUMBERS, _KEPT = slice(3, 6), 11, 12  # in the frame
 _ONCE = np.zeros((1, 1), np.int64)  # the order of a single step: its arguments as they lie
-
-
-def compiled(source: str) -> Any:
-    """The function `run` of a generated module, compiled by Numba; the machine code is kept in a
-    folder of its own for other processes.
-
-    Raises:  ImportError without the extra `native`
-    """
-    try:
-        import numba
-        from llvmlite.binding import set_option
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "backend='numba' needs Numba: pip install 'tinygrad_edu[native]'"
-        ) from error
-    # Loops over many arrays are checked for overlaps at run time, however many pairs there are.
-    set_option("", "-runtime-memory-check-threshold=1000")
-    ours = [
-        Path(__file__).with_name(f"{n}.py").read_text("utf-8") for n in ("mathematics", "products")
-    ]
-    text = "".join([source, *ours, numba.__version__])
-    key = sha256(text.encode()).hexdigest()[:24]
-    name = f"tinygrad_edu_step_{key}"
-    if name not in sys.modules:  # a module of its own, by whose name Numba finds its machine code
-        path = _kept(f"step_{key}.py", source)
-        spec = spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
-        module = module_from_spec(spec)
-        sys.modules.setdefault(name, module)
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            sys.modules.pop(name)
-            raise
-    return sys.modules[name].run
-
-
-def _kept(name: str, source: str) -> Path:
-    """The file of a module in the user's cache; where nothing can be written there, in a folder
-    that is nobody else's."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(home) / "tinygrad_edu" / "native" / name
-    try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            fresh = path.with_suffix(f".{os.getpid()}")
-            fresh.write_text(source, encoding="utf-8")
-            fresh.replace(path)  # whole, or not at all
-    except OSError:
-        path = Path(tempfile.mkdtemp(prefix="tinygrad_edu")) / name
-        path.write_text(source, encoding="utf-8")
-    return path
 
 
 class Native:
@@ -212,7 +169,7 @@ class Native:
                 dispatch.append(f"    kernel{i}(at)")
         text = "\n".join(" " * 12 + line for line in dispatch)
         self.source = _HEAD + "\n".join(defined) + _RUN.replace("{dispatch}", text)
-        self.function = compiled(self.source)
+        self._machine_code = compiled(self.source)
 
     def _array(self, value: Value, memory: Any) -> Array:
         """The array of a value; those of results that only kernels see are made by `memory`."""
@@ -287,33 +244,43 @@ class Native:
             np.int64,
         ).reshape(-1, 2)
 
+        rooms = [np.atleast_1d(self._rooms[v]) for v in self._arguments]
+        self._sources = np.array(
+            [(0, room[:1].nbytes, room.ctypes.data) for room in rooms], np.int64
+        ).reshape(-1, 3)
+        tables = (table, _ONCE, self._sources, self._given, self._results)
+        shapes = [*(t.shape for t in tables[:2]), *((len(t),) for t in tables[2:])]
+        parts = [(t.ctypes.data, *shape) for t, shape in zip(tables, shapes, strict=True)]
+        # What `run` gets: for an epoch, and for a single step, of which no numbers are kept.
+        self._epoch = np.array([*chain(*parts), 0], np.int64)
+        self._step = self._epoch.copy()
+        self._step[_NUMBERS] = 0
+        self._step_at, self._epoch_at = self._step.ctypes.data, self._epoch.ctypes.data
+
     # --- running ----------------------------------------------------------------------------------
 
     def run(self, given: Sequence[Any]) -> bool:
         """One step for these arguments and numbers; False where the program does not apply."""
-        n = len(self._arguments)
-        sources = [(array.ctypes.data, 0, 0) for array in given[:n]]
-        self._rates[: len(given) - n] = given[n:]
-        kept = np.empty((1, len(self._results)))
-        return bool(self._run(_ONCE, sources, kept))
-
-    def _run(self, order: Array, sources: Any, kept: Array) -> int:
-        rows = np.array(sources, np.int64).reshape(-1, 3)
-        done = self.function(self._table, order, rows, self._given, self._results, kept)
-        return int(done)
+        self._give(given, given[len(self._sources) :])
+        return bool(self._machine_code(self._step_at))
 
     def epoch(self, sources: Sequence[Array], order: Array, rates: Sequence[float]) -> Array:
         """A step for each row of `order`, whose arguments are the rows of the sources that it
         names: what they gave, as far as it came, which is nowhere if that is no numbers."""
         if not self._numbers or len(self._results) != len(self._numbers):
             return np.empty((0, 1))
-        rows = [
-            (source.ctypes.data, source.nbytes // max(1, len(source)), self._rooms[v].ctypes.data)
-            for source, v in zip(sources, self._arguments, strict=True)
-        ]
-        self._rates[: len(rates)] = rates
+        self._give(sources, rates)
+        order = np.ascontiguousarray(order, np.int64)
         kept = np.empty((len(order), len(self._numbers)))
-        return kept[: self._run(np.ascontiguousarray(order, np.int64), rows, kept)]
+        self._epoch[_ORDER] = order.ctypes.data, *order.shape
+        self._epoch[_KEPT] = kept.ctypes.data
+        return kept[: self._machine_code(self._epoch_at)]
+
+    def _give(self, arrays: Sequence[Array], rates: Sequence[float]) -> None:
+        for i in range(len(self._sources)):
+            self._sources[i, 0] = arrays[i].ctypes.data
+        if rates:
+            self._rates[: len(rates)] = rates
 
 
 def _bytes(value: Value) -> int:

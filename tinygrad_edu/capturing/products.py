@@ -20,7 +20,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.linalg import ensure_blas
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 _FEATURES = llvmlite.binding.get_host_cpu_features()
@@ -113,7 +112,7 @@ def dots(context: Any, c: Any, a: Any, b: Any, bias: Any, sizes: Any, step: Any,
 def blas(
     context: Any, c: Any, a: Any, b: Any, sizes: Any, steps: Any, beta: Any, dtype: Any
 ) -> Any:
-    """C = A B + beta C for large matrices, by the `gemm` of SciPy's BLAS.
+    """C = A B + beta C for large matrices, by the `gemm` of NumPy's BLAS.
 
     c, a, b  addresses
     sizes    (m, k, n) of A (m, k) and B (k, n)
@@ -121,28 +120,25 @@ def blas(
              to the next in B and in A
     """
     (m, k, n), (c_row, *others) = _numbers(sizes), _numbers(steps)
-    ensure_blas()
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         scalar = context.get_value_type(dtype.dtype)
-        anything, letter = ir.IntType(8).as_pointer(), ir.IntType(8)
-        kind = ir.FunctionType(
-            _I32,
-            [letter] * 3 + [_I64] * 3 + [anything] * 2
-            + [_I64, anything, _I64, anything, anything, _I64],
-        )  # fmt: skip
-        function = cgutils.get_or_insert_function(builder.module, kind, "numba_xxgemm")
-        numbers = [
-            builder.bitcast(cgutils.alloca_once_value(builder, ir.Constant(scalar, x)), anything)
-            for x in (1.0, float(beta.literal_value))
-        ]
+        anything = ir.IntType(8).as_pointer()
+        name = "dgemm" if isinstance(scalar, ir.DoubleType) else "sgemm"
+        kind = ir.FunctionType(ir.VoidType(), [anything] * 13)
+        gemm = cgutils.get_or_insert_function(builder.module, kind, name)
+
+        def at(number: Any) -> Any:
+            return builder.bitcast(cgutils.alloca_once_value(builder, number), anything)
+
+        one, factor = (at(ir.Constant(scalar, x)) for x in (1.0, float(beta.literal_value)))
         at_c, at_a, at_b = [builder.inttoptr(x, anything) for x in args[:3]]
         # Columns come first there, so that the rows of C are columns: Cᵀ = Bᵀ Aᵀ.
         (turn_b, down_b), (turn_a, down_a) = _turned(others[:2]), _turned(others[2:])
-        builder.call(function, [
-            letter(ord("d" if isinstance(scalar, ir.DoubleType) else "s")),
-            letter(turn_b), letter(turn_a), _I64(n), _I64(m), _I64(k),
-            numbers[0], at_b, _I64(down_b), at_a, _I64(down_a), numbers[1], at_c, _I64(c_row),
+        builder.call(gemm, [
+            at(ir.IntType(8)(turn_b)), at(ir.IntType(8)(turn_a)), at(_I64(n)), at(_I64(m)),
+            at(_I64(k)), one, at_b, at(_I64(down_b)), at_a, at(_I64(down_a)), factor, at_c,
+            at(_I64(c_row)),
         ])  # fmt: skip
         return context.get_dummy_value()
 

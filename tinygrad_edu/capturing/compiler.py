@@ -1,0 +1,71 @@
+"""The compiler: a process of its own that makes machine code of a generated module.
+
+    python -m tinygrad_edu.capturing.compiler FORM        source in, machine code out
+
+Numba and LLVM take half a second to start and a hundred megabytes, of which nothing is needed any
+more once there is machine code. The code stands alone: `run`, its kernels and their constants, with
+no way back into Python. A kernel may therefore neither raise an error nor ask for memory.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+from .linking import linked
+
+__all__ = ["BLAS", "compiled"]
+
+BLAS = ("sgemm", "dgemm")  # what kernels call in NumPy's library
+
+
+def compiled(source: str, form: str) -> bytes:
+    """The function `run` of a module, and before it a line that says where it begins, and where the
+    addresses of functions from outside belong: `1024 pow=4102`.
+
+    form    "linked": machine code that may lie anywhere; or "object", which LLVM can load: its line
+            has no places, and of the functions from outside only those that LLVM does not know
+
+    Raises:  ValueError for a module that cannot stand alone
+    """
+    from llvmlite import binding as llvm
+
+    # Loops over many arrays are checked for overlaps at run time, however many pairs there are.
+    llvm.set_option("", "-runtime-memory-check-threshold=1000")
+    for name in BLAS:  # nobody calls it here
+        llvm.add_symbol(name, 1)
+    made: dict[str, Any] = {}
+    exec(compile(source, "<step>", "exec"), made)
+    module = llvm.parse_assembly(made["run"].inspect_llvm())
+    for function in module.functions:
+        if function.name == made["run"].native_name:
+            function.name = "run"
+        elif not function.is_declaration:
+            function.linkage = "internal"
+    how = {"reloc": "pic", "codemodel": "small"} if form == "linked" else {"jit": True}
+    machine = llvm.Target.from_triple(module.triple).create_target_machine(
+        llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), 3, **how
+    )
+    # Seen together, the functions raise no errors; what would tell Python of them is then dropped.
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_ipsccp_pass()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    outside = [function.name for function in module.functions if function.is_declaration]
+    if python := [name for name in outside if name.startswith(("Py", "NRT_", "numba_"))]:
+        raise ValueError(f"the kernels raise errors or ask for memory: {', '.join(python)}")
+    code: bytes = machine.emit_object(module)
+    begin = 0
+    places = dict.fromkeys((name for name in BLAS if name in outside), 0)
+    if form == "linked":
+        code, begin, places = linked(code, "run")
+    return " ".join([str(begin), *(f"{n}={i}" for n, i in places.items())]).encode() + b"\n" + code
+
+
+if __name__ == "__main__":
+    # Numba would look for SciPy's BLAS, for 0.3 seconds. This process is nobody else's.
+    sys.modules.update(scipy=None)  # type: ignore[call-overload]
+    with redirect_stdout(sys.stderr):
+        answer = compiled(sys.stdin.buffer.read().decode(), sys.argv[1])
+    sys.stdout.buffer.write(answer)
