@@ -414,13 +414,23 @@ def broadcast_to(x: Any, /, shape: Any) -> Any:
 
 
 def is_matrix(x: Any) -> bool:
-    """Whether an array is one of the matrices that the library under NumPy multiplies."""
+    """Whether an array is one of the matrices that the library under NumPy multiplies.
+
+    Example:
+        >>> is_matrix(np.ones((2, 3))), is_matrix(np.ones((2, 3), int))
+        (True, False)
+    """
     return x.ndim == 2 and x.dtype.char in "fd"
 
 
 @lru_cache(32)
 def ones(m: int, dtype: Any) -> Array:
-    """The 1 of 1ᵀE: m ones, to be read only."""
+    """The 1 of 1ᵀE: m ones, to be read only.
+
+    Example:
+        >>> ones(3, np.dtype("f"))
+        array([1., 1., 1.], dtype=float32)
+    """
     vector = np.ones(m, dtype)
     vector.flags.writeable = False
     return vector

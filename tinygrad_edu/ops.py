@@ -268,7 +268,12 @@ def sigmoid(x: Any, /) -> Any:
 
 
 def is_array(x: Any) -> bool:
-    """Whether x is an array with axes and entries, of float32 or float64."""
+    """Whether x is an array with axes and entries, of float32 or float64.
+
+    Example:
+        >>> is_array(np.ones(3)), is_array(3.0)
+        (True, False)
+    """
     return type(x) is np.ndarray and x.size > 0 < x.ndim and x.dtype.char in "fd"
 
 

@@ -25,7 +25,7 @@ from typing import Any
 from .layout import Frame, Node, Point, lay_out, stack
 
 SIZE, LINE, MARGIN = 13.0, 16.0, 10.0  # of letters, lines and the margin, in px
-WIDE = 1700.0  # what fits on a slide
+WIDE = 1580.0  # what fits on a slide
 ARROW = 7.0
 
 

@@ -91,7 +91,7 @@ def picture(
         >>> X = np.ones((4, 3))
         >>> network = tg.nn.Sequential(tg.nn.Linear(3, 2, rng=0), tg.nn.Sigmoid())
         >>> tg.picture(network, X)
-        Picture(3 operations, 2 parameters, 1 constant; .save("graph.svg") writes it to a file)
+        Picture(2 operations, 2 parameters, 1 constant; .save("graph.svg") writes it to a file)
         >>> tg.picture(network, X).svg.startswith("<svg")
         True
     """

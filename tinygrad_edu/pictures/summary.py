@@ -150,12 +150,12 @@ def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> S
         Layer                   Output shape   Parameters   Multiply-adds   Results
         ───────────────────────────────────────────────────────────────────────────
         Sequential              (m, 10)                 0               0       0 B
-          0: Linear(784, 100)   (m, 100)           78,500          78,400   1.6 KiB
+          0: Linear(784, 100)   (m, 100)           78,500          78,400     800 B
           1: Sigmoid            (m, 100)                0               0     800 B
-          2: Linear(100, 10)    (m, 10)             1,010           1,000     160 B
+          2: Linear(100, 10)    (m, 10)             1,010           1,000      80 B
         ───────────────────────────────────────────────────────────────────────────
         Parameters: 79,510 (621.2 KiB), 79,510 trainable, 0 not
-        For each of the m samples: 79,400 multiply-adds, 2.5 KiB of results
+        For each of the m samples: 79,400 multiply-adds, 1.6 KiB of results
     """
     if not isinstance(model, Module):
         raise TypeError(f"summary takes a module, received {type(model).__name__}")
