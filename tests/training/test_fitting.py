@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -684,14 +684,15 @@ def test_the_loop_takes_any_step() -> None:
     model = nn.Linear(1, 1, init=tg.init.ones)
     seen: list[tuple[float, ...]] = []
 
-    def step(*arrays: Array) -> tuple[float, int]:
-        seen.append(tuple(float(a.sum()) for a in arrays))
-        return seen[-1][0], len(arrays[0])
+    def steps() -> Generator[tuple[float, int], None, None]:
+        for arrays in tg.data.minibatches(np.arange(5.0), np.ones(5), np.ones(5), batch_size=2):
+            seen.append(tuple(float(a.sum()) for a in arrays))
+            yield seen[-1][0], len(arrays[0])
 
     history = train(
         model,
-        lambda: tg.data.minibatches(np.arange(5.0), np.ones(5), np.ones(5), batch_size=2),
-        step,
+        steps,
+        batches=3,
         logs=lambda sums: {"mean": sums[0] / sums[1]},
         validate=lambda: {"mean": 7.0},
         epochs=2,
