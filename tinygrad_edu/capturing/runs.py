@@ -59,7 +59,7 @@ class Run:
         self._batch: Sequence[Any] = ()
         self._given: list[Any] = []
         self._result: Any = None
-        self._go: Callable[..., None]  # the program's step
+        self._quiet = copy_context()
         self._steps = 0  # how many it has done
         self._checked = False
 
@@ -86,7 +86,7 @@ class Run:
         if self._steps == 2:  # for a single one it would take longer than it saves
             self._checked = self._replay.asks_nothing_more(self._sources)
         try:
-            self._go(self._given, self._checked)
+            self._quiet.run(self._replay.step, self._given, self._checked)
         except BaseException as reason:
             self._stop()
             if isinstance(reason, Mispredicted):  # the function says what is wrong
@@ -105,9 +105,8 @@ class Run:
         self._result = replay.result()
         # NumPy's settings of the moment but one, put on once: for each step it would take as long
         # as several of its calls.
-        quiet = copy_context()
-        quiet.run(partial(np.seterr, over="ignore"))
-        self._go = partial(quiet.run, replay.step)
+        self._quiet = copy_context()
+        self._quiet.run(partial(np.seterr, over="ignore"))
 
     def _stop(self) -> None:
         if self._replay is not None:

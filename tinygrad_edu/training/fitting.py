@@ -36,7 +36,7 @@ from .metrics import (
     takes_probabilities,
     total,
     unreduced,
-)  # fmt: skip
+)
 from .progress import progress_bar
 
 __all__ = ["evaluate", "fit", "predict"]
