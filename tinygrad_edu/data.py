@@ -148,21 +148,22 @@ def _taker(source: Any, batch_size: int, keep: bool) -> Callable[[Array], Any]:
     if not usual:  # `take` would make it so: a copy of all of it for each batch
         return lambda rows: source[rows]
     shape = (batch_size, *stored.shape[1:])
-    spare = [] if keep else [np.empty(shape, source.dtype)]
+    spare: list[Array] = []
     read = np.empty(shape, np.uint8) if isinstance(source, Pixels) else None
 
     def free() -> Array:
         """Memory for a batch: one that was given out before, if nobody holds it any more."""
         for i in range(len(spare)):
-            if _references(spare, i) == _ALONE:
+            if not keep or _references(spare, i) == _ALONE:
                 return spare[i]
         spare[:] = [*spare[-1:], np.empty(shape, source.dtype)]
         return spare[-1]
 
     def take(rows: Array) -> Any:
         if len(rows) < batch_size:  # the last
+            spare.clear()
             return source[rows]
-        out = free() if keep else spare[0]
+        out = free()
         # "clip" is the mode in which NumPy writes into `out` at once; rows are of a permutation.
         stored.take(rows, 0, out if read is None else read, "clip")
         if read is not None:

@@ -141,6 +141,9 @@ class CompiledStep:
                 f"{_name(self.function)} was captured {MOST} times or more: {changed or 'lr'} is "
                 "another one at each call; give what changes as an array argument"
             )
+        for others in self.programs.values():
+            for captured in others:
+                captured.forget()  # a recorded step takes the memory that these do not need now
         trace = Capture(self.function)
         try:
             captured, result = trace.capture(args, kwargs)

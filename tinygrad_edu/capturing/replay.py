@@ -160,7 +160,7 @@ class Replay:
         for box, _ in self._gradients:
             box.grad = None
         with lock:
-            self._forget()
+            self.forget()
             homes = {place: home for home, place in self._homes}
             laid: set[Home] = set()
             rows = []
@@ -179,8 +179,8 @@ class Replay:
         self._left = [None if v is None else self.program.array(v) for _, v in self._gradients]
         self._held = [getrefcount(array) for array in self._left if array is not None]
 
-    def _forget(self) -> None:
-        """Hold no array of a home."""
+    def forget(self) -> None:
+        """Have no arrays, until the next step."""
         self._arrays, self._left, self._held = [], [], None
         self.program.forget()
         self._lease.give_back()

@@ -67,7 +67,7 @@ class Run:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        if self._replay is not None:
+        if self._replay is not None:  # gradients are left by the last step only
             self._replay.leave_gradients()
         self._stop()
 
@@ -76,7 +76,7 @@ class Run:
         if self._replay is None or not all(map(is_, batch, self._batch)):
             self._given, kind = given_in(batch)
             if (kind, len(batch)) != self._key:
-                self.__exit__()
+                self._stop()
                 self._begin((kind, len(batch)))
             self._batch = batch
         if self._replay is None:
@@ -112,6 +112,7 @@ class Run:
         if self._replay is not None:
             self._replay.program.release()
         self._replay = self._key = self._result = None
+        self._batch = ()
 
 
 def given_in(values: Sequence[Any]) -> tuple[list[Any], Any]:

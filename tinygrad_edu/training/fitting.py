@@ -210,6 +210,8 @@ def fit(
         return values
 
     batches = -(-len(data[0]) // batch_size)
+    if epochs > initial_epoch:  # gradients of an earlier training would only take memory
+        optimizer.zero_grad()
     with progress_bar(verbose) as bar:
         given += bar
         for callback in given:

@@ -84,7 +84,7 @@ def train(
     What the steps of an epoch give is added up, place by place; `logs(sums)` makes of it what
     the History notes, and `validate()` what it notes with `val_` in front.
 
-    in_place   steps may write over the arrays of weights, as captured ones do
+    in_place   steps may write over arrays of weights that nobody else holds, as captured ones do
     threads    for the matrix products (see `tg.threads`) of batches that have so many `rows`
 
     Ctrl-C ends it after the step at hand; a second one raises KeyboardInterrupt. An error in a
@@ -183,7 +183,8 @@ class _Weights:
     """What parameters and buffers were before the last step and the one before it.
 
     A step gives them new arrays and writes into none, so references do. A captured step writes
-    over the arrays as long as nobody else holds them; of these, copies are kept.
+    over the arrays that nobody else holds; of these, copies are kept. The first step is recorded
+    in any case, which takes more memory than the others, and so is done without.
     """
 
     def __init__(self, model: Module, copied: bool) -> None:
@@ -191,16 +192,18 @@ class _Weights:
         self.copied = copied
         self.before = [tensor.value for tensor in self.tensors]
         self.earlier = self.before
-        if copied:
-            self.before, self.earlier = ([x.copy() for x in self.before] for _ in range(2))
+        self.steps = 0
 
     def note(self) -> None:
-        self.earlier, self.before = self.before, self.earlier
-        if self.copied:
-            for tensor, copy in zip(self.tensors, self.before, strict=True):
-                copy[...] = tensor.value  # half of what np.copyto takes to be called
-        else:
-            self.before = [tensor.value for tensor in self.tensors]
+        self.steps += 1
+        self.earlier, room = self.before, self.earlier
+        self.before = [tensor.value for tensor in self.tensors]
+        if self.copied and self.steps in (2, 3):
+            self.before = [x.copy() for x in self.before]
+        elif self.copied and self.steps > 3:  # these two take turns
+            for copy, x in zip(room, self.before, strict=True):
+                copy[...] = x  # half of what np.copyto takes to be called
+            self.before = room
 
     def moved(self) -> bool:
         """Whether they have other values since they were noted."""
