@@ -403,7 +403,7 @@ def _loss(loss: Function, prediction: Any, y: Array, weights: Array | None = Non
         return loss(prediction, y)
     each = unreduced(loss)(prediction, y, reduction="none")
     each = ops.mean(ops.reshape(each, (len(y), -1)), axis=1)
-    return ops.sum(each * weights.astype(each.dtype, copy=False)) / len(y)
+    return ops.sum(each * weights.astype(each.dtype)) / len(y)
 
 
 def _check_loss(loss: Any) -> None:
