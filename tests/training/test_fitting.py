@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -1191,3 +1192,31 @@ def test_a_loss_that_is_not_finite_in_the_first_batch_stops_the_training(compile
     with pytest.raises(NonFiniteLoss, match="epoch 0, batch 0"), np.errstate(invalid="ignore"):
         p.fit(model, compile=compiled)
     np.testing.assert_equal(model.state_dict(), before)
+
+
+def test_a_captured_training_takes_no_more_memory_than_a_recorded_one() -> None:
+    """Nor does a second one of the same model. What takes memory is 784–100–10 on batches of 256,
+    with a smaller one at the end, for which a program of its own is made."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.random((1100, 784), np.float32), rng.integers(0, 10, 1100)
+    y = np.eye(10, dtype=np.float32)[labels]
+    peaks: dict[bool, list[int]] = {}
+    for compiled in (True, False, True, False):  # the first two import what they need
+        model = nn.Sequential(
+            nn.Linear(784, 100, dtype="float32", rng=0), nn.Sigmoid(),
+            nn.Linear(100, 10, dtype="float32", rng=1),
+        )  # fmt: skip
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        peaks[compiled] = []
+        tracemalloc.start()
+        for _ in range(3):
+            tracemalloc.reset_peak()
+            tg.fit(
+                model, x, y, loss=tg.cross_entropy, optimizer=sgd, batch_size=256, rng=0,
+                compile=compiled, epochs=2,
+            )  # fmt: skip
+            peaks[compiled].append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert max(peaks[True]) < 1.02 * max(peaks[False])
+    assert max(peaks[True]) < 1.05 * min(peaks[True])
+    print(peaks)

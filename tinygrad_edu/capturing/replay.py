@@ -50,6 +50,7 @@ class Replay:
         finalize(self, self._lease.give_back)
         self.native: Native | None = None
         self._now: list[float] = []  # the rates
+        self._given: list[Any] = []
         self._left: list[Any] = []  # the gradients
         self._held: list[int] | None = None  # how often these are held; None: nothing made yet
 
@@ -102,10 +103,11 @@ class Replay:
         """The results of the step for these arrays."""
         self.ready()
         with np.errstate(over="ignore"):  # as the sigmoid does, of whose parts this is made
-            self.step(given)
+            self.give(given)
+            self.step()
         self.leave_gradients()
         result = _filled(self._result, lambda v: self.program.array(v).copy())
-        self.program.release()
+        self.release()
         return result
 
     # --- one step after the other (see `runs`) ----------------------------------------------------
@@ -116,13 +118,23 @@ class Replay:
             self._bind()
         self._now = [rate.compute() for rate in self._rates]
 
-    def step(self, given: list[Any], checked: bool = False) -> None:
-        """One step for these arrays; `checked`: nothing is to be asked of their rows."""
+    def give(self, given: list[Any]) -> None:
+        """The arrays that the next steps are for, and what their rates are."""
+        self._given = [*given, *self._now]
         if self.native is None:
-            self.program.give([*given, *self._now])
+            self.program.give(self._given)
+
+    def step(self, checked: bool = False) -> None:
+        """One step; `checked`: nothing is to be asked of the rows."""
+        if self.native is None:
             self.program.run(checked)
-        elif not self.native.run([*given, *self._now]):
+        elif not self.native.run(self._given):
             raise Mispredicted
+
+    def release(self) -> None:
+        """Forget the arrays that were given, which may be large."""
+        self._given = []
+        self.program.release()
 
     def result(self) -> Any:
         """What steps give, in memory that the next one writes over."""

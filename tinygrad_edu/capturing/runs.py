@@ -57,7 +57,6 @@ class Run:
         self._replay: Replay | None = None  # the program that is being run, for
         self._key: Any = None  # arguments of this kind
         self._batch: Sequence[Any] = ()
-        self._given: list[Any] = []
         self._result: Any = None
         self._quiet = copy_context()
         self._steps = 0  # how many it has done
@@ -74,11 +73,7 @@ class Run:
     def __call__(self, *batch: Any) -> Any:
         """What the step gives for a batch."""
         if self._replay is None or not all(map(is_, batch, self._batch)):
-            self._given, kind = given_in(batch)
-            if (kind, len(batch)) != self._key:
-                self._stop()
-                self._begin((kind, len(batch)))
-            self._batch = batch
+            self._change(batch)
         if self._replay is None:
             self._key = None  # the next batch may find a program
             return self._step(*batch)
@@ -86,13 +81,23 @@ class Run:
         if self._steps == 2:  # for a single one it would take longer than it saves
             self._checked = self._replay.asks_nothing_more(self._sources)
         try:
-            self._quiet.run(self._replay.step, self._given, self._checked)
+            self._quiet.run(self._replay.step, self._checked)
         except BaseException as reason:
             self._stop()
             if isinstance(reason, Mispredicted):  # the function says what is wrong
                 return plain(self._step.function(*batch))
             raise
         return self._result
+
+    def _change(self, batch: Sequence[Any]) -> None:
+        """Go on with other arrays: of the same kind, or with another program."""
+        given, kind = given_in(batch)
+        if (kind, len(batch)) != self._key:
+            self._stop()
+            self._begin((kind, len(batch)))
+        if self._replay is not None:
+            self._replay.give(given)
+        self._batch = batch
 
     def _begin(self, key: Any) -> None:
         if engine.watches or watcher.get() is not None:
@@ -110,7 +115,7 @@ class Run:
 
     def _stop(self) -> None:
         if self._replay is not None:
-            self._replay.program.release()
+            self._replay.release()
         self._replay = self._key = self._result = None
         self._batch = ()
 
