@@ -387,7 +387,7 @@ def is_ours(metric: Function) -> bool:
     """Whether it is a function of this module, which keeps nothing and looks at nothing else.
 
     Example:
-        >>> is_ours(top_k_accuracy), is_ours(lambda prediction, target: 0)
+        >>> is_ours(partial(top_k_accuracy, k=3)), is_ours(tg.mse_loss)
         (True, False)
     """
     return getattr(_plain(metric), "__module__", None) == __name__
