@@ -13,7 +13,7 @@ the same networks with the slides' formulas by hand, and the tests hold the two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -36,6 +36,7 @@ __all__ = [
 
 SEED = 42
 MANY = 20  # epochs from which on it pays to capture the step
+AT_ONCE = 32  # batches whose loss is computed together
 TINY = 1e-10  # recorded losses keep probabilities in [TINY, 1 − TINY] before the logarithm
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -158,11 +159,22 @@ class SingleLayer(nn.Module):
             return self.step(x, y, optimizer)
 
         self.history.compiled = epochs >= MANY
-        run = captured(take, self.history, strict=False)
+        taking = captured(take, self.history, strict=False, alone=True)
+        size = min(getattr(self, "batch_size", len(x)), len(x))
+        number = -(-len(x) // size)
 
-        def step(x: Array, y: Array) -> tuple[float, int]:
-            z = np.asarray(run(x, y).numpy())
-            return self.data_loss(self.activation(z), y), self._right(z, y)
+        def steps() -> Generator[tuple[float, int], None, None]:
+            # Arrays of several batches are counted at once, which takes as many calls as one batch.
+            kept: list[tuple[Array, Array]] = []
+            with taking((x, y)) as step:
+                for i, batch in enumerate(batches(x, y)):
+                    kept.append((step(*batch).value.copy(), batch[1].copy()))
+                    if len(kept) < AT_ONCE and i + 1 < number:
+                        yield 0.0, 0
+                        continue
+                    z, targets = map(np.concatenate, zip(*kept, strict=True))
+                    kept.clear()
+                    yield self.data_loss(self.activation(z), targets), self._right(z, targets)
 
         def logs(sums: Sequence[float]) -> dict[str, float]:
             total, right = sums
@@ -176,10 +188,9 @@ class SingleLayer(nn.Module):
                 on_epoch(self)
 
         train(
-            self, partial(batches, x, y), step, logs=logs, epochs=epochs, history=self.history,
+            self, steps, batches=number, logs=logs, epochs=epochs, history=self.history,
             callbacks=[LambdaCallback(on_epoch_end=after_epoch)],
-            in_place=self.history.compiled is True, threads=threads,
-            rows=min(getattr(self, "batch_size", len(x)), len(x)),
+            in_place=self.history.compiled is True, threads=threads, rows=size,
         )  # fmt: skip
         return self
 
@@ -375,7 +386,7 @@ class MinibatchNetwork(RandomInitNetwork):
         """Batches of `batch_size` of all samples, shuffled anew each time. The chapter seeds a
         second time here, so that the shuffling does not go on from the weights."""
         rng = np.random.RandomState(SEED)
-        return partial(minibatches, batch_size=self.batch_size, rng=rng)
+        return partial(minibatches, batch_size=self.batch_size, rng=rng, keep=False)
 
     def extra_repr(self) -> str:
         return f"batch_size={self.batch_size}, {super().extra_repr()}"
@@ -417,7 +428,7 @@ class MultiClassNetwork(MinibatchNetwork):
 
     def batches(self, rng: np.random.RandomState) -> Callable[..., Any]:
         """As before, but here the chapter's shuffling goes on where the weights have stopped."""
-        return partial(minibatches, batch_size=self.batch_size, rng=rng)
+        return partial(minibatches, batch_size=self.batch_size, rng=rng, keep=False)
 
 
 def _inside(a: Array) -> Array:

@@ -207,6 +207,25 @@ def test_who_keeps_a_batch_or_a_view_of_it_keeps_what_it_was(
         assert_array_equal(x, expected if i % 2 else expected[:, 1:])
 
 
+@pytest.mark.parametrize("seed", [None, 0])
+def test_with_keep_false_each_batch_is_written_over_by_the_next(seed: int | None) -> None:
+    X, Y = np.arange(22.0).reshape(11, 2), np.arange(11)
+    images = Pixels(np.arange(22, dtype=np.uint8).reshape(11, 2))
+
+    def cut(keep: bool) -> Any:
+        rng = None if seed is None else np.random.default_rng(seed)
+        return minibatches(X, Y, images, batch_size=4, rng=rng, keep=keep)
+
+    seen = []
+    for own, expected in zip(cut(False), cut(True), strict=True):
+        for array, other in zip(own, expected, strict=True):
+            assert array.dtype == other.dtype
+            assert_array_equal(array, other)
+        seen.append(own[0])
+    assert [len(x) for x in seen] == [4, 4, 3]
+    assert (seen[0] is seen[1]) is (seed is not None)  # not shuffled, they are parts of the data
+
+
 def test_batches_that_nobody_keeps_take_turns_in_two_places() -> None:
     X = np.arange(80.0).reshape(40, 2)
     rng = np.random.default_rng(0)

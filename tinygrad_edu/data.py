@@ -89,13 +89,14 @@ class Pixels:
 
 
 def minibatches(
-    *arrays: Any, batch_size: int, rng: Random | None = None
+    *arrays: Any, batch_size: int, rng: Random | None = None, keep: bool = True
 ) -> Iterator[tuple[Array, ...]]:
     """Cut the samples of one epoch into batches: `for x, y in minibatches(X, Y, batch_size=32)`.
 
     With an `rng` the samples are taken in a new order each time, one permutation of all of them,
     as the chapter does; without one, in the order they have. The last batch is what is left.
     Batches are arrays of their own; the memory of those that nobody holds any more is used again.
+    With keep=False each is written over by the next, so that one is all that there is in memory.
 
     Shapes:  arrays (m, …) → ⌈m / batch_size⌉ batches (batch_size, …)
     Raises:  ValueError if lengths differ or the batch size is no positive integer, TypeError if
@@ -123,24 +124,24 @@ def minibatches(
     lengths = [len(source) for source in sources]
     if len(set(lengths)) > 1:
         raise ValueError(f"the arrays must have one number of samples, received {lengths}")
-    return _batches(sources, lengths[0], int(batch_size), rng)
+    return _batches(sources, lengths[0], int(batch_size), rng, keep)
 
 
 def _batches(
-    sources: tuple[Any, ...], m: int, batch_size: int, rng: Random | None
+    sources: tuple[Any, ...], m: int, batch_size: int, rng: Random | None, keep: bool
 ) -> Iterator[tuple[Array, ...]]:
     if rng is None:
         for start in range(0, m, batch_size):
             yield tuple(source[start : start + batch_size] for source in sources)
         return
     order = rng.permutation(m)
-    takers = [_taker(source, min(batch_size, m)) for source in sources]
+    takers = [_taker(source, min(batch_size, m), keep) for source in sources]
     for start in range(0, m, batch_size):
         rows = order[start : start + batch_size]
         yield tuple([take(rows) for take in takers])
 
 
-def _taker(source: Any, batch_size: int) -> Callable[[Array], Any]:
+def _taker(source: Any, batch_size: int, keep: bool) -> Callable[[Array], Any]:
     """A function of row numbers that gives these rows of the source."""
     stored = source.images if isinstance(source, Pixels) else source
     usual = type(stored) is np.ndarray and stored.flags.c_contiguous and not stored.dtype.hasobject
@@ -153,13 +154,14 @@ def _taker(source: Any, batch_size: int) -> Callable[[Array], Any]:
     def free() -> Array:
         """Memory for a batch: one that was given out before, if nobody holds it any more."""
         for i in range(len(spare)):
-            if _references(spare, i) == _ALONE:
+            if not keep or _references(spare, i) == _ALONE:
                 return spare[i]
         spare[:] = [*spare[-1:], np.empty(shape, source.dtype)]
         return spare[-1]
 
     def take(rows: Array) -> Any:
         if len(rows) < batch_size:  # the last
+            spare.clear()
             return source[rows]
         out = free()
         # "clip" is the mode in which NumPy writes into `out` at once; rows are of a permutation.
@@ -167,7 +169,8 @@ def _taker(source: Any, batch_size: int) -> Callable[[Array], Any]:
         if read is not None:
             np.copyto(out, read)
             np.divide(out, source.brightest, out)
-        return out.view()  # what is set on it (x.shape = …) is not met again in a later batch
+        # What is set on a view (x.shape = …) is not met again in a later batch.
+        return out.view() if keep else out
 
     return take
 

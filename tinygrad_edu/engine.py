@@ -20,6 +20,7 @@ No rule knows of broadcasting or of dtypes: `fit` puts both right, once, for all
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache, partial, update_wrapper, wraps
@@ -343,7 +344,8 @@ def as_array(data: Any, dtype: Any = None) -> Array:
     Raises:  TypeError for anything but real numbers (text, objects, complex numbers, masked
              arrays, recorded tensors), ValueError for rows of different lengths.
     """
-    if isinstance(data, np.ma.MaskedArray):
+    masked = sys.modules.get("numpy.ma")  # to ask for np.ma would import it
+    if masked is not None and isinstance(data, masked.MaskedArray):
         raise TypeError("a masked array would lose its mask here; give `array.filled(value)`")
     try:
         array = np.asarray(data)

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -684,14 +685,15 @@ def test_the_loop_takes_any_step() -> None:
     model = nn.Linear(1, 1, init=tg.init.ones)
     seen: list[tuple[float, ...]] = []
 
-    def step(*arrays: Array) -> tuple[float, int]:
-        seen.append(tuple(float(a.sum()) for a in arrays))
-        return seen[-1][0], len(arrays[0])
+    def steps() -> Generator[tuple[float, int], None, None]:
+        for arrays in tg.data.minibatches(np.arange(5.0), np.ones(5), np.ones(5), batch_size=2):
+            seen.append(tuple(float(a.sum()) for a in arrays))
+            yield seen[-1][0], len(arrays[0])
 
     history = train(
         model,
-        lambda: tg.data.minibatches(np.arange(5.0), np.ones(5), np.ones(5), batch_size=2),
-        step,
+        steps,
+        batches=3,
         logs=lambda sums: {"mean": sums[0] / sums[1]},
         validate=lambda: {"mean": 7.0},
         epochs=2,
@@ -893,9 +895,12 @@ PROGRAM = """
 """
 
 
-def interrupted(times: int) -> tuple[dict[str, Any], str]:
+def interrupted(
+    times: int, program: str = PROGRAM, compiled: bool = False, batch: int = 2
+) -> tuple[dict[str, Any], str]:
     """What the program tells that was sent SIGINT so many times within one step."""
-    program = textwrap.dedent(PROGRAM).replace("TWICE", str(times == 2))
+    program = textwrap.dedent(program).replace("TWICE", str(times == 2))
+    program = program.replace("COMPILE", str(compiled)).replace("BATCH", str(batch))
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -915,6 +920,51 @@ def interrupted(times: int) -> tuple[dict[str, Any], str]:
         with contextlib.suppress(BrokenPipeError):
             child.stdin.close()
         return told, child.stderr.read()
+
+
+# Nobody looks on between the steps here, so that captured ones are run one after the other; what
+# stops in the middle of a step is an operation, which is called as it is.
+ALONE = """
+    import json, sys
+    import numpy as np
+    import tinygrad_edu as tg
+
+    model = tg.nn.Linear(2, 2, init=tg.init.ones)
+    sgd = tg.optim.SGD(model.parameters(), lr=0.1)
+    x, y = np.arange(20.0).reshape(10, 2) / 20, np.arange(10) % 2
+    count, before = np.zeros(1, int), np.zeros((99, 2, 2))
+
+    def pause(word):
+        print(word, flush=True)
+        sys.stdin.readline()
+
+    @tg.primitive(lambda g, y, x: g)
+    def looks(x, /):
+        before[count] = model.weight.value
+        count[0] += 1
+        if count[0] == 14:  # in epoch 2, batch 3
+            pause("in a step")
+            if TWICE:
+                pause("still in it")
+        return x + 0.0
+
+    def loss(prediction, target):
+        return tg.cross_entropy(looks(prediction), target)
+
+    def tell(**more):
+        print(json.dumps({"weights": model.weight.data.tolist(), "before": before.tolist(),
+                          "count": count.tolist(), **more}), flush=True)
+
+    history = tg.History()
+    try:
+        tg.fit(model, x, y, loss=loss, optimizer=sgd, epochs=9, batch_size=BATCH, shuffle=False,
+               metrics=["accuracy"], compile=COMPILE, history=history)
+    except KeyboardInterrupt:
+        tell(raised=True)
+    else:
+        tell(history=history.history, epoch=history.epoch, interrupted=history.interrupted)
+    assert history.compiled is COMPILE, history.compiled
+"""
 
 
 @sends_signals
@@ -982,6 +1032,23 @@ def test_a_second_ctrl_c_raises_with_the_weights_of_the_last_whole_step() -> Non
     assert told["weights"] == told["after"][-1]
 
 
+@sends_signals
+@pytest.mark.parametrize("batch", [2, 3])  # 3: the last of an epoch is a smaller one
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_in_steps_that_are_run_one_after_the_other(times: int, batch: int) -> None:
+    told, errors = interrupted(times, ALONE, compiled=True, batch=batch)
+    expected, _ = interrupted(times, ALONE, compiled=False, batch=batch)
+    if times == 2:
+        assert told["raised"] is True
+        assert told["weights"] == told["before"][13]
+    else:
+        assert told["interrupted"] is True
+        assert told["count"] == [14]  # the step at hand was finished, no other begun
+        assert told["weights"] != told["before"][13] != told["before"][12]
+        assert f"interrupted in epoch {13 // (10 // batch + 10 % batch)}" in errors
+    assert told == expected
+
+
 def test_nan_in_a_second_process_names_epoch_batch_and_operation() -> None:
     program = """
     import numpy as np
@@ -1024,6 +1091,49 @@ def test_captured_steps_train_to_the_same_bits(nan_at: int | None) -> None:
         histories.append(history.history)
     np.testing.assert_equal(*states)
     assert histories[0] == histories[1]
+
+
+@pytest.mark.parametrize("looked_at", ["no", "a callback", "a metric"])
+@pytest.mark.parametrize("x_dtype", ["float64", "float32"])
+def test_who_looks_on_between_steps_sees_what_there_is_and_changes_nothing(
+    looked_at: str, x_dtype: str
+) -> None:
+    """Weights that are kept between two steps stay what they were; the History has the same bits
+    however the steps are run."""
+    p = Problem(25)
+    p.x = p.x.astype(x_dtype)
+    seen: list[tuple[Array, Array]] = []
+
+    def settings(model: Any) -> dict[str, Any]:
+        def note(*arguments: Any) -> float:
+            seen.append((model[0].weight.data, model[0].weight.data.copy()))
+            return 0.0
+
+        measured = {"accuracy": "accuracy", "top": partial(metrics.top_k_accuracy, k=2)}
+        given: dict[str, Any] = {
+            "metrics": measured, "sample_weight": np.linspace(0, 1, 25), "validation_split": 0.1,
+            "penalty": lambda model: 0.01 * (model[0].weight ** 2).sum(), "epochs": 3,
+            "optimizer": optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+        }  # fmt: skip
+        if looked_at == "a callback":
+            given["callbacks"] = [LambdaCallback(on_train_batch_end=note)]
+        elif looked_at == "a metric":
+            measured["noted"] = note
+        return given
+
+    histories, states = [], []
+    for compiled in (True, False):
+        model = p.model()
+        _, history = p.fit(model, compile=compiled, **settings(model))
+        assert history.compiled is compiled
+        histories.append(history.history)
+        states.append(model.state_dict())
+    assert histories[0] == histories[1]
+    np.testing.assert_equal(*states)
+    for kept, was in seen:
+        np.testing.assert_array_equal(kept, was)
+    if looked_at != "no":
+        assert len({kept.tobytes() for kept, _ in seen}) == 15
 
 
 def test_what_cannot_be_captured_is_trained_as_it_is_and_said() -> None:
@@ -1082,3 +1192,30 @@ def test_a_loss_that_is_not_finite_in_the_first_batch_stops_the_training(compile
     with pytest.raises(NonFiniteLoss, match="epoch 0, batch 0"), np.errstate(invalid="ignore"):
         p.fit(model, compile=compiled)
     np.testing.assert_equal(model.state_dict(), before)
+
+
+def test_a_captured_training_takes_no_more_memory_than_a_recorded_one() -> None:
+    """Nor does a second one of the same model. What takes memory is 784–100–10 on batches of 256,
+    with a smaller one at the end, for which a program of its own is made."""
+    rng = np.random.default_rng(0)
+    x, labels = rng.random((1100, 784), np.float32), rng.integers(0, 10, 1100)
+    y = np.eye(10, dtype=np.float32)[labels]
+    peaks: dict[bool, list[int]] = {}
+    for compiled in (True, False, True, False):  # the first two import what they use
+        tracemalloc.start()
+        model = nn.Sequential(
+            nn.Linear(784, 100, dtype="float32", rng=0), nn.Sigmoid(),
+            nn.Linear(100, 10, dtype="float32", rng=1),
+        )  # fmt: skip
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        peaks[compiled] = []
+        for _ in range(3):
+            tracemalloc.reset_peak()
+            tg.fit(
+                model, x, y, loss=tg.cross_entropy, optimizer=sgd, batch_size=256, rng=0,
+                compile=compiled, epochs=2,
+            )  # fmt: skip
+            peaks[compiled].append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert max(peaks[True]) < 1.02 * max(peaks[False])
+    assert max(peaks[True]) < 1.05 * min(peaks[True])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -16,24 +18,31 @@ class Value:
     kind      argument: given at each call · home: outlives the call (a parameter's data) ·
               constant · number: a Python number given at each call · view: of another value ·
               result: of a call
+    array     what it held while tracing; None for results, of which there are many: their shape,
+              dtype and layout are enough
+    strides   those of a new array in its layout, and whether it is `in_a_row`
     of        what it is a view of
     function  how the view is made
     block     the number of the piece of memory that it lies in, or the home that it is written to
     offset    and where in that it begins, in bytes
     """
 
-    __slots__ = ("array", "block", "dtype", "function", "kind", "of", "offset", "shape", "strides")
+    __slots__ = (
+        "array", "block", "dtype", "function", "in_a_row", "kind", "of", "offset", "shape",
+        "strides",
+    )  # fmt: skip
 
     def __init__(
         self, kind: str, array: Any, of: Value | None = None, function: Any = None
     ) -> None:
         self.kind, self.of, self.function = kind, of, function
-        self.array = array  # while tracing: what it held then
+        self.array: Any = None if kind == "result" else array
         self.block: Any = None
         self.offset = 0
         self.shape: tuple[int, ...] = np.shape(array)
         self.dtype: Any = getattr(array, "dtype", None)
-        self.strides = np.empty_like(array).strides if kind == "result" else None
+        self.strides = strides_of_new(array) if isinstance(array, np.ndarray) else None
+        self.in_a_row = isinstance(array, np.ndarray) and array.flags.c_contiguous
 
     @property
     def root(self) -> Value:
@@ -42,6 +51,28 @@ class Value:
         while value.of is not None:
             value = value.of
         return value
+
+    def copied(self) -> Value:
+        """A result of the same shape, dtype and layout."""
+        copy = Value("result", None)
+        copy.shape, copy.dtype = self.shape, self.dtype
+        copy.strides, copy.in_a_row = self.strides, self.in_a_row
+        return copy
+
+
+def strides_of_new(array: Array) -> tuple[int, ...]:
+    """np.empty_like(array).strides, without making one that may be large.
+
+    Example:
+        >>> strides_of_new(np.ones((2, 3))), strides_of_new(np.ones((2, 3)).T)
+        ((24, 8), (8, 24))
+    """
+    if not array.ndim or not array.size or not array.flags.forc:
+        return np.empty_like(array).strides
+    by_rows = array.flags.c_contiguous
+    shape = array.shape[::-1] if by_rows else array.shape
+    strides = tuple(accumulate((array.itemsize, *shape[:-1]), mul))
+    return strides[::-1] if by_rows else strides
 
 
 class Nested:

@@ -26,16 +26,16 @@ import numpy as np
 
 from .. import engine
 from ..dispatch import boxes
-from ..engine import Array, Box, as_array, describe
+from ..engine import Array, as_array, describe
 from ..watch import CannotCapture, watcher
 from .calls import Mispredicted
 from .capture import Capture, plain
 from .native import NotNative
 from .replay import Replay
+from .runs import Run, given_in
 
 __all__ = ["CannotCapture", "CompiledStep", "compile"]
 
-PLAIN = (bool, int, float, str, np.generic, type(None))
 MOST = 8  # programs for one kind of arguments, and kinds of arguments times as many
 
 
@@ -115,15 +115,18 @@ class CompiledStep:
             if list in map(type, (*args, *kwargs.values())):
                 args = tuple(map(_as_data, args))
                 kwargs = {name: _as_data(x) for name, x in kwargs.items()}
-            given, key = _given([*args, *kwargs.values()])
+            given, key = given_in([*args, *kwargs.values()])
             key = (key, len(args), *kwargs)
-            for captured in self.programs.get(key, ()):
-                if captured.holds():
-                    try:
-                        return captured.run(given)
-                    except Mispredicted:  # a check fails: the function says what is wrong
-                        return plain(self.function(*args, **kwargs))
+            if (captured := self.known(key)) is not None:
+                try:
+                    return captured.run(given)
+                except Mispredicted:  # a check fails: the function says what is wrong
+                    return plain(self.function(*args, **kwargs))
             return self._capture(key, args, kwargs, given)
+
+    def known(self, key: Any) -> Replay | None:
+        """The program for arguments of a kind that holds as everything is now."""
+        return next((p for p in self.programs.get(key, ()) if p.holds()), None)
 
     def _capture(self, key: Any, args: Any, kwargs: Any, given: list[Any]) -> Any:
         known = self.programs.get(key, [])
@@ -138,6 +141,9 @@ class CompiledStep:
                 f"{_name(self.function)} was captured {MOST} times or more: {changed or 'lr'} is "
                 "another one at each call; give what changes as an array argument"
             )
+        for others in self.programs.values():
+            for captured in others:
+                captured.forget()  # a recorded step takes the memory that these do not need now
         trace = Capture(self.function)
         try:
             captured, result = trace.capture(args, kwargs)
@@ -197,30 +203,33 @@ class CompiledStep:
             raise IndexError(
                 f"the sources have {m} rows, received indices {order.min()} … {order.max()}"
             )
-        buffers = [np.empty((order.shape[1], *x.shape[1:]), x.dtype) for x in arrays]
-        parts: list[Array] = []
-        done = 0
-        while done < len(order):
-            part = self._captured_epoch(arrays, buffers, order[done:])
-            if not len(part):
-                for array, buffer in zip(arrays, buffers, strict=True):
-                    np.take(array, order[done], axis=0, out=buffer, mode="clip")
-                part = np.array([_numbers(self(*buffers))])
-            parts.append(part)
-            done += len(part)
-        found: Array = np.concatenate(parts) if parts else np.empty((0, 1))
-        return found.reshape(len(found)) if found[0:1].size <= 1 else found
-
-    def _captured_epoch(self, arrays: list[Array], buffers: list[Array], order: Array) -> Any:
-        """The numbers of the steps that a program has done; none where there is no program."""
-        if engine.watches or watcher.get() is not None:
-            return ()
+        batch = [np.empty((order.shape[1], *x.shape[1:]), x.dtype) for x in arrays]
+        pairs = list(zip(arrays, batch, strict=True))
+        kept: list[list[float]] = []
         with self._lock:
-            _, key = _given(buffers)
-            for captured in self.programs.get((key, len(buffers)), ()):
-                if captured.gives_numbers and captured.holds():
-                    return captured.epoch(arrays, buffers, order)
-        return ()
+            while len(kept) < len(order):
+                kept += self._in_machine_code(arrays, batch, order[len(kept) :])
+                result: Any = None
+                with Run(self, arrays) as run:
+                    for rows in order[len(kept) :]:
+                        for source, part in pairs:
+                            source.take(rows, 0, part, "clip")
+                        if (found := run(*batch)) is not result:
+                            result, numbers = found, _numbers(found)
+                        kept.append([x.item() for x in numbers])
+                        if True in self.native:  # which may do the rest
+                            break
+        left = np.array(kept) if kept else np.empty((0, 1))
+        return left.reshape(len(left)) if left[0:1].size <= 1 else left
+
+    def _in_machine_code(self, arrays: list[Array], batch: list[Array], order: Array) -> Any:
+        """What steps gave that were done without coming back to Python."""
+        if engine.watches or watcher.get() is not None:
+            return []
+        captured = self.known((given_in(batch)[1], len(batch)))
+        if captured is None or captured.native is None or captured.needs_none:
+            return []
+        return captured.epoch(arrays, order).tolist()
 
     @property
     def native_source(self) -> str:
@@ -238,12 +247,12 @@ class CompiledStep:
         return f"compile({_name(self.function)}): {n} captured"
 
 
-def _numbers(result: Any) -> list[float]:
-    """The numbers that a step gave."""
+def _numbers(result: Any) -> list[Array]:
+    """The numbers that a step gave, as arrays of one."""
     found = [x.value for x in boxes(result)]
     if not found or any(x.size != 1 for x in found):
         raise TypeError("epoch() is for steps that give numbers, such as their loss")
-    return [x.item() for x in found]
+    return found
 
 
 def _name(function: Any) -> str:
@@ -260,22 +269,6 @@ def _is_numbers(x: list[Any]) -> bool:
         _is_numbers(part) if isinstance(part, list) else isinstance(part, (bool, int, float))
         for part in x
     )
-
-
-def _given(values: list[Any]) -> tuple[list[Any], Any]:
-    """The arrays among the arguments, and what a program for such arguments is known by."""
-    given: list[Any] = []
-    key: list[Any] = []
-    for x in values:
-        array = x.value if isinstance(x, Box) and x.record is None else x
-        if isinstance(array, np.ndarray):
-            given.append(array)
-            key.append((array.shape, array.dtype, array.strides, type(x)))
-        elif isinstance(x, PLAIN):
-            key.append((type(x), repr(x)))
-        else:
-            key.append((type(x), id(x)))
-    return given, tuple(key)
 
 
 # --- the check ------------------------------------------------------------------------------------

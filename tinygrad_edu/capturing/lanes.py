@@ -148,10 +148,7 @@ class _Lane:
 
 def _is_row(value: Value) -> bool:
     """Whether its entries lie in a row, and could do so anywhere."""
-    array = value.array
-    return isinstance(array, np.ndarray) and array.flags.c_contiguous and value.kind in (
-        "home", "result"
-    )  # fmt: skip
+    return value.in_a_row and value.kind in ("home", "result")
 
 
 def _together(members: list[tuple[list[Call], list[Value]]], place: dict[Call, int]) -> Lanes:

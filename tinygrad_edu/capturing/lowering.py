@@ -19,7 +19,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import ops
 from ..engine import Array, Op, is_matrix, ones, sum_to
-from .calls import OUT, Nested, Value, expect
+from .calls import OUT, Nested, Value, expect, strides_of_new
 from .program import Program
 
 PACKAGE = __name__.partition(".")[0]
@@ -74,8 +74,6 @@ def lower(
             ]
             found = op.forward(*traced, **settings)
             if isinstance(found, Traced) and _same(found.array, result):
-                if found.place.kind == "result" and found.array.strides == result.strides:
-                    found.place.array = result  # the same bits: one of the two is enough
                 return found.place
         except (Unfollowed, AttributeError, TypeError, ValueError):
             pass
@@ -211,14 +209,14 @@ class Traced(NDArrayOperatorsMixin):
             raise Unfollowed(f"{ufunc.__name__}.{method} {list(settings)}")
         (out,) = settings.get("out", (None,))
         if "where" not in settings:
-            # In place keeps the layout, in whose order a later sum adds.
-            array = ufunc(*arrays)
-            if out is not None and np.shape(array) == out.shape and array.dtype == out.dtype:
-                kept = np.empty_like(out.array)
+            array = np.asarray(ufunc(*arrays))
+            in_place = out is not None and (array.shape, array.dtype) == (out.shape, out.dtype)
+            if in_place and array.strides != strides_of_new(out.array):
+                kept = np.empty_like(out.array)  # the layout, in whose order a later sum adds
                 kept[...] = array
                 array = kept
             place = _ufunc(self.program, ufunc, places, array)
-            if place.kind == "result" and place.strides != np.empty_like(array).strides:
+            if place.kind == "result" and place.strides != strides_of_new(array):
                 raise Unfollowed("the same numbers were computed in another layout")
         else:
             where = settings["where"]

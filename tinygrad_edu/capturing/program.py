@@ -105,7 +105,9 @@ class Program:
 
     def owned(self, value: Value) -> Value:
         """A copy of a value, in memory that is nobody else's."""
-        return self.call(np.copyto, (OUT, value), value.array, pure=False)
+        copy = value.copied()
+        self.calls.append(Call(np.copyto, (OUT, value), copy))
+        return copy
 
     def mark(self) -> tuple[int, dict[Any, Value]]:
         """Where the writing stands, to go back to."""

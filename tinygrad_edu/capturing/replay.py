@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from operator import is_
 from sys import getrefcount
 from typing import Any
@@ -35,7 +36,7 @@ class Replay:
         needs_none: list[Box],
     ) -> None:
         self.program, self.surroundings = program, surroundings
-        self._homes, self._gradients, self._needs_none = homes, gradients, needs_none
+        self._homes, self._gradients, self.needs_none = homes, gradients, needs_none
         self._result, self._rates = result, rates
         self._states = [
             (optimizer, [(i, names) for i, names in of_each.items() if names])
@@ -48,8 +49,8 @@ class Replay:
         self._lease = Lease()
         finalize(self, self._lease.give_back)
         self.native: Native | None = None
-        numbers = list(values_in(result))
-        self.gives_numbers = bool(numbers) and all(v.shape == () for v in numbers)
+        self._now: list[float] = []  # the rates
+        self._given: list[Any] = []
         self._left: list[Any] = []  # the gradients
         self._held: list[int] | None = None  # how often these are held; None: nothing made yet
 
@@ -67,53 +68,14 @@ class Replay:
         left = [v for _, v in self._gradients if v is not None]
         self.native = Native(self.program, given, [v.root for v in (*numbers, *left)], numbers)
 
-    def epoch(self, sources: list[Array], batches: list[Array], order: Array) -> Array:
+    def epoch(self, sources: list[Array], order: Array) -> Array:
         """A step for each row of `order`, whose arguments are the rows of the sources that it
-        names: the numbers that they gave, as far as it came. `batches` is memory for those rows.
-
-        Nothing of the user's runs in between: that everything is as it was when the step was
-        captured, and who holds what, is looked at once.
-        """
-        if not self._stands():
-            self._bind()
-        rates = [rate.compute() for rate in self._rates]
-        if self.native is None:
-            kept = self._steps(sources, batches, order, rates)
-        else:
-            ready = [np.ascontiguousarray(source) for source in sources]
-            kept = self.native.epoch(ready, order, rates)
-        for (box, _), array in zip(self._gradients, self._left, strict=True):
-            box.grad = array
-        return kept
-
-    def _steps(
-        self, sources: list[Array], batches: list[Array], order: Array, rates: list[float]
-    ) -> Array:
-        results = [self.program.array(v) for v in values_in(self._result)]
-        kept = np.empty((len(order), len(results)))
-        m = order.shape[1]
-        in_a_row = ((order == order[:, :1] + np.arange(m)).all(axis=1) & (m > 0)).tolist()
-        starts = order[:, :1].ravel().tolist()
-        pairs = list(zip(sources, batches, strict=True))
-        arguments = [value for value in self.program.given if value.kind == "argument"]
-        checked = hold_for(self.program.checks, dict(zip(arguments, sources, strict=True)))
-        with np.errstate(over="ignore"):
-            self.program.give([*batches, *rates])
-            for k in range(len(order)):
-                if in_a_row[k]:
-                    rows = slice(starts[k], starts[k] + m)
-                    for source, batch in pairs:
-                        np.copyto(batch, source[rows])
-                else:
-                    for source, batch in pairs:
-                        source.take(order[k], 0, batch, "clip")
-                try:
-                    self.program.run(checked)
-                except Mispredicted:
-                    return kept[:k]
-                for j, result in enumerate(results):
-                    kept[k, j] = result
-        self.program.release()
+        names, without coming back to Python: the numbers that they gave, as far as it came."""
+        assert self.native is not None
+        self.ready()
+        ready = [np.ascontiguousarray(source) for source in sources]
+        kept = self.native.epoch(ready, order, self._now)
+        self.leave_gradients()
         return kept
 
     def holds(self) -> bool:
@@ -126,7 +88,7 @@ class Replay:
             for array, (_, place) in zip(now, self._homes, strict=True)
         ):
             return False
-        if any(box.grad is not None for box in self._needs_none):
+        if any(box.grad is not None for box in self.needs_none):
             return False
         if hooks and any(hooks.get(id(box)) for box, _ in self._gradients):
             return False
@@ -139,22 +101,59 @@ class Replay:
 
     def run(self, given: list[Any]) -> Any:
         """The results of the step for these arrays."""
+        self.ready()
+        with np.errstate(over="ignore"):  # as the sigmoid does, of whose parts this is made
+            self.give(given)
+            self.step()
+        self.leave_gradients()
+        result = _filled(self._result, lambda v: self.program.array(v).copy())
+        self.release()
+        return result
+
+    # --- one step after the other (see `runs`) ----------------------------------------------------
+
+    def ready(self) -> None:
+        """Have everything where it belongs, before a step or several."""
         if not self._stands():
             self._bind()
-        if self._rates:
-            given = [*given, *(rate.compute() for rate in self._rates)]
-        if self.native is not None:
-            if not self.native.run(given):
-                raise Mispredicted
-        else:
-            with np.errstate(over="ignore"):  # as the sigmoid does, of whose parts this is made
-                self.program.give(given)
-                self.program.run()
+        self._now = [rate.compute() for rate in self._rates]
+
+    def give(self, given: list[Any]) -> None:
+        """The arrays that the next steps are for, and what their rates are."""
+        self._given = [*given, *self._now]
+        if self.native is None:
+            self.program.give(self._given)
+
+    def step(self, checked: bool = False) -> None:
+        """One step; `checked`: nothing is to be asked of the rows."""
+        if self.native is None:
+            self.program.run(checked)
+        elif not self.native.run(self._given):
+            raise Mispredicted
+
+    def release(self) -> None:
+        """Forget the arrays that were given, which may be large."""
+        self._given = []
+        self.program.release()
+
+    def result(self) -> Any:
+        """What steps give, in memory that the next one writes over."""
+        return _filled(self._result, self.program.array)
+
+    def leave_gradients(self) -> None:
+        """Leave those of the last step where the function would."""
         for (box, _), array in zip(self._gradients, self._left, strict=True):
             box.grad = array
-        result = self._filled(self._result)
-        self.program.release()
-        return result
+
+    def asks_nothing_more(self, sources: Sequence[Array | None]) -> bool:
+        """Whether what a step asks of each row is so for all rows of the sources."""
+        arguments = [value for value in self.program.given if value.kind == "argument"]
+        rows = {v: x for v, x in zip(arguments, sources, strict=False) if x is not None}
+        read = {value.root for call in self.program.checks for value in call.reads()}
+        known = all(v in rows for v in read if v.kind == "argument")
+        return known and hold_for(self.program.checks, rows)
+
+    # --- the arrays -------------------------------------------------------------------------------
 
     def _stands(self) -> bool:
         """Whether the arrays are still where the program knows them, and those that it writes are
@@ -173,7 +172,7 @@ class Replay:
         for box, _ in self._gradients:
             box.grad = None
         with lock:
-            self._forget()
+            self.forget()
             homes = {place: home for home, place in self._homes}
             laid: set[Home] = set()
             rows = []
@@ -192,17 +191,19 @@ class Replay:
         self._left = [None if v is None else self.program.array(v) for _, v in self._gradients]
         self._held = [getrefcount(array) for array in self._left if array is not None]
 
-    def _forget(self) -> None:
-        """Hold no array of a home."""
+    def forget(self) -> None:
+        """Have no arrays, until the next step."""
         self._arrays, self._left, self._held = [], [], None
         self.program.forget()
         self._lease.give_back()
 
-    def _filled(self, result: Any) -> Any:
-        if isinstance(result, Value):
-            return Tensor(self.program.array(result).copy())
-        if isinstance(result, (tuple, list)):
-            return type(result)(map(self._filled, result))
-        if isinstance(result, dict):
-            return {name: self._filled(x) for name, x in result.items()}
-        return result
+
+def _filled(result: Any, array: Callable[[Value], Array]) -> Any:
+    """A result with tensors in the places of values."""
+    if isinstance(result, Value):
+        return Tensor(array(result))
+    if isinstance(result, (tuple, list)):
+        return type(result)(_filled(x, array) for x in result)
+    if isinstance(result, dict):
+        return {name: _filled(x, array) for name, x in result.items()}
+    return result

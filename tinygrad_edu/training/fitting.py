@@ -6,8 +6,8 @@ where that pays, and what it counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from math import floor, nan
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from .. import ops, optim
 from ..anomaly import first_nonfinite
 from ..capturing.compiled import CompiledStep
+from ..capturing.runs import Run
 from ..data import Pixels, minibatches
 from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
@@ -26,13 +27,23 @@ from ..watch import all_finite
 from .callbacks import as_callbacks, hooks
 from .history import History
 from .loop import NonFiniteLoss, finite, mode, train
-from .metrics import Function, as_loss, as_metrics, beside, takes_probabilities, total, unreduced
+from .metrics import (
+    Function,
+    as_loss,
+    as_metrics,
+    beside,
+    is_ours,
+    takes_probabilities,
+    total,
+    unreduced,
+)
 from .progress import progress_bar
 
 __all__ = ["evaluate", "fit", "predict"]
 
 TrainStep = Callable[..., tuple[Any, Any]]
 Logs = dict[str, float]
+BETWEEN_STEPS = ("on_train_batch_begin", "on_train_batch_end")
 
 
 def fit(
@@ -163,21 +174,24 @@ def fit(
     history.compiled = "there are too few steps" if few and compile == "auto" else bool(compile)
     history.native = False
     take = train_step(model, function, optimizer, penalty)
-    if history.compiled is True:
-        backend = "numba" if compile == "numba" else "numpy"
-        take = captured(take, history, strict=compile != "auto", backend=backend)
+    given = as_callbacks(callbacks)
+    alone = not any(hooks(given, name) for name in BETWEEN_STEPS)
+    taking = captured(
+        take, history, strict=compile != "auto", alone=alone and all(map(is_ours, found.values())),
+        backend="numba" if compile == "numba" else "numpy",
+    )  # fmt: skip
     names = ["loss", *found]
-
-    def batches() -> Iterable[tuple[Array, ...]]:
-        return minibatches(*data, batch_size=batch_size, rng=random)
-
     dtype = _dtype(model)
     data = _converted(data[0], dtype), *data[1:]
+    sources = (data[0] if _is_input(data[0], dtype) else None, *data[1:])
 
-    def step(x: Array, *y: Array) -> list[float]:
-        m = len(x)
-        value, prediction = take(_as_input(x, dtype), *y)
-        return [m, float(value.value) * m, *_totals(found, prediction.value, y[0])]
+    def steps() -> Generator[list[float], None, None]:
+        keep = history.compiled is not True  # what is captured keeps no batch
+        with taking(sources) as take:
+            for x, *y in minibatches(*data, batch_size=batch_size, rng=random, keep=keep):
+                m = len(x)
+                value, prediction = take(_as_input(x, dtype), *y)
+                yield [m, float(value.value) * m, *_totals(found, prediction.value, y[0])]
 
     def logs(sums: Sequence[float]) -> Logs:
         return {name: value / sums[0] for name, value in zip(names, sums[1:], strict=True)}
@@ -195,18 +209,19 @@ def fit(
             hook(values)
         return values
 
-    steps = -(-len(data[0]) // batch_size)
-    given = as_callbacks(callbacks)
+    batches = -(-len(data[0]) // batch_size)
+    if epochs > initial_epoch:  # gradients of an earlier training would only take memory
+        optimizer.zero_grad()
     with progress_bar(verbose) as bar:
         given += bar
         for callback in given:
             callback.model = model
             callback.params = {
-                "epochs": epochs, "steps": steps, "verbose": verbose, "optimizer": optimizer,
+                "epochs": epochs, "steps": batches, "verbose": verbose, "optimizer": optimizer,
                 "history": history,
             }  # fmt: skip
         return train(
-            model, batches, step, logs=logs, validate=validate, epochs=epochs,
+            model, steps, batches=batches, logs=logs, validate=validate, epochs=epochs,
             initial_epoch=initial_epoch, callbacks=given, history=history,
             in_place=history.compiled is True, threads=threads, rows=min(batch_size, len(data[0])),
         )  # fmt: skip
@@ -255,26 +270,42 @@ def train_step(
 
 
 def captured(
-    take: Callable[..., Any], history: History, strict: bool, backend: str = "numpy"
-) -> Callable[..., Any]:
-    """The step as a captured one; unless `strict`, as it is if that cannot be, and the history
-    says why."""
+    take: Callable[..., Any], history: History, strict: bool, alone: bool, backend: str = "numpy"
+) -> Callable[[Sequence[Any]], AbstractContextManager[Callable[..., Any]]]:
+    """The step as a captured one, for the batches of an epoch: `with taking(sources) as step`.
+
+    sources   the arrays of whose rows the batches are made (see `Run`)
+    alone     nobody else's code runs between two steps, or keeps what one gives
+    strict    otherwise the step is taken as it is where it cannot be captured, and the history
+              says why
+    """
     compiled = CompiledStep(take, backend=backend)
 
-    def step(*batch: Array) -> Any:
-        if history.compiled is True:
-            try:
-                result = compiled(*batch)
-                if compiled.native:  # for each size of a batch: True, or why it cannot be
-                    history.native = next((x for x in compiled.native if x is not True), True)
-                return result
-            except Exception as reason:  # whatever it is, the step itself will tell
-                if strict or isinstance(reason, NonFiniteLoss):
-                    raise
-                history.compiled = str(reason)
-        return take(*batch)
+    @contextmanager
+    def taking(sources: Sequence[Any]) -> Iterator[Callable[..., Any]]:
+        if history.compiled is not True:
+            yield take
+            return
+        with Run(compiled, sources) if alone else nullcontext(compiled) as run:
 
-    return step
+            def step(*batch: Array) -> Any:
+                if history.compiled is True:
+                    try:
+                        result = run(*batch)
+                        if compiled.native:  # for each size of a batch: True, or why it cannot be
+                            history.native = next(
+                                (x for x in compiled.native if x is not True), True
+                            )
+                        return result
+                    except Exception as reason:  # whatever it is, the step itself will tell
+                        if strict or isinstance(reason, NonFiniteLoss):
+                            raise
+                        history.compiled = str(reason)
+                return take(*map(np.copy, batch))  # it may keep them, and they are written over
+
+            yield step
+
+    return taking
 
 
 def evaluate(
@@ -372,7 +403,7 @@ def _loss(loss: Function, prediction: Any, y: Array, weights: Array | None = Non
         return loss(prediction, y)
     each = unreduced(loss)(prediction, y, reduction="none")
     each = ops.mean(ops.reshape(each, (len(y), -1)), axis=1)
-    return ops.sum(each * weights.astype(each.dtype, copy=False)) / len(y)
+    return ops.sum(each * weights.astype(each.dtype)) / len(y)
 
 
 def _check_loss(loss: Any) -> None:
@@ -500,9 +531,14 @@ def _converted(x: Any, dtype: Any) -> Any:
 
 def _as_input(x: Array, dtype: Any) -> Array:
     """A batch in the model's dtype; wide whole numbers, which may be indices, as they are."""
-    if dtype is None or (x.dtype.kind in "iu" and x.itemsize > 2):
-        return x
-    return x.astype(dtype, copy=False)
+    return x if _is_input(x, dtype) else x.astype(dtype)
+
+
+def _is_input(x: Any, dtype: Any) -> bool:
+    """Whether its rows are what the model gets."""
+    if dtype is None or x.dtype == dtype:
+        return isinstance(x, np.ndarray)
+    return x.dtype.kind in "iu" and x.itemsize > 2
 
 
 # The optimizers that Keras knows by name, with the settings that they have there.

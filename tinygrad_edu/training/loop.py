@@ -1,7 +1,8 @@
 """The loop of a training: epochs, batches, callbacks, Ctrl-C, and what becomes of the weights.
 
 What a step is and what it counts is up to the caller of `train`: `fit` puts in a model, a loss and
-an optimizer, the chapter's networks their own.
+an optimizer, the chapter's networks their own. Whoever makes the steps has an epoch in hand from
+its first batch to its last, and so need not look around anew before each.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from operator import add
 from types import FrameType
 from typing import Any
@@ -64,9 +65,9 @@ class NonFiniteLoss(FloatingPointError):
 
 def train(
     model: Any,
-    batches: Callable[[], Iterable[tuple[Any, ...]]],
-    step: Callable[..., Sequence[float]],
+    steps: Callable[[], Generator[Sequence[float], None, None]],
     *,
+    batches: int,
     logs: Callable[[Sequence[float]], Logs],
     validate: Callable[[], Logs] = dict,
     epochs: int,
@@ -77,12 +78,13 @@ def train(
     threads: int | str | None = None,
     rows: int = 1,
 ) -> History:
-    """The loop under `fit`: for each epoch, `step(*batch)` for all of `batches()`.
+    """The loop under `fit`: for each epoch the generator `steps()`, which trains on one of the
+    `batches` each time that it is asked, and gives what it has counted.
 
-    What the steps of an epoch return is added up, place by place; `logs(sums)` makes of it what
+    What the steps of an epoch give is added up, place by place; `logs(sums)` makes of it what
     the History notes, and `validate()` what it notes with `val_` in front.
 
-    in_place   steps may write over the arrays of weights, as captured ones do
+    in_place   steps may write over arrays of weights that nobody else holds, as captured ones do
     threads    for the matrix products (see `tg.threads`) of batches that have so many `rows`
 
     Ctrl-C ends it after the step at hand; a second one raises KeyboardInterrupt. An error in a
@@ -90,11 +92,12 @@ def train(
 
     Example:
         >>> w = tg.nn.Linear(1, 1, init=tg.init.ones)
-        >>> def step(x):
-        ...     w.weight.data = w.weight.data / 2
-        ...     return [float(x.sum()), len(x)]
-        >>> batches = lambda: tg.data.minibatches(np.arange(5.0), batch_size=2)
-        >>> train(w, batches, step, logs=lambda s: {"loss": s[0] / s[1]}, epochs=2).history
+        >>> def steps():
+        ...     for (x,) in tg.data.minibatches(np.arange(5.0), batch_size=2):
+        ...         w.weight.data = w.weight.data / 2
+        ...         yield [float(x.sum()), len(x)]
+        >>> logs = lambda sums: {"loss": sums[0] / sums[1]}
+        >>> train(w, steps, batches=3, logs=logs, epochs=2).history
         {'loss': [2.0, 2.0]}
     """
     history = History() if history is None else history
@@ -110,24 +113,25 @@ def train(
         """The sums of an epoch; None where it was broken off."""
         nonlocal batch
         sums: Sequence[float] = ()
-        for batch, arrays in enumerate(batches()):
-            if ctrl_c.pressed:
-                return None
-            for hook in batch_begin:
-                hook(batch, {})
-            weights.note()
-            try:
-                counted = step(*arrays)
-            except BaseException:
-                weights.undo()
-                raise
-            sums = [*map(add, sums, counted)] if sums else counted
-            if batch_end:
-                running = logs(sums)
-                for hook in batch_end:
-                    hook(batch, running)
-            if model.stop_training:
-                break
+        with closing(steps()) as each:
+            for batch in range(batches):
+                if ctrl_c.pressed:
+                    return None
+                for hook in batch_begin:
+                    hook(batch, {})
+                weights.note()
+                try:
+                    counted = next(each)
+                except BaseException:
+                    weights.undo()
+                    raise
+                sums = [*map(add, sums, counted)] if sums else counted
+                if batch_end:
+                    running = logs(sums)
+                    for hook in batch_end:
+                        hook(batch, running)
+                if model.stop_training:
+                    break
         return sums
 
     sizes = [tensor.value.size for tensor in weights.tensors if tensor.value.ndim > 1]
@@ -179,7 +183,8 @@ class _Weights:
     """What parameters and buffers were before the last step and the one before it.
 
     A step gives them new arrays and writes into none, so references do. A captured step writes
-    over the arrays as long as nobody else holds them; of these, copies are kept.
+    over the arrays that nobody else holds; of these, copies are kept. The first step is recorded
+    in any case, which takes more memory than the others, and so is done without.
     """
 
     def __init__(self, model: Module, copied: bool) -> None:
@@ -187,16 +192,18 @@ class _Weights:
         self.copied = copied
         self.before = [tensor.value for tensor in self.tensors]
         self.earlier = self.before
-        if copied:
-            self.before, self.earlier = ([x.copy() for x in self.before] for _ in range(2))
+        self.steps = 0
 
     def note(self) -> None:
-        self.earlier, self.before = self.before, self.earlier
-        if self.copied:
-            for tensor, copy in zip(self.tensors, self.before, strict=True):
-                np.copyto(copy, tensor.value)
-        else:
-            self.before = [tensor.value for tensor in self.tensors]
+        self.steps += 1
+        self.earlier, room = self.before, self.earlier
+        self.before = [tensor.value for tensor in self.tensors]
+        if self.copied and self.steps in (2, 3):
+            self.before = [x.copy() for x in self.before]
+        elif self.copied and self.steps > 3:  # these two take turns
+            for copy, x in zip(room, self.before, strict=True):
+                copy[...] = x  # half of what np.copyto takes to be called
+            self.before = room
 
     def moved(self) -> bool:
         """Whether they have other values since they were noted."""

@@ -383,6 +383,16 @@ def _plain(loss: Any) -> Any:
     return loss.func if isinstance(loss, partial) else getattr(loss, "_loss", loss)
 
 
+def is_ours(metric: Function) -> bool:
+    """Whether it is a function of this module, which keeps nothing and looks at nothing else.
+
+    Example:
+        >>> is_ours(partial(top_k_accuracy, k=3)), is_ours(tg.mse_loss)
+        (True, False)
+    """
+    return getattr(_plain(metric), "__module__", None) == __name__
+
+
 def total(metric: Function, prediction: Array, target: Array) -> float:
     """The metric of a batch, added up over its samples."""
     values = np.asarray(metric(prediction, target))

@@ -1,0 +1,136 @@
+"""Runs: calls of a captured step one after the other, with nothing of the user's in between.
+
+Whoever calls a captured step may have changed anything since the last call, and may keep what it
+gives: so all that is around it is looked at each time, and results are copied. In a loop that is
+ours, such as that of `fit`, neither is so. There it is enough to look around at the first batch of
+a kind, and each result is written over by the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from functools import partial
+from operator import is_
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import engine
+from ..engine import Array, Box
+from ..watch import watcher
+from .calls import Mispredicted
+from .capture import plain
+from .replay import Replay
+
+PLAIN = (bool, int, float, str, np.generic, type(None))
+
+
+class Step(Protocol):
+    """What a run calls: a `CompiledStep`."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        """The step, after a look at everything."""
+
+    def known(self, key: Any) -> Replay | None:
+        """The program for such arguments, if one holds."""
+
+
+class Run:
+    """A step for one batch after the other; in a run of several, results are tensors that the next
+    call writes over. One thread's, while nobody else calls the step.
+
+    sources   the arrays of whose rows all batches are made, None for one that is another in the
+              batches: what the step asks of each row is then asked of all at once
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> with Run(tg.compile(lambda x: 2 * x)) as run:
+        ...     [run(np.array([k])).data.tolist() for k in range(3)]
+        [[0], [2], [4]]
+    """
+
+    def __init__(self, step: Step, sources: Sequence[Array | None] = ()) -> None:
+        self._step, self._sources = step, sources
+        self._replay: Replay | None = None  # the program that is being run, for
+        self._key: Any = None  # arguments of this kind
+        self._batch: Sequence[Any] = ()
+        self._result: Any = None
+        self._quiet = copy_context()
+        self._steps = 0  # how many it has done
+        self._checked = False
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self._replay is not None:  # gradients are left by the last step only
+            self._replay.leave_gradients()
+        self._stop()
+
+    def __call__(self, *batch: Any) -> Any:
+        """What the step gives for a batch."""
+        if self._replay is None or not all(map(is_, batch, self._batch)):
+            self._change(batch)
+        if self._replay is None:
+            self._key = None  # the next batch may find a program
+            return self._step(*batch)
+        self._steps += 1
+        if self._steps == 2:  # for a single one it would take longer than it saves
+            self._checked = self._replay.asks_nothing_more(self._sources)
+        try:
+            self._quiet.run(self._replay.step, self._checked)
+        except BaseException as reason:
+            self._stop()
+            if isinstance(reason, Mispredicted):  # the function says what is wrong
+                return plain(self._step.function(*batch))
+            raise
+        return self._result
+
+    def _change(self, batch: Sequence[Any]) -> None:
+        """Go on with other arrays: of the same kind, or with another program."""
+        given, kind = given_in(batch)
+        if (kind, len(batch)) != self._key:
+            self._stop()
+            self._begin((kind, len(batch)))
+        if self._replay is not None:
+            self._replay.give(given)
+        self._batch = batch
+
+    def _begin(self, key: Any) -> None:
+        if engine.watches or watcher.get() is not None:
+            return
+        replay = self._step.known(key)
+        if replay is None or replay.needs_none:  # gradients that are added to those of before
+            return
+        self._key, self._replay, self._steps, self._checked = key, replay, 0, False
+        replay.ready()
+        self._result = replay.result()
+        # NumPy's settings of the moment but one, put on once: for each step it would take as long
+        # as several of its calls.
+        self._quiet = copy_context()
+        self._quiet.run(partial(np.seterr, over="ignore"))
+
+    def _stop(self) -> None:
+        if self._replay is not None:
+            self._replay.release()
+        self._replay = self._key = self._result = None
+        self._batch = ()
+
+
+def given_in(values: Sequence[Any]) -> tuple[list[Any], Any]:
+    """The arrays among the arguments, and what a program for such arguments is known by."""
+    given: list[Any] = []
+    key: list[Any] = []
+    for x in values:
+        array = x.value if isinstance(x, Box) and x.record is None else x
+        if isinstance(array, np.ndarray):
+            given.append(array)
+            key.append((array.shape, array.dtype, array.strides, type(x)))
+        elif isinstance(x, PLAIN):
+            key.append((type(x), repr(x)))
+        else:
+            key.append((type(x), id(x)))
+    return given, tuple(key)
