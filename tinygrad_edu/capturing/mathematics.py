@@ -23,6 +23,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 _exact = njit(fastmath={"contract"}, error_model="numpy", inline="never")
+# One that calls others of these is written out by Numba: LLVM would leave it a call.
+_inside = njit(fastmath={"contract"}, error_model="numpy", inline="always")
 f, d, i32, i64 = np.float32, np.float64, np.int32, np.int64
 
 
@@ -123,11 +125,11 @@ def log1p32(x: Any) -> Any:
     return result if u > f(0.0) and u < f(np.inf) else log32(u)
 
 
-@_exact
+@_inside
 def logaddexp32(a: Any, b: Any) -> Any:
-    """log(eᵃ + eᵇ), for float32; where a − b has no value, a and b are one infinity."""
-    result = f(larger(a, b) + log1p32(exp32(f(-abs(f(a - b))))))
-    return result if a - b == a - b else f(a + b)
+    """log(eᵃ + eᵇ), for float32."""
+    d = f(a - b) if a != b else f(0.0)  # also of two infinities
+    return f(larger(a, b) + log1p32(exp32(f(-abs(d)))))
 
 
 @_exact
@@ -219,11 +221,11 @@ def log1p64(x: Any) -> Any:
     return result if u > 0.0 and u < np.inf else log64(u)
 
 
-@_exact
+@_inside
 def logaddexp64(a: Any, b: Any) -> Any:
-    """log(eᵃ + eᵇ), for float64; where a − b has no value, a and b are one infinity."""
-    result = larger(a, b) + log1p64(exp64(-abs(a - b)))
-    return result if a - b == a - b else a + b
+    """log(eᵃ + eᵇ), for float64."""
+    d = a - b if a != b else 0.0  # also of two infinities
+    return larger(a, b) + log1p64(exp64(-abs(d)))
 
 
 @_exact
