@@ -179,4 +179,4 @@ def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
             f"cross_entropy: for logits {z.shape} the target is class indices {z.shape[:-1]} "
             f"(integers) or probabilities {z.shape}, received {t.shape} {t.dtype}"
         )
-    return _cross_entropy(logits, target, reduction)
+    return _cross_entropy(logits, target, reduction=reduction)
