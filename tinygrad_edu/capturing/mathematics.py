@@ -14,6 +14,7 @@ Source:  fdlibm (Sun Microsystems, 1993) for the logarithm's polynomials, Cephes
 
 from __future__ import annotations
 
+from math import erf as erf  # of the C library
 from typing import Any
 
 import numpy as np
