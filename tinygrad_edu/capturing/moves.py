@@ -122,17 +122,16 @@ def _indexed(
     parts = list(index) if isinstance(index, tuple) else [index]
     if not any(isinstance(part, Value) for part in parts):
         return _Places(np.asarray(at[index]))
-    if here := [i for i, part in enumerate(parts) if part is ...]:
-        axes = sum(_axes(part) for part in parts if part is not ...)
-        parts[here[0] : here[0] + 1] = [slice(None)] * (len(x.shape) - axes)
-    picks = [i for i, p in enumerate(parts) if not (p is None or isinstance(p, slice))]
+    hidden = len(x.shape) - sum(_axes(part) for part in parts)  # what ... stands for
+    picks = [i for i, part in enumerate(parts) if _picks(part)]
     # NumPy lets the axes of the indices stand where these are, and first if they are apart.
-    start = picks[0] if picks[-1] - picks[0] == len(picks) - 1 else 0
+    before = parts[: picks[0]] if picks[-1] - picks[0] == len(picks) - 1 else []
+    start = sum(hidden if part is ... else 1 for part in before)
     many = max(1 if _is_mask(parts[i]) else _rank(parts[i]) for i in picks)
-    is_whole = len(shape) == len(parts) - len(picks) + many
+    rank = many + sum(hidden if part is ... else not _picks(part) for part in parts)
     whole: list[Any] = []
     for part in parts:
-        if _is_mask(part) and not is_whole:
+        if _is_mask(part) and len(shape) != rank:
             raise NotNative("a mask into which a smaller array is broadcast")
         whole += (
             _counted(kernel, part, shape[start + many - 1], steps) if _is_mask(part) else [part]
@@ -144,7 +143,7 @@ def _indexed(
         if isinstance(part, Value):
             first = start + many - len(part.shape)
             found.indices.append(_Index(part, first, x.shape[axis], of[axis], wraps))
-        axis += part is not None
+        axis += hidden if part is ... else _axes(part)
     return found
 
 
@@ -152,15 +151,19 @@ def _rank(part: Any) -> int:
     return len(part.shape) if isinstance(part, Value) else np.ndim(part)
 
 
+def _picks(part: Any) -> bool:
+    return not (part is None or part is ... or isinstance(part, slice))
+
+
 def _is_mask(part: Any) -> bool:
-    if part is None or isinstance(part, slice):
-        return False
-    return bool((part if isinstance(part, Value) else np.asarray(part)).dtype == bool)
+    return _picks(part) and bool(
+        (part if isinstance(part, Value) else np.asarray(part)).dtype == bool
+    )
 
 
 def _axes(part: Any) -> int:
     """How many axes a part of an index picks from."""
-    return _rank(part) if _is_mask(part) else int(part is not None)
+    return _rank(part) if _is_mask(part) else int(part is not None and part is not ...)
 
 
 def _counted(kernel: Kernel, mask: Any, n: int, steps: Steps) -> list[Any]:
