@@ -24,6 +24,8 @@ from tinygrad_edu.checking.layouts import LAYOUTS
 
 CASE_OF = {f"{row} {shapes}": (row, shapes) for row, shapes in CASES}
 
+REFUSED = {"scatter mask ((),)"}  # how many are added is not to be seen
+
 
 @pytest.fixture
 def by_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +36,8 @@ def by_python(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_operation(name: str, layout: str, by_python: None) -> None:
     row, shapes = CASE_OF[name]
     for dtype in ("float64", "float32"):
-        assert check_row(row, shapes, dtype, layout) is True
+        refused = "there is no loop for a mask into which a smaller array is broadcast"
+        assert check_row(row, shapes, dtype, layout) == (refused if name in REFUSED else True)
 
 
 @pytest.mark.parametrize("seed", range(0, 100, 10))

@@ -122,6 +122,8 @@ def _indexed(
     parts = list(index) if isinstance(index, tuple) else [index]
     if not any(isinstance(part, Value) for part in parts):
         return _Places(np.asarray(at[index]))
+    if not any(part is ... for part in parts):
+        parts.append(...)
     hidden = len(x.shape) - sum(_axes(part) for part in parts)  # what ... stands for
     picks = [i for i, part in enumerate(parts) if _picks(part)]
     # NumPy lets the axes of the indices stand where these are, and first if they are apart.
