@@ -20,9 +20,11 @@ from numpy.lib.array_utils import normalize_axis_tuple
 from .. import ops, windows
 from ..engine import Array, sum_to
 from . import lowering
-from .calls import OUT, Call, Nested, Value, expect
+from .calls import OUT, Call, Value, expect
 from .moves import call_of
 from .texts import fresh
+
+NEAR = 2**15  # bytes that the processor has at hand
 
 Example = Callable[[Value], Any]  # an array that lies in memory as the value will
 
@@ -217,6 +219,9 @@ def _matmul(words: Expansion, a: Value, b: Value) -> None:
         x if x.dtype == out.dtype else words.each(lowering._convert, x, dtype=out.dtype)
         for x in (a, b)
     )
+    if a.shape[-1] == 1 and len(a.shape) == len(b.shape) == 2 and _is_far(out):
+        words.each(np.multiply, a, b, out=out)  # nothing is summed: what comes next can join it
+        return
     stack = out.shape[: len(out.shape) - (len(a.shape) > 1) - (len(b.shape) > 1)]
     rows = a.shape[-2] if len(a.shape) > 1 else 1
     columns = b.shape[-1] if len(b.shape) > 1 else 1
@@ -225,6 +230,11 @@ def _matmul(words: Expansion, a: Value, b: Value) -> None:
     if len(b.shape) == 2 and stack and words.is_in_rows(a):
         a, stack, rows = words.like(a, (-1, a.shape[-1])), (), math.prod(stack) * rows
     words.product(a, b, (*stack, rows, columns))
+
+
+def _is_far(value: Value) -> bool:
+    """Whether it pays to spare a value the way to memory and back."""
+    return math.prod(value.shape) * int(value.dtype.itemsize) > NEAR
 
 
 def _letters(a: Value, b: Value) -> tuple[list[str], str]:
@@ -264,7 +274,8 @@ def _einsum(words: Expansion, subscripts: str, *operands: Value, optimize: bool)
         turned[0] = words.like(turned[0], (*turned[0].shape[:-1], 1, turned[0].shape[-1]))
     if not columns:
         turned[1] = words.like(turned[1], (*turned[1].shape, 1))
-    shape = [lengths[0].get(c, lengths[1].get(c)) for c in fits]
+    sizes = lengths[1] | lengths[0]
+    shape = [sizes[c] for c in fits]
     product = words.fresh([*shape[: len(stack)], turned[0].shape[-2], turned[1].shape[-1]])
     words.do(np.matmul, *turned, OUT, out=product)
     back = partial(np.transpose, axes=[fits.index(c) for c in output])
@@ -293,7 +304,8 @@ def _patches(x: Array, size: Any, steps: Any) -> Array:
 _CALLED = (lowering._called, lowering._into)
 _RULES: dict[Any, Callable[..., None]] = {
     np.clip: _clip, np.einsum: _einsum, np.matmul: _matmul, np.mean: _mean, expect: _expected,
-    ops.clip.op.forward: _clip, ops.erf.op.forward: _erf, ops.gelu.op.forward: _gelu, ops.logsumexp.op.forward: _logsumexp,
+    ops.clip.op.forward: _clip, ops.erf.op.forward: _erf, ops.gelu.op.forward: _gelu,
+    ops.logsumexp.op.forward: _logsumexp,
     ops.one_hot.op.forward: _one_hot, ops.var.op.forward: _var,
     sum_to.op.forward: _summed, windows._conv2d.op.forward: _conv2d,
 }  # fmt: skip

@@ -252,9 +252,9 @@ class _Loop:
 
     def takes(self, call: Call, shape: tuple[int, ...], flat: bool) -> bool:
         """Whether a call can be done in the same turns."""
-        if shape != self.shape or flat != self.flat:
-            return False
         reads = list(call.reads())
+        if shape != self.shape or (flat != self.flat and not (flat and self._spreads(reads))):
+            return False
         shared = {v.root for v in (*self.read, *self._inside) if not is_number(v)}
         if shape and not any(v.root in shared for v in reads):
             return False  # nothing is gained, and two small kernels are found in more places
@@ -266,6 +266,14 @@ class _Loop:
         return not (
             isinstance(home, Value)
             and any(v.root is home and v is not home for c in self._calls for v in c.reads())
+        )
+
+    def _spreads(self, reads: list[Value]) -> bool:
+        """Whether these calls go on with a column times a row, such as the gradient of one sample:
+        an update that joins them spares a large matrix the way to memory and back."""
+        return any(v in self._inside for v in reads) and any(
+            c.function is np.multiply and all(v.shape != c.out.shape for v in c.reads())
+            for c in self._calls
         )
 
     def add(self, i: int, call: Call) -> None:

@@ -36,7 +36,8 @@ def _extreme(name: str) -> Any:
             kind = args[0].type
             if isinstance(kind, ir.IntType):
                 sign = {"maximum": ">", "minimum": "<"}[name]
-                return builder.select(builder.icmp_signed(sign, *args), *args)
+                compare = builder.icmp_signed if a.signed else builder.icmp_unsigned
+                return builder.select(compare(sign, *args), *args)
             full = f"llvm.{name}.f{64 if isinstance(kind, ir.DoubleType) else 32}"
             function = ir.FunctionType(kind, [kind, kind])
             return builder.call(

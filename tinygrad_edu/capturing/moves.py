@@ -28,8 +28,8 @@ Steps = Callable[[Value], Lengths]
 _TAKEN = {
     op.forward
     for op in (
-        broadcast_to.op, ops.expand_dims.op, ops.getitem.op, ops.reshape.op, ops.squeeze.op,
-        ops.transpose.op, windows._windows.op,
+        broadcast_to.op, ops.expand_dims.op, ops.getitem.op, ops.squeeze.op, ops.transpose.op,
+        windows._windows.op,
     )
 }  # fmt: skip
 _INTO = (lowering._called, lowering._into)
@@ -194,6 +194,11 @@ def _whole(x: Value, steps: Steps) -> _Places:
     return _Places(_lying(x.shape, steps(x)))
 
 
+def _reshaped(kernel: Kernel, to: Array, settings: Any, args: Any, steps: Steps) -> Any:
+    (x,) = args  # its own axes have one step each; those of the result may not
+    return None, [(x, _whole(x, steps), _Places(to.reshape(x.shape)), False)]
+
+
 def _arrays(args: Any, settings: Any) -> tuple[list[Value], int]:
     arrays, axis = args[0], [*args[1:], settings.get("axis", 0)][0]
     return [x if isinstance(x, Value) else Value("constant", np.array(x)) for x in arrays], axis
@@ -254,8 +259,9 @@ def _overlapping(kernel: Kernel, to: Array, settings: Any, args: Any, steps: Ste
 
 _OTHERS: dict[Any, Callable[..., Any]] = {
     np.concatenate: _joined, np.stack: _stacked, windows.pad.op.forward: _padded,
-    ops.scatter.op.forward: _scattered, ops._add_rows.op.forward: _rows_added,
-    ops.embedding.op.forward: _rows_taken, windows._overlap.op.forward: _overlapping,
+    ops.reshape.op.forward: _reshaped, ops.scatter.op.forward: _scattered,
+    ops._add_rows.op.forward: _rows_added, ops.embedding.op.forward: _rows_taken,
+    windows._overlap.op.forward: _overlapping,
 }  # fmt: skip
 
 

@@ -51,7 +51,8 @@ def reduced(call: Call, steps: Steps) -> Kernel:
 
 
 def summed(call: Call, steps: Steps) -> Kernel:
-    """A sum over all indices of products of entries: (subscripts, those of the result, operands)."""
+    """A sum of products of entries over all indices; the arguments are the subscripts, those of
+    the result, and the operands."""
     terms, output, operands = call.args
     lengths: dict[str, int] = {}
     for term, x in zip(terms, operands, strict=True):
