@@ -106,3 +106,21 @@ def test_a_mask_that_holds_for_another_number_leaves_the_program(by_python: None
     assert step(np.float64(2)).item() == 6.0
     mask[1] = True
     assert step(np.float64(2)).item() == 8.0
+
+
+def test_a_mask_behind_an_update_runs_on_numpy(by_python: None) -> None:
+    # If it holds for another number the step is run again, and must not be updated twice.
+    w = tg.Tensor(np.arange(4.0), requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+    mask = np.array([True, False, True, False])
+
+    @tg.compile(backend="numba")
+    def step(x: Any) -> Any:
+        loss = (w * x).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return w[mask].sum()
+
+    step(np.float64(1))
+    assert step.native == ["there is no loop for a mask behind an update"]

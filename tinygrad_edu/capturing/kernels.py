@@ -60,6 +60,11 @@ class Kernels:
             loop.add(-1, copy)
             self._items.append(loop)
         self.made = [x.kernel() if isinstance(x, _Loop) else x for x in self._items]
+        written = False
+        for kernel in self.made:
+            if kernel.counts and written:
+                raise NotNative("a mask behind an update")
+            written = written or any(v.root.kind == "home" for v in kernel.written)
 
     # --- one call ---------------------------------------------------------------------------------
 

@@ -182,7 +182,7 @@ def _counted(kernel: Kernel, mask: Any, n: int, steps: Steps) -> list[Any]:
     lines.append("    count += 1")
     kernel.lines += ["count = 0", *nested(mask.shape, lines)]
     kernel.lines += [f"if count != {n}:", "    return False"]
-    kernel.asks = True
+    kernel.asks = kernel.counts = True
     return found
 
 

@@ -39,6 +39,8 @@ class Kernel:
     values    the values behind a, b, …
     written   those of them that it writes
     asks      whether it gives an answer: False where the program does not apply
+    counts    whether that may be so although nothing is wrong: the step is then done in another
+              way, and nothing may have been written before
     """
 
     def __init__(self) -> None:
@@ -46,7 +48,7 @@ class Kernel:
         self.values: list[Value] = []
         self.dtypes: list[str] = []
         self.written: list[Value] = []
-        self.asks = False
+        self.asks = self.counts = False
 
     def name(self, value: Value, dtype: str | None = None, writes: bool = False) -> str:
         """What the entries of a value are called here."""
