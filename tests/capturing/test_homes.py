@@ -61,6 +61,20 @@ def test_training_and_validation_in_turns_make_their_arrays_once(
     del before
 
 
+@pytest.mark.parametrize("what", ["one parameter", "the means of a normalisation"])
+def test_arrays_that_lie_beside_no_other_are_made_once(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.BatchNorm1d(3) if what != "one parameter" else nn.Linear(3, 3, bias=False, rng=0)
+    step, _ = trained(model, 0)
+    for _ in range(2):
+        step(x)
+    made = counting(monkeypatch)
+    for _ in range(5):
+        step(x)
+    assert made == []
+
+
 @pytest.mark.parametrize("others", ["gradients", "validation", "dropped validation", "nothing"])
 def test_weights_that_are_kept_stay_whatever_else_is_held(others: str) -> None:
     model = nn.Linear(3, 2, rng=0)

@@ -8,8 +8,9 @@ import sys
 import time
 from collections import Counter
 from functools import partial
+from typing import Any
 
-from .captured import check_captured
+from .captured import BACKENDS, check_captured
 from .check import Failure, check, script
 from .generate import generate
 from .program import Program
@@ -28,11 +29,15 @@ be and printed as a script that shows the difference; the exit code is then 1.""
 def main(arguments: list[str] | None = None) -> int:
     """The command; what it returns is the exit code."""
     options = _options().parse_args(arguments)
+    if options.backend == "numba" and importlib.util.find_spec("numba") is None:
+        print("--backend numba needs Numba, which is not installed here", file=sys.stderr)
+        return 2
     if options.torch and importlib.util.find_spec("torch") is None:
         print("--torch needs PyTorch, which is not installed here", file=sys.stderr)
         return 2
     started = time.monotonic()
     operations: Counter[str] = Counter()
+    told: Counter[str] = Counter()
     programs = failures = 0
     for seed in range(options.seed, options.seed + options.count):
         if options.seconds is not None and time.monotonic() - started > options.seconds:
@@ -40,11 +45,12 @@ def main(arguments: list[str] | None = None) -> int:
         program = generate(seed, options.length)
         programs += 1
         operations.update(call.operation for call in program.calls)
-        test = check_captured if options.captured else partial(check, torch=options.torch)
-        failure = test(program)
+        captured = partial(check_captured, backend=options.backend)
+        test = captured if options.captured else partial(check, torch=options.torch)
+        failure = captured(program, told=told) if options.captured else test(program)
         if failure:
             failures += 1
-            _show(program, failure, options.torch, options.captured)
+            _show(program, failure, options.torch, captured if options.captured else None)
             if failures == options.failures:
                 break
     counts = " ".join(f"{name} {n}" for name, n in sorted(operations.items()))
@@ -53,13 +59,16 @@ def main(arguments: list[str] | None = None) -> int:
         f"{time.monotonic() - started:.1f} s, {failures} failures; "
         f"{len(operations)} operations: {counts}"
     )
+    for what, n in told.most_common():
+        print(f"{n} {what}")
     return 1 if failures else 0
 
 
-def _show(program: Program, failure: Failure, torch: bool, captured: bool) -> None:
+def _show(program: Program, failure: Failure, torch: bool, captured: Any) -> None:
     def test(smaller: Program) -> Failure | None:
-        if captured:
-            return check_captured(smaller)
+        if captured is not None:
+            found: Failure | None = captured(smaller)
+            return found
         second = "second" in failure.kind
         return check(smaller, torch=torch and "torch" in failure.kind, second=second)
 
@@ -84,6 +93,11 @@ def _options() -> argparse.ArgumentParser:
         "--captured", action="store_true",
         help="instead, capture each as a training step and compare three steps on new data, bit "
         "for bit, with the step itself",
+    )  # fmt: skip
+    parser.add_argument(
+        "--backend", choices=BACKENDS, default="numpy",
+        help="of the captured steps: numba compares machine code to rounding, a program takes "
+        "seconds; interpreted has Python run the same kernels, which is quick",
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, help="start no program after so many seconds")
     parser.add_argument("--failures", type=_whole, default=1, help="stop after so many (1)")

@@ -76,23 +76,23 @@ class Home:
     def settle(self, writes: bool) -> None:
         """Know the array that is found here; if it is to be written over, have one of its own."""
         if writes and not self.stands():
-            self._own(np.array(self.read(), order="K"))
+            self.write(np.array(self.read(), order="K"))
+            self._own()
             self.row = None
         elif self.read() is not self.array:
             self.array, self.count, self.row = np.asarray(self.read()), 0, None
 
-    def _own(self, array: Array) -> None:
-        self.array = array
-        del array
-        self.write(self.array)
-        self.count = getrefcount(self.array) - 1  # the caller's argument goes
+    def _own(self) -> None:
+        """Know the array that was just left here, which nobody else has."""
+        self.array = self.read()
+        self.count = getrefcount(self.array)
 
     def lie(self, row: Memory, start: int) -> None:
         """Have an array of its own in a row, from a certain entry on."""
         now = self.read()
-        array = row.array(now.shape, now.dtype, start * now.itemsize)
-        array[...] = now
-        self._own(array)
+        self.write(row.array(now.shape, now.dtype, start * now.itemsize))
+        self._own()
+        self.array[...] = now
         self.row, self.start = row, start
 
 

@@ -14,6 +14,7 @@ Source:  fdlibm (Sun Microsystems, 1993) for the logarithm's polynomials, Cephes
 
 from __future__ import annotations
 
+from math import erf as erf  # of the C library
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,8 @@ def _extreme(name: str) -> Any:
             kind = args[0].type
             if isinstance(kind, ir.IntType):
                 sign = {"maximum": ">", "minimum": "<"}[name]
-                return builder.select(builder.icmp_signed(sign, *args), *args)
+                compare = builder.icmp_signed if a.signed else builder.icmp_unsigned
+                return builder.select(compare(sign, *args), *args)
             full = f"llvm.{name}.f{64 if isinstance(kind, ir.DoubleType) else 32}"
             function = ir.FunctionType(kind, [kind, kind])
             return builder.call(

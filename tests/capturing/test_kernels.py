@@ -1,0 +1,126 @@
+"""The kernels of programs, run by Python: what they compute, and what has none.
+
+The same text is compiled by Numba in `test_native`; here it is seen to be right for every operation
+and for random programs, which a compiler would take hours for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_edu as tg
+from tests.fuzz import generate
+from tests.fuzz.captured import check_captured
+from tests.interpreted import interpreted
+from tests.native_rows import check_row
+from tests.op_table import CASES
+from tinygrad_edu import nn, optim
+from tinygrad_edu.checking.layouts import LAYOUTS
+
+CASE_OF = {f"{row} {shapes}": (row, shapes) for row, shapes in CASES}
+
+REFUSED = {"scatter mask ((),)"}  # how many are added is not to be seen
+
+
+@pytest.fixture
+def by_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad_edu.capturing.native.compiled", interpreted)
+
+
+@pytest.mark.parametrize(("name", "layout"), [*zip(CASE_OF, cycle(LAYOUTS), strict=False)])
+def test_every_operation(name: str, layout: str, by_python: None) -> None:
+    row, shapes = CASE_OF[name]
+    for dtype in ("float64", "float32"):
+        refused = "there is no loop for a mask into which a smaller array is broadcast"
+        assert check_row(row, shapes, dtype, layout) == (refused if name in REFUSED else True)
+
+
+@pytest.mark.parametrize("seed", range(0, 100, 10))
+def test_random_programs(seed: int) -> None:
+    # 2,000 of them: python -m tests.fuzz --captured --backend interpreted --count 2000
+    # as machine code, 3 s each: python -m tests.fuzz --captured --backend numba
+    told: Counter[str] = Counter()
+    for s in range(seed, seed + 10):
+        failure = check_captured(generate(s), backend="interpreted", told=told)
+        assert failure is None, (s, failure)
+    assert told["native"] >= 8
+
+
+def test_the_comparison_of_random_programs_finds_a_wrong_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tinygrad_edu.capturing import formulas
+
+    monkeypatch.setitem(formulas._BINARY, np.multiply, "{0} * {1} * np.float64(1 + 1e-9)")
+    failures = [check_captured(generate(seed), backend="interpreted") for seed in range(20)]
+    assert any(failures)
+
+
+def test_one_samples_gradient_and_the_update_are_one_loop(by_python: None) -> None:
+    def made() -> tuple[Any, Any]:
+        model = nn.Linear(120, 100, rng=0)
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+        def step(x: Any) -> Any:
+            loss = (model(x) ** 2).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        return model, step
+
+    (model, eager), (other, function) = made(), made()
+    step = tg.compile(function, backend="numba")
+    for x in np.random.default_rng(0).normal(size=(3, 1, 120)) / 10:
+        assert step(x).item() == pytest.approx(eager(x).item(), rel=1e-12)
+    np.testing.assert_allclose(other.weight.data, model.weight.data, 1e-12, 1e-12)
+    np.testing.assert_allclose(other.weight.grad, model.weight.grad, 1e-12, 1e-12)
+    assert step.native == [True]
+    assert step.native_source.count("in range(120)") == 1  # not one loop each
+
+
+def test_an_index_out_of_range_is_the_functions_own_error(by_python: None) -> None:
+    w = tg.Tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
+    step = tg.compile(lambda i: (tg.embedding(i, w) + w[i]).sum(), backend="numba")
+    for i in (np.array([0, 3]), np.array([1, 2])):
+        assert step(i).item() == 2 * w.data[i].sum()
+    with pytest.raises(ValueError, match=r"indices must be in 0 … 3, received 0 … 4"):
+        step(np.array([0, 4]))
+    with pytest.raises(ValueError, match="received -1 … 0"):
+        step(np.array([0, -1]))
+    assert step.native == [True]
+
+
+def test_a_mask_that_holds_for_another_number_leaves_the_program(by_python: None) -> None:
+    w = tg.Tensor(np.arange(4.0), requires_grad=True)
+    mask = np.array([True, False, True, False])
+    step = tg.compile(lambda x: (w[mask] * x).sum(), backend="numba")
+    assert [step(np.float64(2)).item() for _ in range(2)] == [4.0, 4.0]
+    mask[:] = [True, False, False, True]
+    assert step(np.float64(2)).item() == 6.0
+    mask[1] = True
+    assert step(np.float64(2)).item() == 8.0
+
+
+def test_a_mask_behind_an_update_runs_on_numpy(by_python: None) -> None:
+    # If it holds for another number the step is run again, and must not be updated twice.
+    w = tg.Tensor(np.arange(4.0), requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+    mask = np.array([True, False, True, False])
+
+    @tg.compile(backend="numba")
+    def step(x: Any) -> Any:
+        loss = (w * x).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return w[mask].sum()
+
+    step(np.float64(1))
+    assert step.native == ["there is no loop for a mask behind an update"]
