@@ -16,6 +16,7 @@ import numpy as np
 import tinygrad_edu as tg
 from tests.interpreted import interpreted
 from tinygrad_edu.capturing import native
+from tinygrad_edu.capturing.machine_code import compiled
 
 from .check import Failure
 from .program import Input, Program, name_registers, source
@@ -47,9 +48,6 @@ def check_captured(
     """
     with patch.object(native, "compiled", interpreted if backend == "interpreted" else compiled):
         return _check(program, steps, backend != "numpy", told)
-
-
-compiled = native.compiled
 
 
 def _check(
