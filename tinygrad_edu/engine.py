@@ -120,7 +120,7 @@ class Op:
         """Tell arrays from settings, however the caller wrote them, and fill in the defaults."""
         if len(args) == self.arity and not settings:  # so it is most of the time
             return args, self.defaults.copy()
-        if self.arity is not None:
+        if self.arity is not None and len(args) != self.arity:
             by_place = [name for name, allowed in self.settings.items() if allowed]
             more = args[self.arity :]
             named = dict(zip(by_place, more, strict=False))
