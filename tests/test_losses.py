@@ -402,3 +402,12 @@ def test_an_impossible_class_is_no_trouble_where_it_is_not_the_target() -> None:
     loss.backward()
     assert loss.item() == pytest.approx(np.log(2.0))
     np.testing.assert_allclose(np.asarray(z.grad), [[-0.5, 0.0, 0.5]])
+
+
+def test_the_logistic_loss_of_confident_answers_keeps_its_digits() -> None:
+    z = np.linspace(-80, 80, 41)
+    right = (z > 0) * 1.0
+    exact = np.log1p(np.exp(-np.abs(z)))
+    for dtype, rtol in ((np.float32, 3e-6), (np.float64, 1e-13)):
+        loss = tg.binary_cross_entropy_with_logits(z.astype(dtype), right, reduction="none")
+        np.testing.assert_allclose(loss, exact, rtol=rtol)

@@ -61,6 +61,17 @@ def test_linear_on_stacks_and_on_a_single_sample() -> None:
     assert_allclose(layer(X[0, 0]).data, X[0, 0] @ layer.weight.data, rtol=1e-13)
 
 
+def test_linear_says_what_does_not_fit() -> None:
+    layer = Linear(2, 8, rng=0)
+    with pytest.raises(ValueError, match=r"Linear\(2, 8\) expects X with 2 columns, received"):
+        layer(np.ones((5, 3)))
+    layer.bias = nn.Parameter(np.ones(3))
+    with pytest.raises(ValueError, match=r"a bias beside XW \(5, 8\) is \(8,\), received \(3,\)"):
+        layer(np.ones((5, 2)))
+    with pytest.raises(ValueError, match=r"received \(1,\)"):  # which NumPy would broadcast
+        tg.linear(np.ones((5, 2)), np.ones((2, 8)), np.ones(1))
+
+
 def test_linear_in_float32() -> None:
     layer = Linear(3, 2, rng=0, dtype=np.float32)
     x = np.ones((4, 3), np.float32)

@@ -24,11 +24,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from functools import lru_cache, partial, update_wrapper, wraps
-from heapq import heappop, heappush
 from inspect import Parameter
 from itertools import count, repeat
 from operator import attrgetter, is_
-from sys import getrefcount, maxsize
+from sys import getrefcount
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
@@ -39,6 +38,7 @@ Array = NDArray[Any]
 Rule = Callable[..., Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 _new = object.__new__
+MOST = 4096  # terms of a sum that is a product with ones
 
 # What is recorded: nothing, whatever depends on a variable, or everything that touches a tensor.
 # The numbers are chosen such that `mode + (depends on a variable)` reaches 2 exactly where an
@@ -173,7 +173,7 @@ RELEASED = Op(_released, ())
 # (age, operation, arguments, the arguments as the arrays they were, settings). The arrays are
 # kept beside the arguments because a parameter may get new data before the sweep comes by.
 Record = tuple[int, Op, tuple[Any, ...], Sequence[Any], dict[str, Any]]
-_RELEASED: Record = (maxsize, RELEASED, (), (), {})  # younger than anything that was made of it
+_RELEASED: Record = (0, RELEASED, (), (), {})  # older than anything
 
 
 def variable_record() -> Record:
@@ -425,15 +425,21 @@ def is_matrix(x: Any) -> bool:
     return x.ndim == 2 and x.dtype.char in "fd"
 
 
-@lru_cache(32)
-def ones(m: int, dtype: Any) -> Array:
-    """The 1 of 1ᵀE: m ones, to be read only.
+def ones_beside(x: Any, axis: int) -> Array | None:
+    """The 1 of 1ᵀX or X1, a product that adds a matrix up along an axis several times faster than
+    NumPy's sum; None where that sum is better: for what is no matrix, and for many terms, of which
+    it loses fewer digits.
 
     Example:
-        >>> ones(3, np.dtype("f"))
-        array([1., 1., 1.], dtype=float32)
+        >>> ones_beside(np.zeros((3, 2)), 0)
+        array([1., 1., 1.])
     """
-    vector = np.ones(m, dtype)
+    return _ones(n, x.dtype) if is_matrix(x) and (n := x.shape[axis]) <= MOST else None
+
+
+@lru_cache(32)
+def _ones(n: int, dtype: Any) -> Array:
+    vector = np.ones(n, dtype)
     vector.flags.writeable = False
     return vector
 
@@ -450,8 +456,8 @@ def sum_to(x: Any, /, shape: Any) -> Any:
     """
     x = np.asarray(x)
     new = x.ndim - len(shape)
-    if new == 1 and is_matrix(x) and x.shape[1:] == shape:  # a bias, mostly
-        return ones(len(x), x.dtype).dot(x)  # several times faster than NumPy's sum
+    if x.shape[1:] == shape and (one := ones_beside(x, 0)) is not None:  # a bias, mostly
+        return one.dot(x)
     total = np.add.reduce(x, axis=tuple(range(new))) if new > 0 else x
     if total.shape != shape and new >= 0:
         gone = [i for i, (n, m) in enumerate(zip(shape, total.shape, strict=True)) if n == 1 != m]
@@ -511,13 +517,6 @@ def history(output: Box) -> list[Box]:
     return sorted(seen, key=attrgetter("record"))  # by age, with which a record begins
 
 
-def _released_before() -> RuntimeError:
-    return RuntimeError(
-        "a part of this graph was released by an earlier backward(), also if that failed on the "
-        "way; compute it again, or call backward(retain_graph=True) the first time"
-    )
-
-
 def sweep(
     output: Box,
     error: Any,
@@ -531,25 +530,23 @@ def sweep(
     release    forget each record once it is used, so that memory is free as early as possible
     recorded   run the rules on tensors, so that the errors are recorded computations themselves
     """
-    if output.record is _RELEASED:
-        raise _released_before()
-    needed = None
-    if wanted is not None:
-        nodes = history(output)
-        if nodes and nodes[-1].record is _RELEASED:
-            raise _released_before()
-        needed = _on_the_way(nodes, wanted)
+    nodes = history(output)
+    if nodes and nodes[0].record is _RELEASED:
+        raise RuntimeError(
+            "a part of this graph was released by an earlier backward(), also if that failed on "
+            "the way; compute it again, or call backward(retain_graph=True) the first time"
+        )
+    needed = None if wanted is None else _on_the_way(nodes, wanted)
     errors = {output: error}
-    # A heap, the youngest first, of the results that an error has reached. When one comes up, all
-    # that were made of it have been; with `release`, nothing else holds what is done.
-    waiting = [(-output.record[0], output)] if output.record[1] is not VARIABLE else []
-    while waiting:
-        node = heappop(waiting)[1]
-        g = errors.pop(node)
+    while nodes:  # each is dropped as it is done: with `release` nothing else may hold it
+        node = nodes.pop()
+        g = errors.get(node) if wanted and node in wanted else errors.pop(node, None)
+        if g is None:
+            continue
         if hooks and id(node) in hooks:
             g = hooks[id(node)](g)
-        if wanted and node in wanted:
-            errors[node] = g
+            if wanted and node in wanted:
+                errors[node] = g
         age, op, args, raw, settings = node.record
         if release:
             node.record = _RELEASED
@@ -564,8 +561,6 @@ def sweep(
             if needed is not None and arg not in needed:
                 continue
             if record[0] > age:
-                if record is _RELEASED:
-                    raise _released_before()
                 raise RuntimeError(
                     f"{describe(arg)} was given requires_grad=True after it had been used by {op}, "
                     "where a part of its gradient may not have been recorded; set it before"
@@ -585,11 +580,8 @@ def sweep(
                 for watch in watches[:]:
                     watch.ruled((age, op, args, raw, settings), node.value, g, arg, new)
             if (before := errors.get(arg)) is not None:
-                errors[arg] = before + new
-                continue
-            if record[1] is not VARIABLE:
-                heappush(waiting, (-record[0], arg))
-            if not recorded and (record[1] is VARIABLE or (wanted and arg in wanted)):
+                new = before + new
+            elif not recorded and (record[1] is VARIABLE or (wanted and arg in wanted)):
                 # What is handed out is memory of its own, not another's error or the record's.
                 others = (g, y, *raw, *settings.values()) if getrefcount(new) > ALONE else ()
                 if new.base is not None or any(map(is_, repeat(new), others)):

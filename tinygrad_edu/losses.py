@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from .engine import Array, Box, as_array, primitive
-from .ops import floating, largest, log_softmax, one_hot, row_sums, sigmoid, smallest, softmax
+from .ops import (
+    floating,
+    is_array,
+    largest,
+    log_softmax,
+    one_hot,
+    row_sums,
+    sigmoid,
+    smallest,
+    softmax,
+)
 
 __all__ = [
     "binary_cross_entropy",
@@ -94,7 +104,8 @@ def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean")
     """
     z, t = _pair(z, t)
     _check_range(t, "targets")
-    return _reduced(np.logaddexp(np.zeros((), z.dtype), z) - t * z, reduction)  # log(1 + eᶻ) − tz
+    # log(1 + eᶻ) − t z, with the exponential of −|z| only, which cannot overflow
+    return _reduced(np.log1p(np.exp(-np.abs(z))) + (np.maximum(z, 0) - t * z), reduction)
 
 
 def _log(p: Any) -> Any:
@@ -149,7 +160,8 @@ def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
         )
     x = z - np.maximum.reduce(z, axis=-1, keepdims=True)
     log_sums = np.log(row_sums(np.exp(x)))
-    if x.size and not smallest(x) > -np.inf:  # 0 · log 0 = 0: such a class may be impossible
+    # 0 · log 0 = 0: a class that is not the target's may be impossible (a logit of −∞)
+    if not (is_array(x) and smallest(x) > -np.inf):  # a program has no time to ask
         x = np.where(t == 0, 0, x)
     return _reduced(log_sums - row_sums(t * x), reduction)  # −Σ t log a, where Σ t = 1
 

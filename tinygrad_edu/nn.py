@@ -92,6 +92,8 @@ class Linear(Module):
                 return ops.matmul(x, self.weight)
             return ops.linear(x, self.weight, self.bias)
         except ValueError as error:
+            if np.shape(x)[-1:] == (self.n_in,):
+                raise
             raise ValueError(
                 f"Linear({self.n_in}, {self.n_out}) expects X with {self.n_in} columns, received "
                 f"{describe(x)}"

@@ -18,7 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .engine import Array, Primitive, astype, broadcast_to, is_matrix, ones, primitive, sum_to
+from .engine import (
+    Array,
+    Primitive,
+    astype,
+    broadcast_to,
+    is_matrix,
+    ones_beside,
+    primitive,
+    sum_to,
+)
 
 __all__ = [
     "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide", "dot", "einsum",
@@ -537,12 +546,10 @@ def linear(x: Any, w: Any, b: Any, /) -> Any:
                [3.5]])
     """
     z = matmul.op.forward(x, w)
-    if type(z) is type(b) is np.ndarray and z.dtype is b.dtype:
-        return np.add(z, b, z)  # which refuses what does not fit
-    y = z + b
-    if y.shape != z.shape:
-        raise ValueError(f"a bias {np.shape(b)} cannot be added to XW {z.shape}")
-    return y
+    if np.shape(b) != z.shape[-1:]:
+        raise ValueError(f"a bias beside XW {z.shape} is {z.shape[-1:]}, received {np.shape(b)}")
+    own = type(z) is type(b) is np.ndarray and z.dtype == b.dtype
+    return np.add(z, b, z) if own else z + b
 
 
 def dot(a: Any, b: Any) -> Any:
@@ -790,18 +797,18 @@ def softmax(x: Any, /, axis: Any = -1) -> Any:
 
 
 def row_sums(x: Any) -> Any:
-    """The sums along the last axis; as a product with ones, which is faster for short rows.
+    """The sums along the last axis.
 
     Example:
         >>> row_sums(np.ones((2, 3)))
         array([3., 3.])
     """
-    return x.dot(ones(x.shape[1], x.dtype)) if is_matrix(x) else np.add.reduce(x, -1)
+    return np.add.reduce(x, -1) if (one := ones_beside(x, 1)) is None else x.dot(one)
 
 
 def _sums(x: Any, axis: Any) -> Any:
     """The sums along an axis, which is kept with the length 1."""
-    if is_matrix(x) and axis in (-1, 1):
+    if x.ndim == 2 and axis in (-1, 1):
         return row_sums(x)[:, None]
     return np.add.reduce(x, axis=axis, keepdims=True)
 

@@ -207,3 +207,28 @@ def test_an_error_while_the_step_is_captured_says_so_and_fit_goes_on_without() -
     with pytest.raises(TypeError) as caught:
         fitted(True)
     assert any("to be captured" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_parameter_that_lies_otherwise_in_memory_is_seen(backend: str) -> None:
+    if backend == "numba":
+        pytest.importorskip("numba")
+    other = np.asfortranarray(np.random.default_rng(0).normal(size=(2, 3)))
+    losses = []
+    for captured in (False, True):
+        w = tg.Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+        sgd = optim.SGD([w], lr=0.1)
+
+        def step(x: Any, w: Any = w, sgd: Any = sgd) -> Any:
+            loss = ((w.reshape(6) - x) ** 2).sum()
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            return loss
+
+        run = tg.compile(step, backend=backend) if captured else step
+        for _ in range(3):
+            run(np.ones(6))
+        w.data = other
+        losses.append([run(np.ones(6)).item() for _ in range(3)])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)

@@ -351,6 +351,24 @@ def test_batches_that_a_layer_keeps_are_not_written_over() -> None:
 
 
 @pytest.mark.parametrize("compile", [True, False])
+def test_targets_that_a_metric_keeps_are_not_written_over(compile: bool) -> None:
+    seen = []
+
+    def keeps(prediction: Any, target: Any) -> Any:
+        seen.append(target)
+        return target[:, 0]
+
+    model = nn.Linear(2, 1, rng=0)
+    x = np.arange(40.0).reshape(20, 2) / 40
+    tg.fit(
+        model, x, x[:, :1], loss="mse", batch_size=4, rng=0, compile=compile, metrics=[keeps],
+        optimizer=optim.SGD(model.parameters(), lr=0.01),
+    )  # fmt: skip
+    order = np.random.default_rng(0).permutation(20)
+    np.testing.assert_array_equal(np.concatenate(seen), x[order, :1])
+
+
+@pytest.mark.parametrize("compile", [True, False])
 def test_an_epoch_makes_two_batches_and_no_more(
     monkeypatch: pytest.MonkeyPatch, compile: bool
 ) -> None:

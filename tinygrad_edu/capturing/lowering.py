@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import ops
-from ..engine import Array, Op, is_matrix, ones, sum_to
+from ..engine import Array, Op, is_matrix, ones_beside, sum_to
 from .calls import OUT, Nested, Value, expect, strides_of_new
 from .program import Program
 
@@ -47,9 +47,9 @@ def lower(
     if op is ops.linear.op:
         product = _product(program, args[:2], raw[:2], ops.matmul.op.forward(*raw[:2]))
         return _ufunc(program, np.add, (product, args[2]), result)
-    if op is sum_to.op and is_matrix(raw[0]) and raw[0].shape[1:] == settings["shape"]:
-        one = program.constant(ones(len(raw[0]), raw[0].dtype))
-        return program.call(DOT, (one, *args, OUT), result)
+    is_sum = op is sum_to.op and raw[0].shape[1:] == settings["shape"]
+    if is_sum and (one := ones_beside(raw[0], 0)) is not None:
+        return program.call(DOT, (program.constant(one), *args, OUT), result)
     if op is ops.astype.op and args[0].dtype == result.dtype:
         same: Value = args[0]
         return same

@@ -24,8 +24,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 _exact = njit(fastmath={"contract"}, error_model="numpy", inline="never")
-# One that calls others of these is written out by Numba: LLVM would leave it a call.
-_inside = njit(fastmath={"contract"}, error_model="numpy", inline="always")
 f, d, i32, i64 = np.float32, np.float64, np.int32, np.int64
 
 
@@ -127,13 +125,6 @@ def log1p32(x: Any) -> Any:
     return result if u > f(0.0) and u < f(np.inf) else log32(u)
 
 
-@_inside
-def logaddexp32(a: Any, b: Any) -> Any:
-    """log(eᵃ + eᵇ), for float32."""
-    d = f(a - b) if a != b else f(0.0)  # also of two infinities
-    return f(larger(a, b) + log1p32(exp32(f(-abs(d)))))
-
-
 @_exact
 def tanh32(x: Any) -> Any:
     """tanh x, for float32."""
@@ -221,13 +212,6 @@ def log1p64(x: Any) -> Any:
     u = 1.0 + x
     result = log64(u) + (x - (u - 1.0)) / u
     return result if u > 0.0 and u < np.inf else log64(u)
-
-
-@_inside
-def logaddexp64(a: Any, b: Any) -> Any:
-    """log(eᵃ + eᵇ), for float64."""
-    d = a - b if a != b else 0.0  # also of two infinities
-    return larger(a, b) + log1p64(exp64(-abs(d)))
 
 
 @_exact

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..engine import Array, Box, hooks
 from ..tensor import Tensor
-from .calls import Mispredicted, Value, values_in
+from .calls import Mispredicted, Value, strides_of_new, values_in
 from .checks import hold_for
 from .homes import Home, Lease, lay, lock
 from .native import Native
@@ -84,7 +84,8 @@ class Replay:
             return False
         now = [home.read() for home, _ in self._homes]
         if not (len(self._arrays) == len(now) and all(map(is_, now, self._arrays))) and any(
-            (array.shape, array.dtype) != (place.shape, place.dtype)
+            (array.shape, array.dtype, strides_of_new(array))
+            != (place.shape, place.dtype, place.strides)
             for array, (_, place) in zip(now, self._homes, strict=True)
         ):
             return False

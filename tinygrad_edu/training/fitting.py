@@ -176,8 +176,9 @@ def fit(
     take = train_step(model, function, optimizer, penalty)
     given = as_callbacks(callbacks)
     alone = not any(hooks(given, name) for name in BETWEEN_STEPS)
+    alone = alone and all(map(is_ours, found.values()))  # a metric sees each batch too
     taking = captured(
-        take, history, strict=compile != "auto", alone=alone and all(map(is_ours, found.values())),
+        take, history, strict=compile != "auto", alone=alone,
         backend="numba" if compile == "numba" else "numpy",
     )  # fmt: skip
     names = ["loss", *found]
@@ -186,7 +187,7 @@ def fit(
     sources = (data[0] if _is_input(data[0], dtype) else None, *data[1:])
 
     def steps() -> Generator[list[float], None, None]:
-        keep = history.compiled is not True  # what is captured keeps no batch
+        keep = not (alone and history.compiled is True)  # what is captured keeps no batch
         with taking(sources) as take:
             for x, *y in minibatches(*data, batch_size=batch_size, rng=random, keep=keep):
                 m = len(x)
