@@ -31,12 +31,14 @@ Example = Callable[[Value], Any]  # an array that lies in memory as the value wi
 
 def expanded(call: Call, example: Example) -> list[Call]:
     """The calls that do what a call does: itself, or several."""
-    function, *_ = named = call_of(call) if call.function in _CALLED else (call.function, {}, [])
+    function, *_ = named = (
+        call_of(call) if call.function in lowering.CALLED else (call.function, {}, [])
+    )
     rule = _RULES.get(function)
     if rule is None or (call.out is not None and 0 in call.out.shape):
         return [call]
     words = Expansion(call, example)
-    if call.function in _CALLED:
+    if call.function in lowering.CALLED:
         rule(words, *named[2], **named[1])
     else:
         rule(words, *(x for x in call.args if x is not OUT))
@@ -310,7 +312,6 @@ def _patches(x: Array, size: Any, steps: Any) -> Array:
     )
 
 
-_CALLED = (lowering._called, lowering._into)
 _RULES: dict[Any, Callable[..., None]] = {
     lowering.DOT: _dot,
     np.clip: _clip, np.einsum: _einsum, np.matmul: _matmul, np.mean: _mean, expect: _expected,

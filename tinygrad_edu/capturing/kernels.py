@@ -69,7 +69,7 @@ class Kernels:
     # --- one call ---------------------------------------------------------------------------------
 
     def _add(self, i: int, call: Call) -> None:
-        named = call.args[0] if call.function in (lowering._called, lowering._into) else None
+        named = call.args[0] if call.function in lowering.CALLED else None
         if call.out is not None and 0 in call.out.shape:
             pass  # there is nothing to write
         elif is_elementwise(call):
@@ -385,7 +385,7 @@ def _bias_of(call: Call, product: Value) -> Value | None:
 
 
 def _called(call: Call) -> str:
-    is_named = call.function in (lowering._called, lowering._into)
+    is_named = call.function in lowering.CALLED
     function = call.args[0] if is_named else call.function
     if isinstance(function, partial):
         function = function.func

@@ -167,6 +167,10 @@ def _into(function: Callable[..., Any], settings: Any, out: Array, *args: Any) -
     function(*args, out=out, **settings)
 
 
+# Functions that call what their first argument is.
+CALLED = (_called, _into)
+
+
 def _masked(ufunc: np.ufunc, where: Any, before: Any, out: Array, *args: Any) -> None:
     np.copyto(out, before)
     ufunc(*args, out=out, where=where)

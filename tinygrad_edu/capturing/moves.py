@@ -32,7 +32,6 @@ _TAKEN = {
         windows._windows.op,
     )
 }  # fmt: skip
-_INTO = (lowering._called, lowering._into)
 
 
 @dataclass
@@ -61,7 +60,7 @@ class _Places:
 
 def is_move(call: Call) -> bool:
     """Whether a call is one of these."""
-    return call.function in _INTO and (call.args[0] in _TAKEN or call.args[0] in _OTHERS)
+    return call.function in lowering.CALLED and (call.args[0] in _TAKEN or call.args[0] in _OTHERS)
 
 
 def moving(call: Call, steps: Steps) -> Kernel:
