@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.capturing.test_machine_code import FAILS, SOURCE
-from tinygrad_edu.capturing import compiler, machine_code
+from tinygrad_edu.capturing import machine_code
 from tinygrad_edu.capturing.compiler import message
 from tinygrad_edu.capturing.service import Service
 from tinygrad_edu.capturing.service import service as shared
@@ -63,7 +63,7 @@ def test_one_process_compiles_all_programs_of_all_threads(
 def test_after_a_source_that_fails_a_new_process_compiles_the_next(service: Service) -> None:
     service.compiled(SOURCE, "object")
     process = process_of(service)
-    with pytest.raises(RuntimeError, match="(?s)has failed.*'y' is not defined"):
+    with pytest.raises(RuntimeError, match=r"(?s)has failed.*'y' is not defined"):
         service.compiled(FAILS, "object")
     assert process.poll() == 1
     service.compiled(SOURCE, "object")
