@@ -195,6 +195,44 @@ def test_one_operation_of_each_kind() -> None:
         np.testing.assert_allclose(b.grad, a.grad, 1e-12, 1e-12 * np.abs(a.grad).max())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_of_all_widths(dtype: str) -> None:
+    """Rows that end at any place in a register, and numbers of rows that come out even or not."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(7, 5)).astype(dtype)
+    factors = [tg.Tensor(rng.normal(size=(5, n)).astype(dtype)) for n in range(1, 18)]
+    step = tg.compile(lambda x: [tg.Tensor(x) @ w for w in factors], backend="numba")
+    step(x)
+    assert step.native == [True]
+    for found, w in zip(step(x), factors, strict=True):
+        np.testing.assert_allclose(found.data, x @ w.data, rtol=1e-4, atol=1e-5)
+
+
+def test_orders_and_sources_of_all_kinds_are_the_same_epoch() -> None:
+    model = network(5, 4, 1)
+    step = tg.compile(
+        training(model, optim.SGD(model.parameters(), lr=0.0), tg.mse_loss), backend="numba"
+    )
+    x, y = (np.concatenate(parts) for parts in zip(*batches(8, 5, 1, float, 4), strict=True))
+    order = np.random.default_rng(0).permutation(len(x)).reshape(-1, 8)
+    want = step.epoch(x, y, order=order)
+    assert step.native == [True]
+    kept = want.copy()
+    for other in (order.tolist(), order.astype("i4"), order.astype("u8"), np.asfortranarray(order)):
+        np.testing.assert_array_equal(step.epoch(x, y, order=other), want)
+    np.testing.assert_array_equal(step.epoch(np.asfortranarray(x), y, order=order), want)
+    for number, as_type in ((-1, "i8"), (len(x), "i8"), (2**64 - 1, "u8"), (-1, "i2")):
+        bad = order.astype(as_type)
+        bad[-1, -1] = number
+        with pytest.raises(IndexError, match=f"{len(x)} rows"):
+            step.epoch(x, y, order=bad)
+    for size in (4, 8):  # batches of one kind after the other
+        rows = order.reshape(-1, size)
+        assert step.epoch(x, y, order=rows).shape == (len(rows),)
+    assert step.epoch(x.astype("f4"), y.astype("f4"), order=order).shape == (len(order),)
+    np.testing.assert_array_equal(want, kept)  # is nobody's to write over
+
+
 def test_what_has_no_loop_runs_on_numpy_and_says_so() -> None:
     @tg.primitive(lambda g, y, x: 2 * g * x)
     def own(x: Any) -> Any:

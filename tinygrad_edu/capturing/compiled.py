@@ -37,6 +37,7 @@ from .runs import Run, given_in
 __all__ = ["CannotCapture", "CompiledStep", "compile"]
 
 MOST = 8  # programs for one kind of arguments, and kinds of arguments times as many
+_NOTHING = np.empty((0, 1))  # what no step gives
 
 
 def compile(
@@ -102,6 +103,8 @@ class CompiledStep:
         self.native: list[bool | str] = []  # for each program: True, or why it runs on NumPy
         self.programs: dict[Any, list[Replay]] = {}
         self._sources: list[str] = []
+        self._kind: Any = None  # the kind of batches of the last epoch, and the key for these
+        self._key: Any = None
         self._once = 0  # how often it was captured for nothing
         self._lock = RLock()
         update_wrapper(self, function, updated=())
@@ -197,39 +200,53 @@ class CompiledStep:
         if not arrays:
             raise TypeError("epoch() takes the arrays from whose rows the batches are made")
         m = len(arrays[0])
-        if any(len(x) != m for x in arrays):
+        if [*map(len, arrays)].count(m) != len(arrays):
             raise ValueError(f"the sources must have as many rows, received {[*map(len, arrays)]}")
-        if order.size and not (order.min() >= 0 and order.max() < m):
+        rest = np.ascontiguousarray(order, np.int64)
+        unsigned = rest.view(np.uint64)  # where one below 0 is a very large one
+        if rest.size and unsigned.item(unsigned.argmax()) >= m:
             raise IndexError(
                 f"the sources have {m} rows, received indices {order.min()} … {order.max()}"
             )
-        batch = [np.empty((order.shape[1], *x.shape[1:]), x.dtype) for x in arrays]
-        pairs = list(zip(arrays, batch, strict=True))
-        kept: list[list[float]] = []
+        parts: list[Array] = []
         with self._lock:
-            while len(kept) < len(order):
-                kept += self._in_machine_code(arrays, batch, order[len(kept) :])
-                result: Any = None
-                with Run(self, arrays) as run:
-                    for rows in order[len(kept) :]:
-                        for source, part in pairs:
-                            source.take(rows, 0, part, "clip")
-                        if (found := run(*batch)) is not result:
-                            result, numbers = found, _numbers(found)
-                        kept.append([x.item() for x in numbers])
-                        if True in self.native:  # which may do the rest
-                            break
-        left = np.array(kept) if kept else np.empty((0, 1))
-        return left.reshape(len(left)) if left[0:1].size <= 1 else left
+            while len(rest):
+                part = self._in_machine_code(arrays, rest)
+                if not len(part):
+                    part = self._in_numpy(arrays, rest)
+                parts.append(part)
+                rest = rest[len(part) :]
+        left = parts[0] if len(parts) == 1 else np.concatenate(parts or [_NOTHING])
+        return left if left.shape[1] > 1 else left.ravel()
 
-    def _in_machine_code(self, arrays: list[Array], batch: list[Array], order: Array) -> Any:
-        """What steps gave that were done without coming back to Python."""
-        if engine.watches or watcher.get() is not None:
-            return []
-        captured = self.known((given_in(batch)[1], len(batch)))
+    def _in_machine_code(self, arrays: list[Array], order: Array) -> Array:
+        """What steps gave that were done without coming back to Python, as far as that went."""
+        if True not in self.native or engine.watches or watcher.get() is not None:
+            return _NOTHING
+        kind = (order.shape[1], *((x.shape[1:], x.dtype) for x in arrays))
+        if kind != self._kind:  # another one than the last time
+            self._kind, self._key = kind, (given_in(_room(arrays, order))[1], len(arrays))
+        captured = self.known(self._key)
         if captured is None or captured.native is None or captured.needs_none:
-            return []
-        return captured.epoch(arrays, order).tolist()
+            return _NOTHING
+        return captured.epoch(arrays, order)
+
+    def _in_numpy(self, arrays: list[Array], order: Array) -> Array:
+        """What steps gave, up to one after which machine code may do the rest."""
+        room = _room(arrays, order)
+        pairs = list(zip(arrays, room, strict=True))
+        kept: list[list[float]] = []
+        result: Any = room  # none yet; a step may give None
+        with Run(self, arrays) as run:
+            for rows in order:
+                for source, part in pairs:
+                    source.take(rows, 0, part, "clip")
+                if (found := run(*room)) is not result:
+                    result, numbers = found, _numbers(found)
+                kept.append([x.item() for x in numbers])
+                if True in self.native:  # which may do the rest
+                    break
+        return np.array(kept)
 
     @property
     def native_source(self) -> str:
@@ -245,6 +262,11 @@ class CompiledStep:
     def __repr__(self) -> str:
         n = sum(map(len, self.programs.values()))
         return f"compile({_name(self.function)}): {n} captured"
+
+
+def _room(arrays: list[Array], order: Array) -> list[Array]:
+    """Memory for a batch."""
+    return [np.empty((order.shape[1], *x.shape[1:]), x.dtype) for x in arrays]
 
 
 def _numbers(result: Any) -> list[Array]:

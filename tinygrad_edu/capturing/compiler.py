@@ -1,23 +1,32 @@
-"""The compiler: a process of its own that makes machine code of a generated module.
+"""The compiler: a process of its own that makes machine code of generated modules.
 
-    python -m tinygrad_edu.capturing.compiler FORM        source in, machine code out
+    python -m tinygrad_edu.capturing.compiler        messages in: a form, and a source in the next
+                                                     line; for each one out: machine code
 
-Numba and LLVM take half a second to start and a hundred megabytes, of which nothing is needed any
-more once there is machine code. The code stands alone: `run`, its kernels and their constants, with
-no way back into Python. A kernel may therefore neither raise an error nor ask for memory.
+Numba and LLVM take a second to start and a hundred megabytes, of which nothing is needed any more
+once there is machine code. So the process ends when nobody can ask it for more, or has not for a
+while, and with the first source that it fails on. The code stands alone: `run`, its kernels and
+their constants, with no way back into Python. A kernel may therefore neither raise an error nor ask
+for memory.
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import struct
 import sys
-from contextlib import redirect_stdout
-from typing import Any
+import traceback
+from threading import Timer
+from typing import IO, Any, NoReturn
 
 from .linking import linked
 
-__all__ = ["BLAS", "compiled"]
+__all__ = ["BLAS", "compiled", "message", "received"]
 
 BLAS = ("sgemm", "dgemm")  # what kernels call in NumPy's library
+IDLE = 10.0  # seconds without work, after which the process ends
+_HEAD, _MARK = struct.Struct("<8sQ"), b"compiler"  # of a message: what it is, its length
 
 
 def compiled(source: str, form: str) -> bytes:
@@ -63,9 +72,44 @@ def compiled(source: str, form: str) -> bytes:
     return " ".join([str(begin), *(f"{n}={i}" for n, i in places.items())]).encode() + b"\n" + code
 
 
+def message(content: bytes) -> bytes:
+    """What is sent between the compiler and who asks it."""
+    return _HEAD.pack(_MARK, len(content)) + content
+
+
+def received(stream: IO[bytes]) -> bytes | None:
+    """The content of the next message; None where the stream ends, or holds something else."""
+    head = stream.read(_HEAD.size)
+    mark, size = _HEAD.unpack(head) if len(head) == _HEAD.size else (b"", 0)
+    content = stream.read(size) if mark == _MARK else b""
+    return content if mark == _MARK and len(content) == size else None
+
+
+def _serve() -> NoReturn:
+    """Compile what is asked for, one after the other."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for who asks, and waits
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what anybody prints goes where errors go
+    while True:
+        end = Timer(IDLE, os._exit, (0,))
+        end.daemon = True
+        end.start()
+        asked = received(sys.stdin.buffer)
+        end.cancel()
+        if asked is None:
+            os._exit(0)
+        form, _, source = asked.decode().partition("\n")
+        try:
+            code = compiled(source, form)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)  # at once: it is waited for
+        answers.write(message(code))
+        answers.flush()
+
+
 if __name__ == "__main__":
     # Numba would look for SciPy's BLAS, for 0.3 seconds. This process is nobody else's.
     sys.modules.update(scipy=None)  # type: ignore[call-overload]
-    with redirect_stdout(sys.stderr):
-        answer = compiled(sys.stdin.buffer.read().decode(), sys.argv[1])
-    sys.stdout.buffer.write(answer)
+    _serve()

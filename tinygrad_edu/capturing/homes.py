@@ -8,6 +8,8 @@ programs that use a tensor, be it to train or to validate, know it by the same `
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from sys import getrefcount
 from threading import RLock
 from typing import Any, ClassVar
@@ -30,11 +32,18 @@ class Home:
             was not made here is nobody's to write over
     """
 
-    __slots__ = ("__weakref__", "array", "count", "holder", "name", "row", "start")
+    __slots__ = ("__weakref__", "array", "count", "holder", "name", "read", "row", "start")
     _all: ClassVar[WeakValueDictionary[Any, Home]] = WeakValueDictionary()
 
     def __init__(self, holder: Any, name: Any = None) -> None:
         self.holder, self.name = holder, name
+        self.read: Callable[[], Any]  # the array as it is now; asked before every step
+        if name is not None:
+            self.read = partial(_entry, holder, name)
+        elif isinstance(holder, Box):
+            self.read = partial(getattr, holder, "value")
+        else:
+            self.read = lambda: holder
         self.array: Any = None
         self.count = 0
         self.row: Memory | None = None  # in which it lies beside others, and
@@ -50,16 +59,6 @@ class Home:
             if home is None:
                 home = cls._all[key] = cls(holder, name)
         return home
-
-    def read(self) -> Any:
-        """The array as it is now."""
-        if self.name is None:
-            return self.holder.value if isinstance(self.holder, Box) else self.holder
-        optimizer, i = self.holder
-        state = optimizer.state.get(i)
-        if state is None:
-            state = optimizer.state[i] = optimizer.first_state(optimizer.parameters[i].value)
-        return state[self.name]
 
     def write(self, array: Array) -> None:
         """Leave an array here."""
@@ -94,6 +93,15 @@ class Home:
         self._own()
         self.array[...] = now
         self.row, self.start = row, start
+
+
+def _entry(holder: Any, name: Any) -> Any:
+    """An entry of an optimizer's state, which may be its first."""
+    optimizer, i = holder
+    state = optimizer.state.get(i)
+    if state is None:
+        state = optimizer.state[i] = optimizer.first_state(optimizer.parameters[i].value)
+    return state[name]
 
 
 def lay(homes: list[Home], lanes: Lanes, laid: set[Home]) -> Array:

@@ -25,6 +25,7 @@ import numpy as np
 
 from .compiler import BLAS
 from .kernels import NotNative
+from .service import service
 
 __all__ = ["compiled"]
 
@@ -123,22 +124,7 @@ def _sum(path: Path, code: bytes) -> bytes:
 
 def _made(source: str) -> bytes:
     """What the compiler makes of a module."""
-    import subprocess  # which takes longer to import than code from the cache to load
-
-    package = str(Path(__file__).resolve().parents[2])
-    # Settings of Numba for debugging make other code; that for SVML, code that needs its library.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")} | {
-        "NUMBA_DISABLE_INTEL_SVML": "1",
-        "PYTHONPATH": os.pathsep.join([package, *filter(None, sys.path)]),
-    }
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "tinygrad_edu.capturing.compiler", FORM],
-        input=source.encode(), capture_output=True, env=environment, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        reason = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
-        raise RuntimeError(f"the compiler of backend='numba' has failed:\n{reason}")
-    return done.stdout
+    return service.compiled(source, FORM)
 
 
 # --- loading --------------------------------------------------------------------------------------

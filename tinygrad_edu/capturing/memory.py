@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ctypes import c_int64
 from typing import Any
 
 import numpy as np
 
 from ..engine import Array
 
+_HEAD = object.__basicsize__  # bytes that every object of Python begins with
 ALIGNED = 64  # bytes at whose multiples arrays begin: a line of the processor's cache
 
 
@@ -37,3 +39,15 @@ class Memory:
             self._bytes = bytearray(self._size + ALIGNED)
             self._start = -np.frombuffer(self._bytes, np.uint8).ctypes.data % ALIGNED
         return np.ndarray(shape, dtype, self._bytes, self._start + start, strides)
+
+
+def address(array: Array) -> int:
+    """`array.ctypes.data`, in a fifth of the time: what lies behind the head of NumPy's array.
+
+    Source:  PyArrayObject_fields in NumPy's C interface
+    Example:
+        >>> row = np.arange(3.0)
+        >>> address(row[1:]) - address(row), address(row) == row.ctypes.data
+        (8, True)
+    """
+    return c_int64.from_address(id(array) + _HEAD).value

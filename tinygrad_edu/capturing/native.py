@@ -14,6 +14,7 @@ has no loop here is refused by name, and the NumPy program is run in its place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ctypes import addressof, c_int64
 from itertools import chain
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..engine import Array
 from .calls import Value
 from .kernels import Kernels, NotNative
 from .machine_code import compiled
+from .memory import address
 from .program import Program
 
 __all__ = ["Native", "NotNative"]
@@ -93,7 +95,7 @@ def run(frame):
             kept[step * numbers + r] = number_of
     return steps
 '''
-_ORDER, _NUMBERS, _KEPT = slice(3, 6), 11, 12  # in the frame
+_ORDER, _STEPS, _BATCH, _KEPT = 3, 4, 5, 12  # in the frame
 _ONCE = np.zeros((1, 1), np.int64)  # the order of a single step: its arguments as they lie
 
 
@@ -245,42 +247,48 @@ class Native:
         ).reshape(-1, 2)
 
         rooms = [np.atleast_1d(self._rooms[v]) for v in self._arguments]
-        self._sources = np.array(
-            [(0, room[:1].nbytes, room.ctypes.data) for room in rooms], np.int64
-        ).reshape(-1, 3)
-        tables = (table, _ONCE, self._sources, self._given, self._results)
-        shapes = [*(t.shape for t in tables[:2]), *((len(t),) for t in tables[2:])]
-        parts = [(t.ctypes.data, *shape) for t, shape in zip(tables, shapes, strict=True)]
+        self._sources = _numbers(*((0, room[:1].nbytes, room.ctypes.data) for room in rooms))
         # What `run` gets: for an epoch, and for a single step, of which no numbers are kept.
-        self._epoch = np.array([*chain(*parts), 0], np.int64)
-        self._step = self._epoch.copy()
-        self._step[_NUMBERS] = 0
-        self._step_at, self._epoch_at = self._step.ctypes.data, self._epoch.ctypes.data
+        parts = (
+            (table.ctypes.data, *table.shape),
+            (_ONCE.ctypes.data, *_ONCE.shape),
+            (addressof(self._sources), len(rooms)),
+            (self._given.ctypes.data, len(self._given)),
+        )
+        self._epoch = _numbers(*parts, (self._results.ctypes.data, len(self._results), 0))
+        self._step = _numbers(*parts, (0, 0, 0))
 
     # --- running ----------------------------------------------------------------------------------
 
     def run(self, given: Sequence[Any]) -> bool:
         """One step for these arguments and numbers; False where the program does not apply."""
-        self._give(given, given[len(self._sources) :])
-        return bool(self._machine_code(self._step_at))
+        self._give(given, given[len(self._arguments) :])
+        return bool(self._machine_code(addressof(self._step)))
 
     def epoch(self, sources: Sequence[Array], order: Array, rates: Sequence[float]) -> Array:
-        """A step for each row of `order`, whose arguments are the rows of the sources that it
-        names: what they gave, as far as it came, which is nowhere if that is no numbers."""
+        """A step for each row of `order` (int64, in one piece as the sources are), whose arguments
+        are the rows that it names: what they gave, as far as it came, which is nowhere if that is
+        no numbers."""
         if not self._numbers or len(self._results) != len(self._numbers):
             return np.empty((0, 1))
         self._give(sources, rates)
-        order = np.ascontiguousarray(order, np.int64)
         kept = np.empty((len(order), len(self._numbers)))
-        self._epoch[_ORDER] = order.ctypes.data, *order.shape
-        self._epoch[_KEPT] = kept.ctypes.data
-        return kept[: self._machine_code(self._epoch_at)]
+        frame = self._epoch
+        frame[_ORDER], frame[_STEPS], frame[_BATCH] = address(order), *order.shape
+        frame[_KEPT] = address(kept)
+        return kept[: self._machine_code(addressof(frame))]
 
     def _give(self, arrays: Sequence[Array], rates: Sequence[float]) -> None:
-        for i in range(len(self._sources)):
-            self._sources[i, 0] = arrays[i].ctypes.data
+        for i in range(len(self._arguments)):
+            self._sources[3 * i] = address(arrays[i])
         if rates:
             self._rates[: len(rates)] = rates
+
+
+def _numbers(*parts: Sequence[int]) -> Any:
+    """Whole numbers one behind the other, as the machine code reads them."""
+    numbers = [*chain(*parts)]
+    return (c_int64 * len(numbers))(*numbers)
 
 
 def _bytes(value: Value) -> int:

@@ -63,6 +63,8 @@ def product(
         most = BLOCKS if with_a else 1
         for start, count in _chunks(block.vectors, 7 if BLOCKS > 12 else 3):
             rows = max(1, min(m, most // count))
+            # Rather fewer rows at a time than some that are left over, which take as long as all.
+            rows = next((r for r in range(rows, rows // 2, -1) if m % r == 0), rows)
             depth = max(16, CACHE // (count * WIDTH))
             for first, deep in _first_and_others(builder, k, depth):
                 for i, high in _pieces(builder, m, rows):
@@ -224,19 +226,16 @@ class _Block:
         self.zero = ir.Constant(self.kind, [ir.Constant(scalar, 0.0)] * self.lanes)
         self.one = ir.Constant(self.kind, [ir.Constant(scalar, 1.0)] * self.lanes)
         bits = ir.VectorType(ir.IntType(1), self.lanes)
-        used = n - (self.vectors - 1) * self.lanes
+        self.used = n - (self.vectors - 1) * self.lanes  # of the last register
         self.mask = ir.Constant(
-            bits, [ir.Constant(ir.IntType(1), place < used) for place in range(self.lanes)]
+            bits, [ir.Constant(ir.IntType(1), place < self.used) for place in range(self.lanes)]
         )
-        self.is_full = used == self.lanes
+        self.is_full = self.used == self.lanes
         name = f"v{self.lanes}f{8 * self.bytes}"
         at = self.kind.as_pointer()
         self.fma = self._intrinsic(f"llvm.fma.{name}", self.kind, [self.kind] * 3)
         self.some = self._intrinsic(
             f"llvm.masked.load.{name}.p0", self.kind, [at, _I32, bits, self.kind]
-        )
-        self.put = self._intrinsic(
-            f"llvm.masked.store.{name}.p0", ir.VoidType(), [self.kind, at, _I32, bits]
         )
 
     def _intrinsic(self, name: str, result: Any, arguments: list[Any]) -> Any:
@@ -263,8 +262,20 @@ class _Block:
         place, whole = self._at(row, j)
         if whole:
             self.builder.store(value, place, align=self.bytes)
-        else:
-            self.builder.call(self.put, [value, place, _I32(self.bytes), self.mask])
+            return
+        # In pieces of 8, 4, 2 and 1: some processors take very long to store under a mask.
+        first, length = 0, self.lanes // 2
+        while length:
+            if self.used & length:
+                lanes = ir.Constant(
+                    ir.VectorType(_I32, length), [_I32(first + i) for i in range(length)]
+                )
+                piece = self.builder.shuffle_vector(value, self.zero, lanes)
+                to = self.builder.gep(row, [_I64(j * self.lanes + first)])
+                to = self.builder.bitcast(to, piece.type.as_pointer())
+                self.builder.store(piece, to, align=self.bytes)
+                first += length
+            length //= 2
 
     def spread(self, number: Any) -> Any:
         """A register with one number everywhere."""

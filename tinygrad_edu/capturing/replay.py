@@ -89,11 +89,11 @@ class Replay:
             for array, (_, place) in zip(now, self._homes, strict=True)
         ):
             return False
-        if any(box.grad is not None for box in self.needs_none):
+        if self.needs_none and any(box.grad is not None for box in self.needs_none):
             return False
         if hooks and any(hooks.get(id(box)) for box, _ in self._gradients):
             return False
-        return all(
+        return not self._states or all(
             optimizer.state[i].keys() == names
             for optimizer, states in self._states
             for i, names in states
