@@ -58,7 +58,8 @@ OUTSIDE = {"numpy"} | sys.stdlib_module_names
 # Packages of extras: who uses which, imported inside the function that needs it.
 OPTIONAL: dict[str, set[str]] = {
     "capturing.compiler": {"llvmlite"},
-    "capturing.machine_code": {"llvmlite", "subprocess"},
+    "capturing.machine_code": {"llvmlite"},
+    "capturing.service": {"subprocess", "tempfile"},
     "capturing.mathematics": {"llvmlite", "numba"},  # these two are imported by generated code
     "capturing.products": {"llvmlite", "numba"},
     "checking.rules": {"hypothesis"},
