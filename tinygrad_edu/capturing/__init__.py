@@ -11,13 +11,20 @@ memory        memory that arrays are cut out of
 checks        what is asked of each row, asked once for all batches
 homes         where programs find the arrays of parameters and optimizers, and leave them
 replay        a program with these arrays, and when it applies
+runs          one call after the other, with nothing of the user's in between
 rates         learning rates, which may change between calls
 listing       the program as the backprop that a student would write
 native        the same program as machine code, by Numba: a table of kernels
-machine_code  kept on disk, and loaded without Numba
-compiler      the process that makes it
+kernels       the loops of a program, as the text of Python functions, put together from:
+texts         what kernels have in common: names, places, loops
+formulas      what is done with one entry, as text
+expansions    calls that are several, in the words that kernels have
+nests         sums over any axes
+moves         operations that only move entries
+machine_code  what is compiled of kernels, kept on disk, and loaded without Numba
+service       the process that compiles, as seen from here
+compiler      that process
 linking       an object file as code that may lie anywhere
-kernels       the loops of a program, as the text of Python functions
 mathematics   exponentials and logarithms that a loop applies to many numbers at once
 products      matrix products in the registers of the processor
 """
