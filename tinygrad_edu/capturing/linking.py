@@ -17,7 +17,7 @@ from collections.abc import Iterator
 __all__ = ["linked"]
 
 # What a section is, and what may be done with it.
-_BYTES, _SYMBOLS, _RELOCATIONS, _ZEROS = 1, 2, 4, 8
+_BYTES, _SYMBOLS, _RELOCATIONS = 1, 2, 4
 _WRITABLE, _LOADED = 1, 2
 _DISTANCES = {2, 4}  # kinds of relocations: R_X86_64_PC32, R_X86_64_PLT32
 _OUTSIDE = 0  # the section of what is in none
@@ -34,7 +34,7 @@ def linked(data: bytes, name: str) -> tuple[bytes, int, dict[str, int]]:
     code = bytearray()
     starts: dict[int, int] = {}
     for i, (kind, flags, at, size, _, _, align) in enumerate(sections):
-        if flags & _LOADED and kind in (_BYTES, _ZEROS) and size:
+        if flags & _LOADED and kind == _BYTES and size:
             if flags & _WRITABLE:
                 raise ValueError("machine code with variables")
             code += bytes(-len(code) % max(1, align))

@@ -75,7 +75,8 @@ class Replay:
         self.ready()
         ready = [np.ascontiguousarray(source) for source in sources]
         kept = self.native.epoch(ready, order, self._now)
-        self.leave_gradients()
+        if len(kept):
+            self.leave_gradients()
         return kept
 
     def holds(self) -> bool:

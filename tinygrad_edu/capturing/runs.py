@@ -72,7 +72,8 @@ class Run:
 
     def __call__(self, *batch: Any) -> Any:
         """What the step gives for a batch."""
-        if self._replay is None or not all(map(is_, batch, self._batch)):
+        known = len(batch) == len(self._batch) and all(map(is_, batch, self._batch))
+        if self._replay is None or not known:
             self._change(batch)
         if self._replay is None:
             self._key = None  # the next batch may find a program
