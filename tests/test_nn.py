@@ -66,10 +66,14 @@ def test_linear_says_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"Linear\(2, 8\) expects X with 2 columns, received"):
         layer(np.ones((5, 3)))
     layer.bias = nn.Parameter(np.ones(3))
-    with pytest.raises(ValueError, match=r"a bias beside XW \(5, 8\) is \(8,\), received \(3,\)"):
+    with pytest.raises(ValueError, match=r"b \(k,\), received \(5, 2\), \(2, 8\) and \(3,\)"):
         layer(np.ones((5, 2)))
-    with pytest.raises(ValueError, match=r"received \(1,\)"):  # which NumPy would broadcast
-        tg.linear(np.ones((5, 2)), np.ones((2, 8)), np.ones(1))
+    X, W = np.ones((5, 2)), np.ones((2, 8))
+    for x, w, b in ((X, W, np.ones(1)), (X, W[:, 0], np.ones(5)), (X, W[:, 0], np.ones(()))):
+        with pytest.raises(ValueError, match=r"takes X \(…, n\), W \(n, k\) and b \(k,\)"):
+            tg.linear(x, w, b)  # of which NumPy would broadcast some
+    with pytest.raises(ValueError, match=r"W\.T fits"):
+        tg.linear(X, W.T, np.ones(8))
 
 
 def test_linear_in_float32() -> None:

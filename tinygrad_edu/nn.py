@@ -280,7 +280,7 @@ class Flatten(Module):
 
 
 @primitive(None)
-def _kept(x: Any, /, p: float, rng: initialisers.Random) -> Any:
+def _dropout(x: Any, /, p: float, rng: initialisers.Random) -> Any:
     """1/(1 − p) where an entry stays, 0 where it is dropped. A primitive, so that a recorded step
     draws anew each time it runs."""
     x = np.asarray(x)
@@ -313,7 +313,7 @@ class Dropout(Module):
     def forward(self, x: Any) -> Any:
         if not self.training or self.p == 0:
             return x
-        return ops.multiply(x, _kept(x, self.p, self.rng))
+        return ops.multiply(x, _dropout(x, self.p, self.rng))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

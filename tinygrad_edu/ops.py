@@ -536,7 +536,7 @@ def matmul(a: Any, b: Any, /) -> Any:
 def linear(x: Any, w: Any, b: Any, /) -> Any:
     """XW + b in one operation, as a layer has it.
 
-    Shapes:  (m, n)·(n, k) + (k,) → (m, k); vectors and stacks of matrices as in `matmul`
+    Shapes:  X (m, n), W (n, k), b (k,) → (m, k); X may be one row, or a stack of matrices
     Error:   EWᵀ at X, XᵀE at W, 1ᵀE at b
     Raises:  ValueError if the shapes do not fit
     Source:  the chapter, "two layers"; torch.nn.functional.linear, where W is transposed
@@ -545,9 +545,14 @@ def linear(x: Any, w: Any, b: Any, /) -> Any:
         array([[3.5],
                [3.5]])
     """
+    n, k = np.shape(w) if np.ndim(w) == 2 else (0, 0)
+    if not n or np.shape(b) != (k,) or np.shape(x)[-1:] != (n,):
+        hint = "; W.T fits" if np.shape(x)[-1:] == (k,) and n != k else ""
+        raise ValueError(
+            "XW + b takes X (…, n), W (n, k) and b (k,), received "
+            f"{np.shape(x)}, {np.shape(w)} and {np.shape(b)}{hint}"
+        )
     z = matmul.op.forward(x, w)
-    if np.shape(b) != z.shape[-1:]:
-        raise ValueError(f"a bias beside XW {z.shape} is {z.shape[-1:]}, received {np.shape(b)}")
     own = type(z) is type(b) is np.ndarray and z.dtype == b.dtype
     return np.add(z, b, z) if own else z + b
 

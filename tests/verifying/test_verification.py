@@ -655,3 +655,14 @@ def test_what_a_function_returns_has_to_be_numbers(wrong: Any) -> None:
 
     report = verify(forward, backprop, inputs={"X": "m n", "W": "n k"})
     assert not report["W"].right and str(report)
+
+
+def test_a_sum_by_its_method_is_not_pythons_sum() -> None:
+    def loss(X: Any, b: Any) -> Any:
+        return ((X + b) ** 2).sum()
+
+    shapes = {"X": "m n", "b": "n"}
+    for claim in ("2*(X+b).sum()", "2*np.sum(X+b)"):
+        assert not tg.verify(loss, {"b": claim}, inputs=shapes).right
+    for claim in ("2*(X+b).sum(axis=0)", "2*sum(X+b)"):
+        assert tg.verify(loss, {"b": claim}, inputs=shapes).right

@@ -389,4 +389,4 @@ def _called(call: Call) -> str:
     function = call.args[0] if is_named else call.function
     if isinstance(function, partial):
         function = function.func
-    return str(getattr(function, "__name__", function))
+    return str(getattr(function, "__name__", function)).lstrip("_")

@@ -209,7 +209,8 @@ class Evaluator:
         spelled, named = node.value
         name = spelled.rpartition(".")[2]
         table = METHODS if node.kind == "method" else self.functions
-        function = PYTHON_SUM if spelled == "sum" and not named else table.get(name)
+        is_pythons = spelled == "sum" and node.kind == "call" and not named  # not x.sum()
+        function = PYTHON_SUM if is_pythons else table.get(name)
         if function is None:
             refuse("no-function", name=spelled)
         parts = [self._value(part) for part in node.parts]
