@@ -84,7 +84,7 @@ def test_a_process_that_is_gone_is_no_error(service: Service) -> None:
     ("text", "reason"),
     [
         ("print('hello'); sys.stdout.flush(); sys.exit('what now')", "what now"),
-        ("os.write(1, b'x' * 100); os.write(2, b'lost'); time.sleep(60)", "lost"),
+        ("os.write(2, b'lost'); os.write(1, b'x' * 100); time.sleep(60)", "lost"),
         (f"os.write(1, {message(b'code')[:-1]!r})", "exit status 0"),
         ("os.kill(os.getpid(), 9)", "exit status -9"),
     ],
