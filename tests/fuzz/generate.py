@@ -354,6 +354,13 @@ def _matmul(draft: Draft, name: str) -> object:
     return draft.call(name, draft.of_shape(draft.larger(other[:-2]) + other[-2:]), a)
 
 
+@_draws("linear")
+def _linear(draft: Draft, name: str) -> object:
+    x = draft.some(lambda x: x.ndim > 0)
+    n, k = draft.values[x].shape[-1], draft.rng.choice(LENGTHS)
+    return draft.call(name, x, draft.of_shape((n, k)), draft.of_shape((k,)))
+
+
 @_draws("dot")
 def _dot(draft: Draft, name: str) -> object:
     if draft.chance(0.3):

@@ -198,6 +198,8 @@ _define("floor", np.floor, lambda t, x: t.floor(x), "np.floor({0})",
 
 _define("matmul", np.matmul, lambda t, a, b: t.matmul(a, b),
         "tg.matmul({0}, {1})", "{0} @ {1}", "np.matmul({0}, {1})")
+_define("linear", lambda x, w, b: np.matmul(x, w) + b, lambda t, x, w, b: t.matmul(x, w) + b,
+        "tg.linear({0}, {1}, {2})")
 
 
 def _torch_dot(torch: Any, a: Any, b: Any) -> Any:
