@@ -444,7 +444,7 @@ def products() -> list[Row]:
         Row("matmul", tg.matmul, row_times_column, two, MATRICES),
         Row("linear", tg.linear, lambda x, w, b: row_times_column(x, w) + b, (wide, wide, wide),
             (((2, 3), (3, 4), (4,)), ((2, 3), (3, 1), (1,)), ((3,), (3, 2), (2,)), ((0, 2), (2, 3),
-            (3,)), ((2, 2, 3), (3, 2), (2,)), ((0, 3), (3, 2), (2,)))),
+            (3,)), ((2, 2, 3), (3, 2), (2,)), ((2, 0), (0, 2), (2,)))),
         Row("dot", tg.dot, row_times_column, two, (((3,), (3,)), ((2, 3), (3,)), ((2, 3), (3, 2)),
             ((2, 2, 3), (3, 2)), ((2, 0), (0, 3))), "matrices"),
         Row("dot", tg.dot, entrywise(operator.mul), two, (((), ()), ((), (2, 3)), ((3,), ())),

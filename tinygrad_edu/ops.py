@@ -265,7 +265,7 @@ def sigmoid(x: Any, /) -> Any:
         array([0.        , 0.5       , 0.88079708])
     """
     x = floating(x)
-    if is_array(x) and x.item(x.argmin()) > -80:  # e⁻ˣ does not overflow, which is soon asked
+    if is_array(x) and smallest(x) > -80:  # e⁻ˣ does not overflow, which is soon asked
         e = np.negative(x)
         np.exp(e, e)
         e += 1
@@ -545,8 +545,8 @@ def linear(x: Any, w: Any, b: Any, /) -> Any:
         array([[3.5],
                [3.5]])
     """
-    n, k = np.shape(w) if np.ndim(w) == 2 else (0, 0)
-    if not n or np.shape(b) != (k,) or np.shape(x)[-1:] != (n,):
+    n, k = np.shape(w) if np.ndim(w) == 2 else (None, None)
+    if np.shape(b) != (k,) or np.shape(x)[-1:] != (n,):
         hint = "; W.T fits" if np.shape(x)[-1:] == (k,) and n != k else ""
         raise ValueError(
             "XW + b takes X (…, n), W (n, k) and b (k,), received "

@@ -326,7 +326,7 @@ class Reader:
 
     def _op_linear(self, x: Box, index: Index, a: Any, /, w: Any, b: Any) -> Sum | None:
         bias = x.record[3][2]
-        product = self._op_matmul(x, index, a, w) if np.ndim(bias) == 1 else None
+        product = self._op_matmul(x, index, a, w)
         if product is None:
             return None
         return add(product, self.read(b, _fitted(index, np.shape(bias)), bias))
