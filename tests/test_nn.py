@@ -220,7 +220,6 @@ def test_a_model_learns() -> None:
         (nn.Softplus(), tg.softplus),
         (nn.Softplus(beta=2), lambda x: tg.softplus(x * 2) / 2),
     ],
-    ids=repr,
 )
 def test_more_activations(module: Module, function: Callable[[Any], Any]) -> None:
     data = np.random.default_rng(0).normal(size=(3, 4))

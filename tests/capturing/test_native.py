@@ -151,6 +151,9 @@ def test_random_programs(seed: int) -> None:
                 ),
                 *((x.grad, y.grad) for x, y in zip(other.variables, plain.variables, strict=True)),
             ]:
+                if exact is None:  # what no operation reaches has no gradient
+                    assert got is None
+                    continue
                 scale = np.abs(np.nan_to_num(exact)).max(initial=0)
                 np.testing.assert_allclose(got, exact, tolerance, tolerance * (scale + 1e-30))
 

@@ -534,7 +534,7 @@ def test_a_name_does_not_go_on_with_a_history() -> None:
     assert history.epoch == [0, 1]
 
 
-@pytest.mark.parametrize(("wrong", "kind", "message"), BAD, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("wrong", "kind", "message"), BAD)
 def test_what_does_not_fit_is_refused_and_the_model_kept(
     wrong: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
