@@ -434,11 +434,17 @@ def ones_beside(x: Any, axis: int) -> Array | None:
         >>> ones_beside(np.zeros((3, 2)), 0)
         array([1., 1., 1.])
     """
-    return _ones(n, x.dtype) if is_matrix(x) and (n := x.shape[axis]) <= MOST else None
+    return ones(n, x.dtype) if is_matrix(x) and (n := x.shape[axis]) <= MOST else None
 
 
 @lru_cache(32)
-def _ones(n: int, dtype: Any) -> Array:
+def ones(n: int, dtype: Any) -> Array:
+    """A vector of n ones, always the same one.
+
+    Example:
+        >>> ones(2, np.dtype(float))
+        array([1., 1.])
+    """
     vector = np.ones(n, dtype)
     vector.flags.writeable = False
     return vector

@@ -13,8 +13,8 @@ import numpy as np
 
 from .engine import Array, Box, as_array, primitive
 from .ops import (
+    are_rows,
     floating,
-    is_array,
     largest,
     log_softmax,
     one_hot,
@@ -22,6 +22,7 @@ from .ops import (
     sigmoid,
     smallest,
     softmax,
+    total,
 )
 
 __all__ = [
@@ -38,9 +39,9 @@ def _reduced(losses: Array, reduction: str) -> Any:
             raise ValueError("the mean over no samples has no value")
         if losses.itemsize < 4:  # the sum of many halves needs more digits and room than they have
             return losses.mean()
-        return np.add.reduce(losses, None) / losses.size
+        return total(losses) / losses.size
     if reduction == "sum":
-        return np.add.reduce(losses, None)
+        return total(losses)
     if reduction == "none":
         return losses
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', received {reduction!r}")
@@ -150,20 +151,22 @@ def _rows(g: Any, z: Any, reduction: str) -> Any:
 )
 def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
     z, t = _pair(z, t)
-    total = row_sums(t)
+    sums = row_sums(t)
     if t.size and not (
-        smallest(t) >= 0 and smallest(total) >= 1 - 1e-5 and largest(total) <= 1 + 1e-5
+        smallest(t) >= 0 and smallest(sums) >= 1 - 1e-5 and largest(sums) <= 1 + 1e-5
     ):
         raise ValueError(
             "each row of targets must be probabilities, none negative, with the sum 1; received "
-            f"a smallest entry of {t.min()} and row sums {total.min()} … {total.max()}"
+            f"a smallest entry of {t.min()} and row sums {sums.min()} … {sums.max()}"
         )
     x = z - np.maximum.reduce(z, axis=-1, keepdims=True)
-    log_sums = np.log(row_sums(np.exp(x)))
+    log_sums = np.log(row_sums(np.exp(x)))  # −Σ t log a = log Σ eˣ − Σ t x, where Σ t = 1
+    # Both are at least 0, so that the sum over all rows loses nothing if it is taken of each.
+    if reduction in ("mean", "sum") and are_rows(t, x) and smallest(x) > -np.inf:
+        loss = total(log_sums) - t.reshape(-1).dot(x.reshape(-1))
+        return loss / log_sums.size if reduction == "mean" else loss
     # 0 · log 0 = 0: a class that is not the target's may be impossible (a logit of −∞)
-    if not (is_array(x) and smallest(x) > -np.inf):  # a program has no time to ask
-        x = np.where(t == 0, 0, x)
-    return _reduced(log_sums - row_sums(t * x), reduction)  # −Σ t log a, where Σ t = 1
+    return _reduced(log_sums - row_sums(t * np.where(t == 0, 0, x)), reduction)
 
 
 def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:

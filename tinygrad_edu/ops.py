@@ -19,11 +19,13 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .engine import (
+    MOST,
     Array,
     Primitive,
     astype,
     broadcast_to,
     is_matrix,
+    ones,
     ones_beside,
     primitive,
     sum_to,
@@ -809,6 +811,29 @@ def row_sums(x: Any) -> Any:
         array([3., 3.])
     """
     return np.add.reduce(x, -1) if (one := ones_beside(x, 1)) is None else x.dot(one)
+
+
+def total(x: Any) -> Any:
+    """The sum of all entries.
+
+    Example:
+        >>> total(np.array([1.0, 2.0]))
+        np.float64(3.0)
+    """
+    if x.ndim and 0 < x.size == builtins.max(x.shape) <= MOST and x.dtype.char in "fd":
+        return x.reshape(-1).dot(ones(x.size, x.dtype))  # of one row, or one column
+    return np.add.reduce(x, None)
+
+
+def are_rows(a: Any, b: Any) -> bool:
+    """Whether two matrices are vectors of few entries to a product that adds up all aᵢⱼbᵢⱼ.
+
+    Example:
+        >>> are_rows(np.ones((2, 3)), np.ones((2, 3))), are_rows(np.ones((3, 2)).T, np.ones((2, 3)))
+        (True, False)
+    """
+    plain = is_matrix(a) and is_matrix(b) and a.shape == b.shape and 0 < a.size <= MOST
+    return plain and a.flags.c_contiguous and b.flags.c_contiguous and a.dtype == b.dtype
 
 
 def _sums(x: Any, axis: Any) -> Any:

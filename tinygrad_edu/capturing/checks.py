@@ -1,25 +1,73 @@
-"""Checks that can be made on all batches of an epoch at once.
+"""Checks that are made in one call, or on all batches of an epoch at once.
 
 A loss looks at its targets, such as whether they are probabilities, and a program goes on only
-where the answer is what it was. Where the question is put to each row, "is none below 0?", what is
-true of all samples is true of every batch, and need not be asked again for each.
+where the answer is what it was. "Is none below 0?" are three calls of NumPy's, for which one
+function will do. Where the question is put to each row, what is true of all samples is true of
+every batch, and need not be asked again for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..engine import Array
-from .calls import OUT, Call, Value, expect
+from .calls import OUT, Call, Mispredicted, Value, expect
 
 # Of the smallest or largest entry of a part, these are true where they are of the whole.
 EXTREMES = {
     np.greater: np.minimum, np.greater_equal: np.minimum,
     np.less: np.maximum, np.less_equal: np.maximum,
 }  # fmt: skip
+
+_COMPARE = {
+    np.greater: operator.gt, np.greater_equal: operator.ge,
+    np.less: operator.lt, np.less_equal: operator.le,
+}  # fmt: skip
+
+
+def in_one_call(calls: Sequence[Call], results: Iterable[Value]) -> dict[Call, Call | None]:
+    """The guards on a smallest or largest entry, each with a call that asks the same; and the calls
+    that led to them alone, each with None.
+
+    results  what is read when all calls have been made
+    """
+    writer = {call.out: call for call in calls if call.out is not None}
+    reads = Counter([*(value for call in calls for value in call.reads()), *results])
+    found: dict[Call, Call | None] = {}
+    for guard in calls:
+        if guard.function is not expect or guard.args[1] is not True:
+            continue
+        led = _extreme_of(guard.args[0], writer)
+        if led is None or (x := led[1].args[0]).dtype.char not in "fd":
+            continue
+        limit = led[0].args[1]
+        limit = limit.array.item() if isinstance(limit, Value) else limit
+        ask = all_above if EXTREMES[led[0].function] is np.minimum else all_below
+        found[guard] = Call(ask, (_COMPARE[led[0].function], x, limit), None)
+        last = guard
+        for call in led:
+            reads[call.out] -= call.out in last.reads()
+            if reads[call.out]:
+                break
+            found[call], last = None, call
+    return found
+
+
+def all_above(compare: Callable[[float, float], bool], array: Array, limit: float) -> None:
+    """Go on only where all entries lie above; of small arrays argmin finds the smallest soon."""
+    if not compare(array.item(array.argmin()), limit):
+        raise Mispredicted
+
+
+def all_below(compare: Callable[[float, float], bool], array: Array, limit: float) -> None:
+    """Go on only where all entries lie below."""
+    if not compare(array.item(array.argmax()), limit):
+        raise Mispredicted
 
 
 def of_rows(calls: Sequence[Call]) -> list[Call]:
@@ -56,17 +104,26 @@ def hold_for(calls: Sequence[Call], sources: Mapping[Value, Array]) -> bool:
 def _is_extreme(condition: Value, writer: Mapping[Any, Call], asked: list[Call]) -> bool:
     """Whether a condition compares the smallest entry of something, or the largest, with a number,
     so that it holds of a part where it holds of the whole."""
+    led = _extreme_of(condition, writer)
+    if led is None:
+        return False
+    asked += led
+    return _is_of_rows(led[1].args[0], writer, asked)
+
+
+def _extreme_of(condition: Any, writer: Mapping[Any, Call]) -> tuple[Call, Call] | None:
+    """The comparison of a smallest or largest entry with a number that a condition is, and the
+    reduction which finds it."""
     compare = writer.get(condition)
     if compare is None or compare.function not in EXTREMES:
-        return False
+        return None
     extreme, limit = compare.args[:2]
     reduce = writer.get(extreme)
     if reduce is None or (isinstance(limit, Value) and limit.kind != "constant"):
-        return False
+        return None
     if reduce.function != EXTREMES[compare.function].reduce or reduce.args[1] is not None:
-        return False
-    asked += [compare, reduce]
-    return _is_of_rows(reduce.args[0], writer, asked)
+        return None
+    return compare, reduce
 
 
 def _is_of_rows(value: Any, writer: Mapping[Any, Call], asked: list[Call]) -> bool:
@@ -89,5 +146,6 @@ def _is_of_rows(value: Any, writer: Mapping[Any, Call], asked: list[Call]) -> bo
     if call.function == np.add.reduce and call.args[1] in (-1, (-1,)):
         return len(call.args[0].shape) > 1 and _is_of_rows(call.args[0], writer, asked)
     if call.function is np.ndarray.dot and call.args[1].kind == "constant":  # rows times ones
-        return len(call.args[1].shape) == 1 and _is_of_rows(call.args[0], writer, asked)
+        shapes = [len(x.shape) for x in call.args[:2]]
+        return shapes == [2, 1] and _is_of_rows(call.args[0], writer, asked)
     return False

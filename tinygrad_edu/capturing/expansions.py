@@ -208,11 +208,18 @@ def _expected(words: Expansion, condition: Value, answer: bool) -> None:
 
 
 def _dot(words: Expansion, a: Value, b: Value) -> None:
-    """A product of matrices; with ones, 1ᵀE and E1, the sum that it is."""
+    """A product of matrices or vectors; with ones, 1ᵀE and E1, the sum that it is."""
     for axis, (one, x) in enumerate(((a, b), (b, a))):
-        if one.kind == "constant" and len(one.shape) == 1:
+        if one.kind == "constant" and len(one.shape) == 1 and np.all(one.array == 1):
+            axis = min(axis, len(x.shape) - 1)
             words.do(np.add.reduce, x, axis, None, OUT, False, out=words.out)
             return
+    if len(a.shape) == 1:  # of vectors
+        words.do(
+            np.add.reduce, words.each(np.multiply, a, b, dtype=a.dtype), 0, None, OUT, False,
+            out=words.out,
+        )  # fmt: skip
+        return
     words.do(np.matmul, a, b, OUT, out=words.out)
 
 

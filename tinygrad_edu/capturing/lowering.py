@@ -191,7 +191,7 @@ class Traced(NDArrayOperatorsMixin):
         self.program, self.array, self.place = program, array, place
         self.shape, self.ndim = np.shape(array), np.ndim(array)
         self.size, self.dtype = np.size(array), array.dtype
-        self.itemsize = array.dtype.itemsize
+        self.itemsize, self.flags = array.dtype.itemsize, np.asarray(array).flags
 
     def __array__(self, *args: Any, **kwargs: Any) -> Array:
         raise Unfollowed("it becomes a plain array")
@@ -282,11 +282,14 @@ class Traced(NDArrayOperatorsMixin):
         array = self.array.astype(dtype)
         return self._noted(array, self.program.call(_convert, (OUT, self.place), array))
 
-    def dot(self, ones: Array) -> Traced:
-        """The product with a vector that is the same at every call."""
-        array = self.array.dot(ones)
-        call = (self.place, self.program.constant(ones), OUT)
-        return self._noted(array, self.program.call(DOT, call, array))
+    def dot(self, other: Any) -> Traced:
+        """The product with another, or with an array that is the same at every call."""
+        if isinstance(other, Traced):
+            array, place = other.array, other.place
+        else:
+            array, place = other, self.program.constant(other)
+        array = np.asarray(self.array.dot(array))
+        return self._noted(array, self.program.call(DOT, (self.place, place, OUT), array))
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Traced:
         """The sum over an axis."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..engine import Array
 from .calls import OUT, Call, Nested, Out, Value, values_in
-from .checks import of_rows
+from .checks import in_one_call, of_rows
 from .lanes import Lanes, lanes
 from .memory import Memory
 
@@ -49,6 +49,7 @@ class Program:
         self.copies: list[tuple[Value, Value]] = []  # at the end: home ← value
         self.lanes: list[Lanes] = []
         self.checks: list[Call] = []  # those that can be made for all batches of an epoch at once
+        self._short: dict[Call, Call | None] = {}  # what is run in the place of some
         self._known: dict[Any, Value] = {}
 
     # --- writing ----------------------------------------------------------------------------------
@@ -139,6 +140,7 @@ class Program:
         for value in [*results, *(value for _, value in self.copies)]:
             last[value.root] = end
         self.checks = of_rows(self.calls)
+        self._short = in_one_call(self.calls, [*results, *(value for _, value in moves)])
         self.lanes = lanes(self.calls, last)
         for found in self.lanes:
             for vector in found.vectors:
@@ -245,10 +247,11 @@ class Program:
         together = {call: None for found in self.lanes for lane in found.calls for call in lane}
         ends = {found.last: (found, whole) for found, whole in zip(self.lanes, rows, strict=True)}
         for call in self.calls:
-            if call not in together:
-                operands = [call.out if x is OUT else x for x in call.args]
+            asked = self._short.get(call, call)
+            if asked is not None and call not in together:
+                operands = [call.out if x is OUT else x for x in asked.args]
                 bound = self.bound_checks if call in checks else self.bound
-                bound.append((call.function, self._bound(operands)))
+                bound.append((asked.function, self._bound(operands)))
             if call in ends:
                 found, whole = ends[call]
                 whole = {v[0]: self._row(v[0], found) for v in found.vectors} | whole
