@@ -234,19 +234,31 @@ class CompiledStep:
     def _in_numpy(self, arrays: list[Array], order: Array) -> Array:
         """What steps gave, up to one after which machine code may do the rest."""
         room = _room(arrays, order)
-        pairs = list(zip(arrays, room, strict=True))
-        kept: list[list[float]] = []
+        pairs = [(source.take, part) for source, part in zip(arrays, room, strict=True)]
+        kept: list[float] = []
         result: Any = room  # none yet; a step may give None
+        numbers: list[Callable[[], float]] = []
+
+        def fill(rows: Array) -> None:
+            for take, part in pairs:
+                take(rows, 0, part, "clip")
+
+        def note(found: Any) -> None:
+            nonlocal result, numbers
+            if found is not result:
+                result, numbers = found, [x.item for x in _numbers(found)]
+            for number in numbers:
+                kept.append(number())
+
         with Run(self, arrays) as run:
-            for rows in order:
-                for source, part in pairs:
-                    source.take(rows, 0, part, "clip")
-                if (found := run(*room)) is not result:
-                    result, numbers = found, _numbers(found)
-                kept.append([x.item() for x in numbers])
+            batches = iter(order)
+            for rows in batches:
+                fill(rows)
+                note(run(*room))
                 if True in self.native:  # which may do the rest
                     break
-        return np.array(kept)
+                run.repeat(batches, fill, note)
+        return np.array(kept).reshape(-1, max(1, len(numbers)))
 
     @property
     def native_source(self) -> str:

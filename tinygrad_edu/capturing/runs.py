@@ -8,7 +8,7 @@ a kind, and each result is written over by the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from operator import is_
@@ -81,14 +81,38 @@ class Run:
         self._steps += 1
         if self._steps == 2:  # for a single one it would take longer than it saves
             self._checked = self._replay.asks_nothing_more(self._sources)
+        return self._result if (failed := self._quietly(self._replay.step)) is None else failed[0]
+
+    def repeat(
+        self, batches: Iterator[Any], fill: Callable[[Any], None], note: Callable[[Any], None]
+    ) -> None:
+        """A step for each that is left of the batches, which `fill` puts into the arrays of the
+        last one, as far as nothing has to be looked at in between; `note` gets each result."""
+        if self._replay is None or not self._checked or self._replay.native is not None:
+            return
+        result, calls = self._result, self._replay.program.bound
+
+        def steps(checked: bool) -> None:
+            for batch in batches:
+                fill(batch)
+                for function, args in calls:
+                    function(*args)
+                note(result)
+
+        if (failed := self._quietly(steps)) is not None:
+            note(failed[0])
+
+    def _quietly(self, run: Callable[[bool], None]) -> tuple[Any] | None:
+        """Run a step or several; where one does not apply, what its function gives itself."""
         try:
-            self._quiet.run(self._replay.step, self._checked)
+            self._quiet.run(run, self._checked)
         except BaseException as reason:
+            batch = self._batch
             self._stop()
-            if isinstance(reason, Mispredicted):  # the function says what is wrong
-                return plain(self._step.function(*batch))
-            raise
-        return self._result
+            if not isinstance(reason, Mispredicted):
+                raise
+            return (plain(self._step.function(*batch)),)  # it says what is wrong
+        return None
 
     def _change(self, batch: Sequence[Any]) -> None:
         """Go on with other arrays: of the same kind, or with another program."""
