@@ -234,13 +234,13 @@ class CompiledStep:
     def _in_numpy(self, arrays: list[Array], order: Array) -> Array:
         """What steps gave, up to one after which machine code may do the rest."""
         room = _room(arrays, order)
-        pairs = [(source.take, part) for source, part in zip(arrays, room, strict=True)]
+        takes = [(source.take, part) for source, part in zip(arrays, room, strict=True)]
         kept: list[float] = []
         result: Any = room  # none yet; a step may give None
         numbers: list[Callable[[], float]] = []
 
         def fill(rows: Array) -> None:
-            for take, part in pairs:
+            for take, part in takes:
                 take(rows, 0, part, "clip")
 
         def note(found: Any) -> None:

@@ -237,12 +237,13 @@ class Program:
         self._memory = [Memory(size) for size in self.blocks]
         self._homes = homes
         self._arrays: dict[Value, Any] = {}
-        self._follows: dict[Value, dict[Value, list[tuple[list[Any], int]]]] = {
+        # For each root what is made of it, None for itself, and where that belongs.
+        self._follows: dict[Value, dict[Any, tuple[Any, list[tuple[list[Any], int]]]]] = {
             value: {} for value in self.given
         }
         self._nested: list[tuple[list[Any], int, Any]] = []
-        self.bound: list[tuple[Callable[..., Any], list[Any]]] = []
-        self.bound_checks: list[tuple[Callable[..., Any], list[Any]]] = []
+        self.bound: list[tuple[Callable[..., Any], Sequence[Any]]] = []
+        self.bound_checks: list[tuple[Callable[..., Any], Sequence[Any]]] = []
         checks = set(self.checks)
         together = {call: None for found in self.lanes for lane in found.calls for call in lane}
         ends = {found.last: (found, whole) for found, whole in zip(self.lanes, rows, strict=True)}
@@ -250,8 +251,11 @@ class Program:
             asked = self._short.get(call, call)
             if asked is not None and call not in together:
                 operands = [call.out if x is OUT else x for x in asked.args]
+                args = self._bound(operands)
+                if asked.elementwise and isinstance(args, tuple):
+                    args = _in_line(args, self._made(call.out))
                 bound = self.bound_checks if call in checks else self.bound
-                bound.append((asked.function, self._bound(operands)))
+                bound.append((asked.function, args))
             if call in ends:
                 found, whole = ends[call]
                 whole = {v[0]: self._row(v[0], found) for v in found.vectors} | whole
@@ -265,18 +269,27 @@ class Program:
         self._memory, self._homes, self._arrays = [], {}, {}
         self._follows, self._nested, self.bound, self.bound_checks = {}, [], [], []
 
-    def _bound(self, operands: Sequence[Any]) -> list[Any]:
+    def _bound(self, operands: Sequence[Any]) -> Sequence[Any]:
+        """The arguments of a call: a tuple, which is passed on as it is, or if some of them follow
+        what is given a list."""
         args: list[Any] = []
+        followed = False
         for place, x in enumerate(operands):
             if not any(v.root in self._follows for v in values_in(x)):
                 args.append(self._made(x))
                 continue
             args.append(None)
+            followed = True
             if isinstance(x, Value):
-                self._follows[x.root].setdefault(x, []).append((args, place))
+                make = None if x.of is None else x.function if x.of.of is None else self._view(x)
+                self._follows[x.root].setdefault(x, (make, []))[1].append((args, place))
             else:
                 self._nested.append((args, place, x))
-        return args
+        return args if followed else tuple(args)
+
+    def _view(self, value: Value) -> Callable[[Any], Any]:
+        """How a view of a view is made of what it is a view of in the end."""
+        return lambda root: self._made(value)
 
     def _row(self, first: Value, found: Lanes) -> Any:
         """The memory in which the values of a vector lie side by side."""
@@ -323,8 +336,8 @@ class Program:
         for root, x in zip(self.given, given, strict=True):
             if self._arrays.get(root) is not x:
                 self._arrays[root] = x
-                for value, places in self._follows[root].items():
-                    made = self._made(value)
+                for make, places in self._follows[root].values():
+                    made = x if make is None else make(x)
                     for args, place in places:
                         args[place] = made
         for args, place, x in self._nested:
@@ -334,7 +347,7 @@ class Program:
         """Forget the arguments, which may be large."""
         for root in self.given:
             if root.kind == "argument" and self._arrays.pop(root, None) is not None:
-                for places in self._follows[root].values():
+                for _, places in self._follows[root].values():
                     for args, place in places:
                         args[place] = None
         for args, place, _ in self._nested:
@@ -347,6 +360,15 @@ class Program:
                 function(*args)
         for function, args in self.bound:
             function(*args)
+
+
+def _in_line(args: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+    """The arguments of a call on single entries as vectors, and what is one number without axes:
+    beside a number NumPy goes through a column more slowly than through a vector."""
+    arrays = all(isinstance(x, np.ndarray) and x.flags.c_contiguous for x in args)
+    if not arrays or out.size < 2 or any(x.shape != out.shape and x.size > 1 for x in args):
+        return args
+    return tuple(x.reshape(-1 if x.size > 1 else ()) for x in args)
 
 
 def _key(x: Any) -> Any:
