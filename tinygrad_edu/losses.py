@@ -22,6 +22,7 @@ from .ops import (
     sigmoid,
     smallest,
     softmax,
+    tops,
     total,
 )
 
@@ -160,7 +161,7 @@ def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
             "each row of targets must be probabilities, none negative, with the sum 1; received "
             f"a smallest entry of {t.min()} and row sums {sums.min()} … {sums.max()}"
         )
-    x = z - np.maximum.reduce(z, axis=-1, keepdims=True)
+    x = z - tops(z)
     log_sums = np.log(row_sums(np.exp(x)))  # −Σ t log a = log Σ eˣ − Σ t x, where Σ t = 1
     # Both are at least 0, so that the sum over all rows loses nothing if it is taken of each.
     if reduction in ("mean", "sum") and are_rows(t, x) and smallest(x) > -np.inf:

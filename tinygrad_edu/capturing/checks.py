@@ -91,13 +91,15 @@ def of_rows(calls: Sequence[Call]) -> list[Call]:
 def hold_for(calls: Sequence[Call], sources: Mapping[Value, Array]) -> bool:
     """Whether all guards among the calls hold for all rows of the arguments' sources."""
     arrays: dict[Any, Any] = dict(sources)
-    for call in calls:
-        if call.guard:
-            if not bool(arrays[call.args[0]]):
-                return False
-        else:
-            args = [arrays.get(x, x.array) if isinstance(x, Value) else x for x in call.args]
-            arrays[call.out] = call.function(*(None if x is OUT else x for x in args))
+    try:
+        for call in calls:
+            args = [
+                None if x is OUT else arrays.get(x, x.array) if isinstance(x, Value) else x
+                for x in call.args
+            ]
+            arrays[call.out] = call.function(*args)
+    except Mispredicted:
+        return False
     return True
 
 

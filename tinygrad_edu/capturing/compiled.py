@@ -250,7 +250,7 @@ class CompiledStep:
             for number in numbers:
                 kept.append(number())
 
-        with Run(self, arrays) as run:
+        with Run(self, arrays, len(order) > 2) as run:
             batches = iter(order)
             for rows in batches:
                 fill(rows)

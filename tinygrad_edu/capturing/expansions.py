@@ -223,6 +223,10 @@ def _dot(words: Expansion, a: Value, b: Value) -> None:
     words.do(np.matmul, a, b, OUT, out=words.out)
 
 
+def _tops(words: Expansion, x: Value) -> None:
+    words.do(np.maximum.reduce, x, 1, None, OUT, True, out=words.out)
+
+
 def _matmul(words: Expansion, a: Value, b: Value) -> None:
     """A vector is one row or one column, a stack times one matrix a long matrix, and nothing is
     added up where nothing is between."""
@@ -325,5 +329,5 @@ _RULES: dict[Any, Callable[..., None]] = {
     ops.clip.op.forward: _clip, ops.erf.op.forward: _erf, ops.gelu.op.forward: _gelu,
     ops.logsumexp.op.forward: _logsumexp,
     ops.one_hot.op.forward: _one_hot, ops.var.op.forward: _var,
-    sum_to.op.forward: _summed, windows._conv2d.op.forward: _conv2d,
+    ops.tops_of_rows: _tops, sum_to.op.forward: _summed, windows._conv2d.op.forward: _conv2d,
 }  # fmt: skip

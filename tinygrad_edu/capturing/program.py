@@ -49,7 +49,8 @@ class Program:
         self.copies: list[tuple[Value, Value]] = []  # at the end: home ← value
         self.lanes: list[Lanes] = []
         self.checks: list[Call] = []  # those that can be made for all batches of an epoch at once
-        self._short: dict[Call, Call | None] = {}  # what is run in the place of some
+        self._asks: list[Call] = []  # what these stand for
+        self._short: dict[Call, Call | None] = {}  # what is run in the place of some calls
         self._known: dict[Any, Value] = {}
 
     # --- writing ----------------------------------------------------------------------------------
@@ -139,8 +140,9 @@ class Program:
                 self.copies.append((home, value))
         for value in [*results, *(value for _, value in self.copies)]:
             last[value.root] = end
-        self.checks = of_rows(self.calls)
         self._short = in_one_call(self.calls, [*results, *(value for _, value in moves)])
+        self._asks = of_rows(self.calls)
+        self.checks = [x for call in self._asks if (x := self._short.get(call, call)) is not None]
         self.lanes = lanes(self.calls, last)
         for found in self.lanes:
             for vector in found.vectors:
@@ -244,7 +246,7 @@ class Program:
         self._nested: list[tuple[list[Any], int, Any]] = []
         self.bound: list[tuple[Callable[..., Any], Sequence[Any]]] = []
         self.bound_checks: list[tuple[Callable[..., Any], Sequence[Any]]] = []
-        checks = set(self.checks)
+        checks = set(self._asks)
         together = {call: None for found in self.lanes for lane in found.calls for call in lane}
         ends = {found.last: (found, whole) for found, whole in zip(self.lanes, rows, strict=True)}
         for call in self.calls:

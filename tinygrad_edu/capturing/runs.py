@@ -43,7 +43,8 @@ class Run:
     call writes over. One thread's, while nobody else calls the step.
 
     sources   the arrays of whose rows all batches are made, None for one that is another in the
-              batches: what the step asks of each row is then asked of all at once
+              batches: what the step asks of each row is then asked of all at once,
+    several   if there are so many batches that it pays: from the first on, else from the second
 
     Example:
         >>> import tinygrad_edu as tg
@@ -52,8 +53,10 @@ class Run:
         [[0], [2], [4]]
     """
 
-    def __init__(self, step: Step, sources: Sequence[Array | None] = ()) -> None:
-        self._step, self._sources = step, sources
+    def __init__(
+        self, step: Step, sources: Sequence[Array | None] = (), several: bool = False
+    ) -> None:
+        self._step, self._sources, self._several = step, sources, several
         self._replay: Replay | None = None  # the program that is being run, for
         self._key: Any = None  # arguments of this kind
         self._batch: Sequence[Any] = ()
@@ -79,7 +82,7 @@ class Run:
             self._key = None  # the next batch may find a program
             return self._step(*batch)
         self._steps += 1
-        if self._steps == 2:  # for a single one it would take longer than it saves
+        if self._steps == 2 - self._several:
             self._checked = self._replay.asks_nothing_more(self._sources)
         return self._result if (failed := self._quietly(self._replay.step)) is None else failed[0]
 
