@@ -50,7 +50,12 @@ def _reduced(losses: Array, reduction: str) -> Any:
 
 def _each(g: Any, reduction: str, x: Any) -> Any:
     """The error at the loss of each entry of x, from the error at what they were reduced to."""
-    return g / getattr(x, "size", 1) if reduction == "mean" else g
+    return _shared(g, getattr(x, "size", 1)) if reduction == "mean" else g
+
+
+def _shared(g: Any, n: int) -> Any:
+    """g/n; NumPy divides a number much sooner than an array that holds one."""
+    return np.asarray(g[()] / n) if type(g) is np.ndarray and not g.ndim else g / n
 
 
 def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:
@@ -143,7 +148,7 @@ def binary_cross_entropy(a: Any, t: Any, /, reduction: str = "mean") -> Any:
 def _rows(g: Any, z: Any, reduction: str) -> Any:
     """The error at each row's loss, standing beside the rows of z."""
     if reduction == "mean":
-        return g / (z.size // z.shape[-1])
+        return _shared(g, z.size // z.shape[-1])
     return np.expand_dims(g, -1) if reduction == "none" else g
 
 

@@ -21,6 +21,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from .engine import (
     MOST,
     Array,
+    Box,
     Primitive,
     astype,
     broadcast_to,
@@ -481,11 +482,10 @@ minimum = primitive(
 
 
 def _product(a: Any, b: Any) -> Any:
-    """AB in a rule; of matrices by NumPy's dot, whose call costs half of what that of its matmul
-    does, as `matmul` has it too: gradients that are recorded are to have the same bits."""
+    """AB; of matrices by NumPy's dot, whose call costs half of what that of its matmul does."""
     if type(a) is type(b) is np.ndarray:
         return a.dot(b) if is_matrix(a) and is_matrix(b) else np.matmul(a, b)
-    return matmul(a, b)
+    return matmul(a, b) if isinstance(a, Box) or isinstance(b, Box) else np.matmul(a, b)
 
 
 def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -517,8 +517,7 @@ def matmul(a: Any, b: Any, /) -> Any:
                [3.]])
     """
     try:
-        is_plain = type(a) is type(b) is np.ndarray
-        return a.dot(b) if is_plain and is_matrix(a) and is_matrix(b) else np.matmul(a, b)
+        return _product(a, b)
     except ValueError:
         left, right = np.shape(a), np.shape(b)
         if not left or not right:
@@ -547,6 +546,15 @@ def linear(x: Any, w: Any, b: Any, /) -> Any:
         array([[3.5],
                [3.5]])
     """
+    plain = type(x) is type(w) is type(b) is np.ndarray and w.ndim == 2
+    if not (plain and b.shape == w.shape[1:] and x.shape[-1:] == w.shape[:1]):
+        _check_linear(x, w, b)
+    z = _product(x, w)
+    own = plain and z.dtype is b.dtype
+    return np.add(z, b, z) if own else z + b
+
+
+def _check_linear(x: Any, w: Any, b: Any) -> None:
     n, k = np.shape(w) if np.ndim(w) == 2 else (None, None)
     if np.shape(b) != (k,) or np.shape(x)[-1:] != (n,):
         hint = "; W.T fits" if np.shape(x)[-1:] == (k,) and n != k else ""
@@ -554,9 +562,6 @@ def linear(x: Any, w: Any, b: Any, /) -> Any:
             "XW + b takes X (…, n), W (n, k) and b (k,), received "
             f"{np.shape(x)}, {np.shape(w)} and {np.shape(b)}{hint}"
         )
-    z = matmul.op.forward(x, w)
-    own = type(z) is type(b) is np.ndarray and z.dtype == b.dtype
-    return np.add(z, b, z) if own else z + b
 
 
 def dot(a: Any, b: Any) -> Any:

@@ -225,7 +225,10 @@ class SGD(Optimizer):
         if self.momentum:  # which may have been 0 when the parameter was first moved
             v = self.momentum * state.get("momentum_buffer", 0.0) + g
             g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
-        return w - lr * g, state
+        step = lr * g
+        if type(step) is ndarray and step.dtype is w.dtype:  # nobody else's: the result's memory
+            return np.subtract(w, step, step), state
+        return w - step, state
 
 
 class Adam(Optimizer):

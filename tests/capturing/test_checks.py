@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import operator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tinygrad_edu.capturing.checks import hold_for
+from tinygrad_edu.capturing.calls import OUT, Mispredicted, expect
+from tinygrad_edu.capturing.checks import all_above, all_below, hold_for
+from tinygrad_edu.capturing.program import Program
 
 x = np.random.default_rng(0).normal(size=(12, 3))
 order = np.arange(12).reshape(3, 4)
@@ -98,3 +102,45 @@ def test_a_value_that_others_need_too_is_computed_in_each_batch() -> None:
     expected = [function(x[rows], y[rows]) for rows in order]
     found = step.epoch(x, y, order=order)
     np.testing.assert_array_equal(found, [np.asarray(e).item() for e in expected])
+
+
+def program_of_two_questions() -> tuple[Program, list[Any]]:
+    """y = x² > 0 and z = −x > −10, both computed before the first is asked."""
+    program, one = Program(), np.ones(100)
+    x = program.argument(one)
+    conditions, lows = [], []
+    for function, limit in ((np.square, 0.0), (np.negative, -10.0)):
+        value = program.call(function, (x, OUT), one, elementwise=True)
+        low = program.call(np.minimum.reduce, (value, None, None, OUT, False), np.array(1.0))
+        bound = program.constant(np.array(limit))
+        conditions.append(program.call(np.greater, (low, bound, OUT), np.array(True)))
+        lows.append(low)
+    for condition in conditions:
+        program.guard(expect, (condition, True))
+    return program, lows
+
+
+@pytest.mark.parametrize("given", [0, 1, 2])
+def test_a_question_about_the_smallest_entry_is_one_call(given: int) -> None:
+    program, lows = program_of_two_questions()
+    results = lows[:given]  # those that somebody else wants are computed all the same
+    program.finish(results, [])
+    program.bind({})
+    asked = [*program.bound_checks, *program.bound]
+    assert [f for f, _ in asked if f is expect] == []
+    assert len(asked) == 4 + given
+    for x, fits in [([3.0, 1, 2, 4], True), ([3.0, 0, 2, 4], False), ([3.0, 1, 2, 11], False)]:
+        program.give([np.resize(x, 100)])
+        with nullcontext() if fits else pytest.raises(Mispredicted):
+            program.run()
+    program.give([np.resize([3.0, 2, 5, 4], 100)])
+    program.run()
+    assert [program.array(v).item() for v in results] == [4.0, -5.0][:given]
+
+
+def test_nan_is_neither_above_nor_below() -> None:
+    x = np.array([1.0, np.nan, 2.0])
+    for ask, compare in ((all_above, operator.gt), (all_below, operator.lt)):
+        with pytest.raises(Mispredicted):
+            ask(compare, x, 0.0 if ask is all_above else 9.0)
+        ask(compare, x[:1], 0.0 if ask is all_above else 9.0)

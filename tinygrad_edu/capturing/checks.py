@@ -19,12 +19,12 @@ from ..engine import Array
 from .calls import OUT, Call, Mispredicted, Value, expect
 
 # Of the smallest or largest entry of a part, these are true where they are of the whole.
-EXTREMES = {
+EXTREMES: dict[Any, np.ufunc] = {
     np.greater: np.minimum, np.greater_equal: np.minimum,
     np.less: np.maximum, np.less_equal: np.maximum,
 }  # fmt: skip
 
-_COMPARE = {
+_COMPARE: dict[Any, Callable[[Any, Any], bool]] = {
     np.greater: operator.gt, np.greater_equal: operator.ge,
     np.less: operator.lt, np.less_equal: operator.le,
 }  # fmt: skip

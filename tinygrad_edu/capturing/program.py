@@ -142,7 +142,11 @@ class Program:
             last[value.root] = end
         self._short = in_one_call(self.calls, [*results, *(value for _, value in moves)])
         self._asks = of_rows(self.calls)
-        self.checks = [x for call in self._asks if (x := self._short.get(call, call)) is not None]
+        short = [self._short.get(call, call) for call in self._asks]
+        self.checks = [call for call in short if call is not None]
+        for i, call in enumerate(self.calls):  # what is asked of entries is there until then
+            for value in asked.reads() if (asked := self._short.get(call)) is not None else ():
+                last[value.root] = max(last[value.root], i)
         self.lanes = lanes(self.calls, last)
         for found in self.lanes:
             for vector in found.vectors:
