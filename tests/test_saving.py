@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -392,9 +393,16 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
+def fork() -> int:
+    """os.fork, without what Python and others say of threads, such as those of other tests."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return os.fork()
+
+
 def in_child(action: Callable[[], Any]) -> int:
     """How a child process ends that does this: its exit status, or minus the signal."""
-    pid = os.fork()
+    pid = fork()
     if not pid:
         try:
             action()
@@ -437,7 +445,6 @@ def check_kill(path: Path, steps: int) -> bool:
 
 
 @not_windows
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of fork beside threads
 @both
 def test_kill_9_at_any_step_leaves_a_whole_file(suffix: str, tmp_path: Path, way: str) -> None:
     path = tmp_path / f"state{suffix}"
@@ -451,7 +458,6 @@ def test_kill_9_at_any_step_leaves_a_whole_file(suffix: str, tmp_path: Path, way
 
 
 @not_windows
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_a_killed_process_leaves_is_cleared_away(
     tmp_path: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -483,7 +489,7 @@ def loop_forever(path: Path, ready: int) -> None:
 def kill_at_random(path: Path, delay: float) -> None:
     """Kill a process that saves in a loop after so many seconds, and look at its file."""
     reading, writing = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if not pid:
         loop_forever(path, writing)
     os.read(reading, 1)
@@ -497,7 +503,6 @@ def kill_at_random(path: Path, delay: float) -> None:
 
 
 @not_windows
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @both
 def test_kill_9_while_saving_in_a_loop(suffix: str, tmp_path: Path) -> None:
     for delay in np.random.default_rng(0).uniform(0, 0.03, 6):
@@ -585,7 +590,6 @@ def test_a_read_only_disk_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @not_windows
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_limit_on_the_size_of_files_leaves_the_old_file(tmp_path: Path, way: str) -> None:
     path = tmp_path / "state.npz"
     tg.save(path, {"w": np.zeros(10)})
@@ -613,7 +617,6 @@ def as_nobody(action: Callable[[], None]) -> Callable[[], None]:
 
 
 @not_windows
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_folder_that_may_only_be_read_leaves_the_old_file(way: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "state.npz")
@@ -632,7 +635,6 @@ def test_a_folder_that_may_only_be_read_leaves_the_old_file(way: str) -> None:
 
 
 @not_windows
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_file_that_may_only_be_read_stays() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "state.npz")
@@ -703,7 +705,6 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 @not_windows
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_two_processes_that_save_at_once_leave_the_file_of_one(tmp_path: Path, way: str) -> None:
     path = tmp_path / "state.npz"
 
@@ -713,7 +714,7 @@ def test_two_processes_that_save_at_once_leave_the_file_of_one(tmp_path: Path, w
 
     pids = []
     for k in range(3):
-        if not (pid := os.fork()):
+        if not (pid := fork()):
             save_often(k)
             os._exit(0)
         pids.append(pid)
