@@ -18,7 +18,7 @@ import numpy as np
 from ..engine import Array
 from .calls import OUT, Call, Value, values_in
 
-PIECE = 16384  # entries that are gone through at once
+PIECE = 32768
 
 
 @dataclass
