@@ -226,8 +226,8 @@ class SGD(Optimizer):
             v = self.momentum * state.get("momentum_buffer", 0.0) + g
             g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
         step = lr * g
-        if type(step) is ndarray and step.dtype is w.dtype:  # nobody else's: the result's memory
-            return np.subtract(w, step, step), state
+        if type(step) is ndarray and (step.shape, step.dtype) == (w.shape, w.dtype):
+            return np.subtract(w, step, step), state  # in memory that is nobody else's
         return w - step, state
 
 
