@@ -269,14 +269,18 @@ def sigmoid(x: Any, /) -> Any:
     """
     x = floating(x)
     if is_array(x) and smallest(x) > -80:  # e⁻ˣ does not overflow, which is soon asked
-        e = np.negative(x)
-        np.exp(e, e)
-        e += 1
-        return np.reciprocal(e, e)
+        return _sigmoid(x)
     with np.errstate(over="ignore"):  # where e⁻ˣ is ∞, 1/∞ = 0 is the right answer
-        e = np.exp(-x)
+        return _sigmoid(x)
+
+
+def _sigmoid(x: Any) -> Any:
+    e = np.negative(x)
+    if not x.ndim:
+        return np.reciprocal(np.exp(e) + 1)
+    np.exp(e, e)
     e += 1
-    return np.reciprocal(e)
+    return np.reciprocal(e, e)
 
 
 def is_array(x: Any) -> bool:
