@@ -411,3 +411,28 @@ def test_the_logistic_loss_of_confident_answers_keeps_its_digits() -> None:
     for dtype, rtol in ((np.float32, 3e-6), (np.float64, 1e-13)):
         loss = tg.binary_cross_entropy_with_logits(z.astype(dtype), right, reduction="none")
         np.testing.assert_allclose(loss, exact, rtol=rtol)
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(np.float32, 5e-7), (np.float64, 2e-15)])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (409, 10), (410, 10), (64, 64), (65, 64)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_sums_of_few_and_of_many_terms_keep_their_digits(
+    shape: tuple[int, int], dtype: Any, digits: float, order: Any
+) -> None:
+    # Up to 4,096 entries products of vectors add them up.
+    rng = np.random.default_rng(0)
+    z = np.asarray(rng.normal(size=shape) * 5, dtype, order)
+    t = np.asarray(rng.dirichlet(np.ones(shape[1]), shape[0]), dtype, order)
+    exact, targets = z.astype(np.longdouble), t.astype(np.longdouble)
+    of_rows = np.log(np.exp(exact).sum(axis=1)) - (targets * exact).sum(axis=1)
+    for reduction, expected in (("mean", of_rows.mean()), ("sum", of_rows.sum())):
+        found = tg.cross_entropy(z, t, reduction=reduction)
+        assert found.dtype == dtype
+        assert abs(found - expected) <= digits * abs(expected) + shape[1] * np.finfo(dtype).eps
+    none = tg.cross_entropy(z, t, reduction="none")
+    np.testing.assert_allclose(none, of_rows.astype(dtype), 20 * digits, 20 * digits)
+    column, zeros_and_ones = z[:, :1], t[:, :1] > 0.5
+    exact = column.astype(np.longdouble)
+    expected = (np.logaddexp(exact, 0) - zeros_and_ones * exact).mean()
+    found = tg.binary_cross_entropy_with_logits(column, zeros_and_ones)
+    assert abs(found - expected) <= digits * expected

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 import tinygrad_edu as tg
 from tests.op_table import (
@@ -43,7 +44,7 @@ from tests.strategies import (
     shapes,
     sums_of_products,
 )
-from tinygrad_edu import Tensor
+from tinygrad_edu import Tensor, ops
 
 FLOATS = [np.float32, np.float64]
 
@@ -562,3 +563,18 @@ def test_one_hot_of_any_integers() -> None:
     assert tg.one_hot(np.zeros((0,), int), 2).shape == (0, 2)
     assert tg.one_hot(np.array([[1], [0]]), 3).shape == (2, 1, 3)
     assert not tg.one_hot(Tensor([1, 0])).requires_grad
+
+
+ENTRIES = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 2.0, np.inf, np.nan])
+SHAPES_OF_ROWS = st.sampled_from([(64, 2), (64, 16), (63, 3), (100, 10), (65, 17), (3, 5)])
+
+
+@given(arrays(st.sampled_from([np.float32, np.float64]), SHAPES_OF_ROWS, elements=ENTRIES))
+def test_the_largest_entries_of_many_short_rows_are_numpys(x: Any) -> None:
+    for axis in (0, 1, -1):
+        np.testing.assert_array_equal(ops.tops(x, axis), np.max(x, axis=axis, keepdims=True))
+    with np.errstate(invalid="ignore", over="ignore"):
+        for layout in (x[::2], x[::-1], np.asfortranarray(x)):
+            np.testing.assert_array_equal(ops.tops(layout), np.max(layout, axis=1, keepdims=True))
+        np.testing.assert_allclose(ops.total(x), np.sum(x), rtol=1e-5)
+        np.testing.assert_allclose(ops.total(x[:, :1]), np.sum(x[:, :1]), rtol=1e-5)

@@ -605,3 +605,13 @@ def test_mistakes_in_an_update_are_told_with_what_it_is_for() -> None:
         assert w.tolist() == [1.0, 2.0, 3.0]
     with pytest.raises(ValueError, match=r"a module's are the nn\.Parameter among its attributes"):
         SGD([], lr=0.1)
+
+
+def test_an_update_may_be_asked_for_by_itself() -> None:
+    update = SGD([variable([1.0])], lr=0.1).update
+    ones = np.ones((2, 3))
+    for w, g in [(1.0, ones), ([1.0, 2.0, 3.0], ones), (ones, np.ones(3)), (np.ones(3), ones)]:
+        value, _ = update(w, g, {}, 0.1)
+        np.testing.assert_array_equal(value, np.asarray(w) - 0.1 * g)
+    assert update(Tensor(ones), ones, {}, 0.1)[0].shape == (2, 3)
+    assert ones.tolist() == np.ones((2, 3)).tolist()

@@ -13,9 +13,11 @@ import numpy as np
 
 from .engine import Array, Box, as_array, primitive
 from .ops import (
-    are_rows,
     floating,
+    inner_of_targets,
+    is_array,
     largest,
+    lie_alike,
     log_softmax,
     one_hot,
     row_sums,
@@ -24,6 +26,7 @@ from .ops import (
     softmax,
     tops,
     total,
+    whole,
 )
 
 __all__ = [
@@ -168,12 +171,14 @@ def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
         )
     x = z - tops(z)
     log_sums = np.log(row_sums(np.exp(x)))  # −Σ t log a = log Σ eˣ − Σ t x, where Σ t = 1
-    # Both are at least 0, so that the sum over all rows loses nothing if it is taken of each.
-    if reduction in ("mean", "sum") and are_rows(t, x) and smallest(x) > -np.inf:
-        loss = total(log_sums) - t.reshape(-1).dot(x.reshape(-1))
-        return loss / log_sums.size if reduction == "mean" else loss
     # 0 · log 0 = 0: a class that is not the target's may be impossible (a logit of −∞)
-    return _reduced(log_sums - row_sums(t * np.where(t == 0, 0, x)), reduction)
+    if reduction in ("mean", "sum") and lie_alike(t, x):
+        # Neither log Σ eˣ nor −t x is ever below 0: added up by themselves, nothing cancels.
+        loss = total(log_sums) - whole(inner_of_targets, t, x)
+        return loss / log_sums.size if reduction == "mean" else loss
+    if not (is_array(x) and smallest(x) > -np.inf):  # a program has no time to ask
+        x = np.where(t == 0, 0, x)
+    return _reduced(log_sums - row_sums(t * x), reduction)
 
 
 def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:

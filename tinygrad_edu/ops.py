@@ -822,6 +822,17 @@ def row_sums(x: Any) -> Any:
     return np.add.reduce(x, -1) if (one := ones_beside(x, 1)) is None else x.dot(one)
 
 
+def whole(function: Any, *args: Any) -> Any:
+    """function(*args), of which a captured step makes one call, whatever it asks and does inside.
+
+    Example:
+        >>> whole(tops_of_rows, np.array([[2.0, 1.0]]))
+        array([[2.]])
+    """
+    traced = next((x for x in args if not isinstance(x, np.ndarray)), None)
+    return function(*args) if traced is None else traced.whole(function, *args)
+
+
 def tops(x: Any, axis: Any = -1) -> Any:
     """The largest entries along an axis, which is kept with the length 1.
 
@@ -829,8 +840,8 @@ def tops(x: Any, axis: Any = -1) -> Any:
         >>> tops(np.array([[2.0, 1.0]]))
         array([[2.]])
     """
-    if type(x) is np.ndarray and axis in (-1, 1) and has_short_rows(x):
-        return tops_of_rows(x, np.empty((len(x), 1), x.dtype))
+    if type(axis) is int and axis in (-1, 1) and has_short_rows(x):
+        return whole(tops_of_rows, x)
     return np.maximum.reduce(x, axis=axis, keepdims=True)
 
 
@@ -844,14 +855,15 @@ def has_short_rows(x: Any) -> bool:
     return is_matrix(x) and x.shape[0] >= 64 and 2 <= x.shape[1] <= 16
 
 
-def tops_of_rows(x: Any, out: Any) -> Any:
-    """The largest entry of each row in `out`, found by comparing columns.
+def tops_of_rows(x: Any, out: Any = None) -> Any:
+    """The largest entry of each row, as a column, found by comparing the columns of x.
 
     Example:
-        >>> tops_of_rows(np.array([[2.0, 1.0], [3.0, 4.0]]), np.empty((2, 1)))
+        >>> tops_of_rows(np.array([[2.0, 1.0], [3.0, 4.0]]))
         array([[2.],
                [4.]])
     """
+    out = np.empty((len(x), 1), x.dtype) if out is None else out
     np.maximum.reduce(x.T.copy(), 0, None, out[:, 0])
     return out
 
@@ -868,15 +880,28 @@ def total(x: Any) -> Any:
     return np.add.reduce(x, None)
 
 
-def are_rows(a: Any, b: Any) -> bool:
-    """Whether two matrices are vectors of few entries to a product that adds up all aᵢⱼbᵢⱼ.
+def lie_alike(a: Any, b: Any) -> bool:
+    """Whether two matrices, of few entries, are the same vectors to NumPy's dot, row after row.
 
     Example:
-        >>> are_rows(np.ones((2, 3)), np.ones((2, 3))), are_rows(np.ones((3, 2)).T, np.ones((2, 3)))
+        >>> ones = np.ones((2, 3))
+        >>> lie_alike(ones, ones), lie_alike(np.ones((3, 2)).T, ones)
         (True, False)
     """
     plain = is_matrix(a) and is_matrix(b) and a.shape == b.shape and 0 < a.size <= MOST
     return plain and a.flags.c_contiguous and b.flags.c_contiguous and a.dtype == b.dtype
+
+
+def inner_of_targets(t: Any, x: Any, out: Any = None) -> Any:
+    """Σ tᵢⱼxᵢⱼ of two matrices that lie alike, in which 0 · −∞ counts as 0.
+
+    Example:
+        >>> inner_of_targets(np.array([[0.0, 1.0]]), np.array([[-np.inf, -0.5]]))
+        np.float64(-0.5)
+    """
+    if not smallest(x) > -np.inf:
+        x = np.where(t == 0, 0, x)
+    return t.reshape(-1).dot(x.reshape(-1), out)
 
 
 def _sums(x: Any, axis: Any) -> Any:

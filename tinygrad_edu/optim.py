@@ -226,7 +226,8 @@ class SGD(Optimizer):
             v = self.momentum * state.get("momentum_buffer", 0.0) + g
             g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
         step = lr * g
-        if type(step) is ndarray and (step.shape, step.dtype) == (w.shape, w.dtype):
+        plain = type(w) is type(step) is ndarray
+        if plain and (step.shape, step.dtype) == (w.shape, w.dtype):
             return np.subtract(w, step, step), state  # in memory that is nobody else's
         return w - step, state
 

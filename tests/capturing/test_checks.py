@@ -144,3 +144,53 @@ def test_nan_is_neither_above_nor_below() -> None:
         with pytest.raises(Mispredicted):
             ask(compare, x, 0.0 if ask is all_above else 9.0)
         ask(compare, x[:1], 0.0 if ask is all_above else 9.0)
+
+
+def asked_and_more(more: Any) -> Any:
+    """A step whose loss asks about the smallest target, which it also does more with."""
+    return lambda z, t: (tg.binary_cross_entropy_with_logits(tg.Tensor(z), t), more(tg.Tensor(t)))
+
+
+MORE = {
+    "given": tg.min,
+    "as a view": lambda t: tg.min(t).reshape(1),
+    "in a sum": lambda t: tg.min(t).reshape(1) * 2 + tg.max(t),
+    "spread out": lambda t: tg.broadcast_to(tg.max(t), (3,)).sum(),
+}
+
+
+@pytest.mark.parametrize("more", MORE.values(), ids=MORE)
+def test_an_extreme_that_is_wanted_otherwise_too_is_right(more: Any) -> None:
+    function = asked_and_more(more)
+    step = tg.compile(function)
+    targets = np.random.default_rng(1).random((12, 3))
+    expected = [[r.item() for r in function(x[rows], targets[rows])] for rows in order]
+    np.testing.assert_array_equal(step.epoch(x, targets, order=order), expected)
+    for rows, numbers in zip(order, expected, strict=True):
+        assert [r.item() for r in step(x[rows], targets[rows])] == numbers
+
+
+def test_an_extreme_that_a_buffer_keeps_is_right() -> None:
+    kept = tg.nn.Buffer([[0.0]])
+
+    def function(z: Any, t: Any) -> Any:
+        t = tg.Tensor(t) if isinstance(t, np.ndarray) else t
+        kept.data = tg.min(t).reshape(1, 1)
+        return tg.binary_cross_entropy_with_logits(tg.Tensor(z), t)
+
+    step = tg.compile(function)
+    targets = np.random.default_rng(1).random((12, 3))
+    for rows in [*order, *order]:
+        step(x[rows], targets[rows])
+        assert kept.value.item() == targets[rows].min()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_impossible_classes_do_not_leave_the_program(first: int) -> None:
+    step = tg.compile(lambda z, t: tg.cross_entropy(z, t))
+    logits = [x[:4], np.where(np.eye(4, 3) > 0, -np.inf, x[:4])]
+    targets = np.roll(np.eye(3), 1, axis=1)[[0, 1, 2, 0]]
+    step(logits[first], targets)
+    step.function = None  # nobody is to call it again
+    for z in logits[first:] + logits[:first]:
+        assert step(z, targets).item() == tg.cross_entropy(z, targets)

@@ -168,3 +168,30 @@ def test_a_run_that_is_broken_off_leaves_a_step_that_works() -> None:
     before = w.item()
     assert step(x).item() == before + 1
     assert w.item() == before - 0.5
+
+
+def test_an_epoch_that_breaks_off_has_done_the_steps_before() -> None:
+    w = tg.Tensor([1.0], requires_grad=True)
+    optimizer = optim.SGD([w], lr=1.0)
+
+    @tg.primitive(lambda g, y, x: g)
+    def fragile(x: Any) -> Any:
+        if x[0] > 5:
+            raise RuntimeError("too much")
+        return x * 1.0
+
+    @tg.compile
+    def step(x: Any) -> Any:
+        loss = (w * fragile(x)).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    source = np.array([1.0, 1.0, 1.0, 1.0, 9.0, 1.0])
+    rows = np.arange(6)[:, None]
+    step.epoch(source, order=rows[:3])
+    with pytest.raises(RuntimeError, match="too much"):
+        step.epoch(source, order=rows)
+    assert w.value.tolist() == [1.0 - 3 - 4]
+    np.testing.assert_array_equal(step.epoch(source, order=rows[:2]), [-6.0, -7.0])

@@ -37,21 +37,22 @@ def in_one_call(calls: Sequence[Call], results: Iterable[Value]) -> dict[Call, C
     results  what is read when all calls have been made
     """
     writer = {call.out: call for call in calls if call.out is not None}
-    reads = Counter([*(value for call in calls for value in call.reads()), *results])
+    read = [*(value for call in calls for value in call.reads()), *results]
+    reads = Counter(value.root for value in read)  # views of it are it
     found: dict[Call, Call | None] = {}
     for guard in calls:
         if guard.function is not expect or guard.args[1] is not True:
             continue
         led = _extreme_of(guard.args[0], writer)
-        if led is None or (x := led[1].args[0]).dtype.char not in "fd":
-            continue
+        if led is None or (x := led[1].args[0]).dtype.char not in "fd" or x.root.kind == "home":
+            continue  # a home may have been written over when it is asked about
         limit = led[0].args[1]
         limit = limit.array.item() if isinstance(limit, Value) else limit
         ask = all_above if EXTREMES[led[0].function] is np.minimum else all_below
         found[guard] = Call(ask, (_COMPARE[led[0].function], x, limit), None)
         last = guard
         for call in led:
-            reads[call.out] -= call.out in last.reads()
+            reads[call.out] -= sum(value.root is call.out for value in last.reads())
             if reads[call.out]:
                 break
             found[call], last = None, call
@@ -59,19 +60,24 @@ def in_one_call(calls: Sequence[Call], results: Iterable[Value]) -> dict[Call, C
 
 
 def all_above(compare: Callable[[float, float], bool], array: Array, limit: float) -> None:
-    """Go on only where all entries lie above; of small arrays argmin finds the smallest soon."""
+    """Go on only where the smallest entry, and so each, compares so with the limit (> or ≥); of
+    small arrays argmin finds it sooner than min."""
     if not compare(array.item(array.argmin()), limit):
         raise Mispredicted
 
 
 def all_below(compare: Callable[[float, float], bool], array: Array, limit: float) -> None:
-    """Go on only where all entries lie below."""
+    """Go on only where the largest entry, and so each, compares so with the limit (< or ≤)."""
     if not compare(array.item(array.argmax()), limit):
         raise Mispredicted
 
 
-def of_rows(calls: Sequence[Call]) -> list[Call]:
-    """The guards which ask of each row the same, and the calls that lead to them alone."""
+def of_rows(calls: Sequence[Call], results: Iterable[Value]) -> list[Call]:
+    """The guards which ask of each row the same, and the calls that lead to them alone.
+
+    results  what is read when all calls have been made
+    """
+    wanted = {value.root for value in results}
     writer = {call.out: call for call in calls if call.out is not None}
     chains: list[list[Call]] = []
     for guard in calls:
@@ -81,7 +87,7 @@ def of_rows(calls: Sequence[Call]) -> list[Call]:
                 chains.append(chain)
     while True:
         found = {call for chain in chains for call in chain}
-        needed = {v.root for call in calls if call not in found for v in call.reads()}
+        needed = {v.root for call in calls if call not in found for v in call.reads()} | wanted
         alone = [chain for chain in chains if not any(call.out in needed for call in chain)]
         if len(alone) == len(chains):
             return [call for call in calls if call in found]
@@ -121,7 +127,9 @@ def _extreme_of(condition: Any, writer: Mapping[Any, Call]) -> tuple[Call, Call]
         return None
     extreme, limit = compare.args[:2]
     reduce = writer.get(extreme)
-    if reduce is None or (isinstance(limit, Value) and limit.kind != "constant"):
+    if reduce is None or np.shape(limit.array if isinstance(limit, Value) else limit):
+        return None
+    if isinstance(limit, Value) and limit.kind != "constant":
         return None
     if reduce.function != EXTREMES[compare.function].reduce or reduce.args[1] is not None:
         return None

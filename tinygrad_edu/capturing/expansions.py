@@ -208,23 +208,23 @@ def _expected(words: Expansion, condition: Value, answer: bool) -> None:
 
 
 def _dot(words: Expansion, a: Value, b: Value) -> None:
-    """A product of matrices or vectors; with ones, 1ᵀE and E1, the sum that it is."""
+    """A product of matrices; with ones, 1ᵀE and E1, the sum that it is."""
     for axis, (one, x) in enumerate(((a, b), (b, a))):
-        if one.kind == "constant" and len(one.shape) == 1 and np.all(one.array == 1):
+        if one.kind == "constant" and len(one.shape) == 1:
             axis = min(axis, len(x.shape) - 1)
             words.do(np.add.reduce, x, axis, None, OUT, False, out=words.out)
             return
-    if len(a.shape) == 1:  # of vectors
-        words.do(
-            np.add.reduce, words.each(np.multiply, a, b, dtype=a.dtype), 0, None, OUT, False,
-            out=words.out,
-        )  # fmt: skip
-        return
     words.do(np.matmul, a, b, OUT, out=words.out)
 
 
 def _tops(words: Expansion, x: Value) -> None:
     words.do(np.maximum.reduce, x, 1, None, OUT, True, out=words.out)
+
+
+def _inner(words: Expansion, t: Value, x: Value) -> None:
+    chosen = words.each(lowering._choose, words.each(np.equal, t, 0, dtype=bool), 0, x)
+    parts = words.each(np.multiply, t, chosen)
+    words.do(np.add.reduce, parts, None, None, OUT, False, out=words.out)
 
 
 def _matmul(words: Expansion, a: Value, b: Value) -> None:
@@ -329,5 +329,6 @@ _RULES: dict[Any, Callable[..., None]] = {
     ops.clip.op.forward: _clip, ops.erf.op.forward: _erf, ops.gelu.op.forward: _gelu,
     ops.logsumexp.op.forward: _logsumexp,
     ops.one_hot.op.forward: _one_hot, ops.var.op.forward: _var,
-    ops.tops_of_rows: _tops, sum_to.op.forward: _summed, windows._conv2d.op.forward: _conv2d,
+    ops.inner_of_targets: _inner, ops.tops_of_rows: _tops,
+    sum_to.op.forward: _summed, windows._conv2d.op.forward: _conv2d,
 }  # fmt: skip

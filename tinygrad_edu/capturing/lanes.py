@@ -18,7 +18,7 @@ import numpy as np
 from ..engine import Array
 from .calls import OUT, Call, Value, values_in
 
-PIECE = 32768
+PIECE = 32768  # entries that are gone through at once
 
 
 @dataclass

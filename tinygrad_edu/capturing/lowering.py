@@ -244,8 +244,6 @@ class Traced(NDArrayOperatorsMixin):
         if dtype is not None or out is not None:
             raise Unfollowed("a reduction with dtype or out")
         array = ufunc.reduce(x.array, axis=axis, keepdims=keepdims)
-        if ufunc is np.maximum and keepdims and axis in (-1, 1) and ops.has_short_rows(x):
-            return self._noted(array, self.program.call(ops.tops_of_rows, (x.place, OUT), array))
         args = (x.place, axis, None, OUT, keepdims)
         return self._noted(np.asarray(array), self.program.call(ufunc.reduce, args, array))
 
@@ -292,14 +290,16 @@ class Traced(NDArrayOperatorsMixin):
         array = self.array.astype(dtype)
         return self._noted(array, self.program.call(_convert, (OUT, self.place), array))
 
-    def dot(self, other: Any) -> Traced:
-        """The product with another, or with an array that is the same at every call."""
-        if isinstance(other, Traced):
-            array, place = other.array, other.place
-        else:
-            array, place = other, self.program.constant(other)
-        array = np.asarray(self.array.dot(array))
-        return self._noted(array, self.program.call(DOT, (self.place, place, OUT), array))
+    def dot(self, ones: Array) -> Traced:
+        """The product with a vector that is the same at every call."""
+        array = np.asarray(self.array.dot(ones))
+        call = (self.place, self.program.constant(ones), OUT)
+        return self._noted(array, self.program.call(DOT, call, array))
+
+    def whole(self, function: Callable[..., Any], *args: Any) -> Traced:
+        """What a function of arrays gives, which takes the memory for it last."""
+        array = np.asarray(function(*_arrays(args)))
+        return self._noted(array, self.program.call(function, (*_places(args), OUT), array))
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Traced:
         """The sum over an axis."""

@@ -140,8 +140,8 @@ class Program:
                 self.copies.append((home, value))
         for value in [*results, *(value for _, value in self.copies)]:
             last[value.root] = end
-        self._short = in_one_call(self.calls, [*results, *(value for _, value in moves)])
-        self._asks = of_rows(self.calls)
+        kept = [*results, *(value for _, value in moves)]
+        self._short, self._asks = in_one_call(self.calls, kept), of_rows(self.calls, kept)
         short = [self._short.get(call, call) for call in self._asks]
         self.checks = [call for call in short if call is not None]
         for i, call in enumerate(self.calls):  # what is asked of entries is there until then

@@ -43,8 +43,8 @@ class Run:
     call writes over. One thread's, while nobody else calls the step.
 
     sources   the arrays of whose rows all batches are made, None for one that is another in the
-              batches: what the step asks of each row is then asked of all at once,
-    several   if there are so many batches that it pays: from the first on, else from the second
+              batches: what the step asks of each row is then asked of all at once
+    several   there are so many batches that this pays from the first on, and not from the second
 
     Example:
         >>> import tinygrad_edu as tg
@@ -64,6 +64,7 @@ class Run:
         self._quiet = copy_context()
         self._steps = 0  # how many it has done
         self._checked = False
+        self._answers: dict[Replay, bool] = {}  # of all batches at once, by program
 
     def __enter__(self) -> Run:
         return self
@@ -83,7 +84,9 @@ class Run:
             return self._step(*batch)
         self._steps += 1
         if self._steps == 2 - self._several:
-            self._checked = self._replay.asks_nothing_more(self._sources)
+            if self._replay not in self._answers:
+                self._answers[self._replay] = self._replay.asks_nothing_more(self._sources)
+            self._checked = self._answers[self._replay]
         return self._result if (failed := self._quietly(self._replay.step)) is None else failed[0]
 
     def repeat(
