@@ -835,3 +835,26 @@ def test_a_tensor_made_of_an_argument_follows_it() -> None:
         assert step(x).item() == x @ w.data
         x[:] = 7  # of the caller
     assert w.grad is None
+
+
+@pytest.mark.parametrize("with_lr", [True, False])
+def test_an_update_by_constants_is_the_same_each_time(with_lr: bool) -> None:
+    class Plain(optim.Optimizer):
+        def update(self, w: Any, g: Any, state: Any, lr: Any) -> Any:
+            return w - (lr if with_lr else 0.5) * g, state
+
+    w = tg.Tensor([1.0, 2.0], requires_grad=True)
+    optimizer = Plain([w], lr=0.5)
+
+    @tg.compile
+    def step(x: Any) -> Any:
+        loss = (w * 1.0).sum() + tg.Tensor(x).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for k in range(1, 5):
+        step(np.zeros(1))
+        assert w.value.tolist() == [1.0 - 0.5 * k, 2.0 - 0.5 * k]
+    assert w.grad is not None and w.grad.tolist() == [1.0, 1.0]

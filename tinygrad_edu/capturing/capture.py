@@ -487,11 +487,14 @@ def _names_of(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> lis
 
 def _settle(value: Box, start: int) -> None:
     """Have a new value in the memory of what it was computed from last, such as that of lr · g in
-    W − lr · g: only a program is made of the records, which asks for shapes and not for numbers."""
+    W − lr · g: only a program is made of the records, which asks for shapes and not for numbers,
+    unless all operands are constants, as lr never is."""
     if value.record is None or not isinstance(value.record[1].forward, np.ufunc):
         return
     for arg in value.record[2]:
         if not isinstance(arg, Box) or arg.record is None or arg.record[0] < start:
+            continue
+        if not any(isinstance(operand, Rate) for operand in arg.record[2]):
             continue
         x, y = arg.value, value.value
         alike = (x.shape, x.dtype, x.strides) == (y.shape, y.dtype, y.strides)
