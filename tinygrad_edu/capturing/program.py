@@ -258,7 +258,7 @@ class Program:
             if asked is not None and call not in together:
                 operands = [call.out if x is OUT else x for x in asked.args]
                 args = self._bound(operands)
-                if asked.elementwise and isinstance(args, tuple):
+                if asked.elementwise and isinstance(asked.function, np.ufunc):
                     args = _in_line(args, self._made(call.out))
                 bound = self.bound_checks if call in checks else self.bound
                 bound.append((asked.function, args))
@@ -368,11 +368,12 @@ class Program:
             function(*args)
 
 
-def _in_line(args: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
-    """The arguments of a call on single entries as vectors, and what is one number without axes:
-    beside a number NumPy goes through a column more slowly than through a vector."""
+def _in_line(args: Sequence[Any], out: Any) -> Sequence[Any]:
+    """The arguments of a ufunc as vectors, and what is one number without axes: beside a number
+    NumPy goes through a column more slowly than through a vector. Those that follow what is given
+    stay as they are."""
     arrays = all(isinstance(x, np.ndarray) and x.flags.c_contiguous for x in args)
-    if not arrays or out.size < 2 or any(x.shape != out.shape and x.size > 1 for x in args):
+    if isinstance(args, list) or not arrays or out.size < 2 or any(x.shape != out.shape and x.size > 1 for x in args):
         return args
     return tuple(x.reshape(-1 if x.size > 1 else ()) for x in args)
 
