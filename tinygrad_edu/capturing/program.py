@@ -372,8 +372,11 @@ def _in_line(args: Sequence[Any], out: Any) -> Sequence[Any]:
     """The arguments of a ufunc as vectors, and what is one number without axes: beside a number
     NumPy goes through a column more slowly than through a vector. Those that follow what is given
     stay as they are."""
-    arrays = all(isinstance(x, np.ndarray) and x.flags.c_contiguous for x in args)
-    if isinstance(args, list) or not arrays or out.size < 2 or any(x.shape != out.shape and x.size > 1 for x in args):
+    if isinstance(args, list) or out.size < 2:
+        return args
+    if not all(isinstance(x, np.ndarray) and x.flags.c_contiguous for x in args):
+        return args
+    if any(x.shape != out.shape and x.size > 1 for x in args):
         return args
     return tuple(x.reshape(-1 if x.size > 1 else ()) for x in args)
 
