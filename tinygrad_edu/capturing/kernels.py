@@ -28,7 +28,7 @@ from .texts import INDEX, Kernel, NotNative, dense, dtype_of, fresh, nested, num
 __all__ = ["Kernels", "NotNative"]
 
 REACH = 12  # how many kernels a call may be moved over, to join one over its shape
-LARGEST = 2**25  # multiplications of a product that is not left to the BLAS
+LARGEST = 2**24  # multiplications of a product that is not left to the BLAS
 
 
 class Kernels:
