@@ -615,3 +615,5 @@ def test_an_update_may_be_asked_for_by_itself() -> None:
         np.testing.assert_array_equal(value, np.asarray(w) - 0.1 * g)
     assert update(Tensor(ones), ones, {}, 0.1)[0].shape == (2, 3)
     assert ones.tolist() == np.ones((2, 3)).tolist()
+    by_columns = np.asfortranarray(ones)  # the parameter's layout stays, in which others add up
+    assert update(ones, by_columns, {}, 0.1)[0].flags.c_contiguous

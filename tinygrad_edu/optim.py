@@ -227,7 +227,7 @@ class SGD(Optimizer):
             g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
         step = lr * g
         plain = type(w) is type(step) is ndarray
-        if plain and (step.shape, step.dtype) == (w.shape, w.dtype):
+        if plain and (step.strides, step.shape, step.dtype) == (w.strides, w.shape, w.dtype):
             return np.subtract(w, step, step), state  # in memory that is nobody else's
         return w - step, state
 
