@@ -225,11 +225,7 @@ class SGD(Optimizer):
         if self.momentum:  # which may have been 0 when the parameter was first moved
             v = self.momentum * state.get("momentum_buffer", 0.0) + g
             g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
-        step = lr * g
-        plain = type(w) is type(step) is ndarray
-        if plain and (step.strides, step.shape, step.dtype) == (w.strides, w.shape, w.dtype):
-            return np.subtract(w, step, step), state  # in memory that is nobody else's
-        return w - step, state
+        return w - lr * g, state
 
 
 class Adam(Optimizer):

@@ -11,8 +11,9 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu.capturing.calls import OUT, Mispredicted, expect
-from tinygrad_edu.capturing.checks import all_above, all_below, hold_for
+from tinygrad_edu.capturing.checks import expect_extreme, hold_for
 from tinygrad_edu.capturing.program import Program
+from tinygrad_edu.ops import largest, smallest
 
 x = np.random.default_rng(0).normal(size=(12, 3))
 order = np.arange(12).reshape(3, 4)
@@ -140,10 +141,10 @@ def test_a_question_about_the_smallest_entry_is_one_call(given: int) -> None:
 
 def test_nan_is_neither_above_nor_below() -> None:
     x = np.array([1.0, np.nan, 2.0])
-    for ask, compare in ((all_above, operator.gt), (all_below, operator.lt)):
+    for extreme, compare, limit in ((smallest, operator.gt, 0.0), (largest, operator.lt, 9.0)):
         with pytest.raises(Mispredicted):
-            ask(compare, x, 0.0 if ask is all_above else 9.0)
-        ask(compare, x[:1], 0.0 if ask is all_above else 9.0)
+            expect_extreme(extreme, compare, x, limit)
+        expect_extreme(extreme, compare, x[:1], limit)
 
 
 def asked_and_more(more: Any) -> Any:

@@ -16,7 +16,6 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
-from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -180,7 +179,6 @@ class Capture(Watcher):
                 )
             if value.dtype != w.dtype:
                 value = astype(value, w.dtype)
-            _settle(value, start)
             updates.append((i, parameter, value, stand_ins, state))
         for i, parameter, value, stand_ins, state in updates:
             self._move(parameter, value)
@@ -483,26 +481,6 @@ def _names_of(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> lis
         by_place = []
     by_place += [f"x{i + 1}" for i in range(len(by_place), len(args))]
     return [*by_place[: len(args)], *kwargs]
-
-
-def _settle(value: Box, start: int) -> None:
-    """Have a new value in the memory of what it was computed from last, such as that of lr · g in
-    W − lr · g: only a program is made of the records, which asks for shapes and not for numbers,
-    unless all operands are constants, as lr never is."""
-    if value.record is None or not isinstance(value.record[1].forward, np.ufunc):
-        return
-    for arg in value.record[2]:
-        if not isinstance(arg, Box) or arg.record is None or arg.record[0] < start:
-            continue
-        if not any(isinstance(operand, Rate) for operand in arg.record[2]):
-            continue
-        x, y = arg.value, value.value
-        alike = (x.shape, x.dtype, x.strides) == (y.shape, y.dtype, y.strides)
-        # Three: the record, this loop and the question itself.
-        if alike and isinstance(arg.record[1].forward, np.ufunc) and getrefcount(arg) == 3:
-            np.copyto(x, y)
-            value.value = x
-            return
 
 
 def _is_data(x: Any) -> bool:

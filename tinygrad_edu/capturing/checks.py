@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array
+from ..ops import largest, smallest
 from .calls import OUT, Call, Mispredicted, Value, expect
 
-# Of the smallest or largest entry of a part, these are true where they are of the whole.
-EXTREMES: dict[Any, np.ufunc] = {
-    np.greater: np.minimum, np.greater_equal: np.minimum,
-    np.less: np.maximum, np.less_equal: np.maximum,
-}  # fmt: skip
-
-_COMPARE: dict[Any, Callable[[Any, Any], bool]] = {
-    np.greater: operator.gt, np.greater_equal: operator.ge,
-    np.less: operator.lt, np.less_equal: operator.le,
-}  # fmt: skip
+# Of the smallest or largest entry of a part, these are true where they are of the whole: by what
+# a program finds the entry, and how the same is asked in one call.
+EXTREMES: dict[Any, tuple[Any, Callable[[Any], Any], Callable[[Any, Any], bool]]] = {
+    np.greater: (np.minimum.reduce, smallest, operator.gt),
+    np.greater_equal: (np.minimum.reduce, smallest, operator.ge),
+    np.less: (np.maximum.reduce, largest, operator.lt),
+    np.less_equal: (np.maximum.reduce, largest, operator.le),
+}
 
 
 def in_one_call(calls: Sequence[Call], results: Iterable[Value]) -> dict[Call, Call | None]:
@@ -44,12 +43,12 @@ def in_one_call(calls: Sequence[Call], results: Iterable[Value]) -> dict[Call, C
         if guard.function is not expect or guard.args[1] is not True:
             continue
         led = _extreme_of(guard.args[0], writer)
-        if led is None or (x := led[1].args[0]).dtype.char not in "fd" or x.root.kind == "home":
+        if led is None or (x := led[1].args[0]).root.kind == "home":
             continue  # a home may have been written over when it is asked about
         limit = led[0].args[1]
         limit = limit.array.item() if isinstance(limit, Value) else limit
-        ask = all_above if EXTREMES[led[0].function] is np.minimum else all_below
-        found[guard] = Call(ask, (_COMPARE[led[0].function], x, limit), None)
+        _, extreme, compare = EXTREMES[led[0].function]
+        found[guard] = Call(expect_extreme, (extreme, compare, x, limit), None)
         last = guard
         for call in led:
             reads[call.out] -= sum(value.root is call.out for value in last.reads())
@@ -59,16 +58,11 @@ def in_one_call(calls: Sequence[Call], results: Iterable[Value]) -> dict[Call, C
     return found
 
 
-def all_above(compare: Callable[[float, float], bool], array: Array, limit: float) -> None:
-    """Go on only where the smallest entry, and so each, compares so with the limit (> or ≥); of
-    small arrays argmin finds it sooner than min."""
-    if not compare(array.item(array.argmin()), limit):
-        raise Mispredicted
-
-
-def all_below(compare: Callable[[float, float], bool], array: Array, limit: float) -> None:
-    """Go on only where the largest entry, and so each, compares so with the limit (< or ≤)."""
-    if not compare(array.item(array.argmax()), limit):
+def expect_extreme(
+    extreme: Callable[[Array], Any], compare: Callable[[Any, Any], bool], array: Array, limit: Any
+) -> None:
+    """Go on only where the smallest or largest entry, and so each, compares so with the limit."""
+    if not compare(extreme(array), limit):
         raise Mispredicted
 
 
@@ -131,7 +125,7 @@ def _extreme_of(condition: Any, writer: Mapping[Any, Call]) -> tuple[Call, Call]
         return None
     if isinstance(limit, Value) and limit.kind != "constant":
         return None
-    if reduce.function != EXTREMES[compare.function].reduce or reduce.args[1] is not None:
+    if reduce.function != EXTREMES[compare.function][0] or reduce.args[1] is not None:
         return None
     return compare, reduce
 

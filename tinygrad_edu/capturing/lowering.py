@@ -185,11 +185,10 @@ def _convert(out: Array, x: Any) -> None:
 
 
 class Traced(NDArrayOperatorsMixin):
-    """An array that notes in a program what NumPy is asked to do with it; `own`: its memory is
-    nobody else's."""
+    """An array that notes in a program what NumPy is asked to do with it."""
 
-    def __init__(self, program: Program, array: Any, place: Value, own: bool = False) -> None:
-        self.program, self.array, self.place, self.own = program, array, place, own
+    def __init__(self, program: Program, array: Any, place: Value) -> None:
+        self.program, self.array, self.place = program, array, place
         self.shape, self.ndim = np.shape(array), np.ndim(array)
         self.size, self.dtype = np.size(array), array.dtype
         self.itemsize = array.dtype.itemsize
@@ -198,14 +197,13 @@ class Traced(NDArrayOperatorsMixin):
         raise Unfollowed("it becomes a plain array")
 
     def _noted(self, array: Any, place: Value) -> Traced:
-        return Traced(self.program, array, place, own=True)
+        return Traced(self.program, array, place)
 
     def _view(self, function: Callable[[Array], Array], key: Any) -> Traced:
         result = function(self.array)
         if not np.shares_memory(result, self.array):
             raise Unfollowed("a copy")
-        self.own = False
-        return Traced(self.program, result, self.program.view(self.place, function, key, result))
+        return self._noted(result, self.program.view(self.place, function, key, result))
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **settings: Any) -> Any:
         arrays, places = _arrays(inputs), _places(inputs)
@@ -215,8 +213,7 @@ class Traced(NDArrayOperatorsMixin):
             raise Unfollowed(f"{ufunc.__name__}.{method} {list(settings)}")
         (out,) = settings.get("out", (None,))
         if "where" not in settings:
-            over = out is not None and out.own and _stays(ufunc, arrays, out.array)
-            array = np.asarray(ufunc(*arrays, out=out.array if over else None))
+            array = np.asarray(ufunc(*arrays))
             in_place = out is not None and (array.shape, array.dtype) == (out.shape, out.dtype)
             if in_place and array.strides != strides_of_new(out.array):
                 kept = np.empty_like(out.array)  # the layout, in whose order a later sum adds
@@ -332,17 +329,6 @@ class Traced(NDArrayOperatorsMixin):
         raise Unfollowed("it becomes a number")
 
     __int__ = __index__ = __float__
-
-
-def _stays(ufunc: np.ufunc, arrays: Sequence[Any], out: Any) -> bool:
-    """Whether a result has the shape and dtype of the array that it is to replace."""
-    kind = out.dtype.char
-    return (
-        isinstance(out, np.ndarray)
-        and f"{kind * ufunc.nin}->{kind}" in ufunc.types
-        and all(type(x) in (int, float) or x.dtype == out.dtype for x in arrays)
-        and np.broadcast_shapes(*map(np.shape, arrays)) == out.shape
-    )
 
 
 _REDUCTIONS = {np.sum: np.add, np.max: np.maximum, np.min: np.minimum, np.all: np.logical_and}

@@ -243,8 +243,7 @@ class Program:
         self._memory = [Memory(size) for size in self.blocks]
         self._homes = homes
         self._arrays: dict[Value, Any] = {}
-        # For each root what is made of it, None for itself, and where that belongs.
-        self._follows: dict[Value, dict[Any, tuple[Any, list[tuple[list[Any], int]]]]] = {
+        self._follows: dict[Value, dict[Value, list[tuple[list[Any], int]]]] = {
             value: {} for value in self.given
         }
         self._nested: list[tuple[list[Any], int, Any]] = []
@@ -287,15 +286,10 @@ class Program:
             args.append(None)
             followed = True
             if isinstance(x, Value):
-                make = None if x.of is None else x.function if x.of.of is None else self._view(x)
-                self._follows[x.root].setdefault(x, (make, []))[1].append((args, place))
+                self._follows[x.root].setdefault(x, []).append((args, place))
             else:
                 self._nested.append((args, place, x))
         return args if followed else tuple(args)
-
-    def _view(self, value: Value) -> Callable[[Any], Any]:
-        """How a view of a view is made of what it is a view of in the end."""
-        return lambda root: self._made(value)
 
     def _row(self, first: Value, found: Lanes) -> Any:
         """The memory in which the values of a vector lie side by side."""
@@ -342,8 +336,8 @@ class Program:
         for root, x in zip(self.given, given, strict=True):
             if self._arrays.get(root) is not x:
                 self._arrays[root] = x
-                for make, places in self._follows[root].values():
-                    made = x if make is None else make(x)
+                for value, places in self._follows[root].items():
+                    made = self._made(value)
                     for args, place in places:
                         args[place] = made
         for args, place, x in self._nested:
@@ -353,7 +347,7 @@ class Program:
         """Forget the arguments, which may be large."""
         for root in self.given:
             if root.kind == "argument" and self._arrays.pop(root, None) is not None:
-                for _, places in self._follows[root].values():
+                for places in self._follows[root].values():
                     for args, place in places:
                         args[place] = None
         for args, place, _ in self._nested:
