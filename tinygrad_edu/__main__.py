@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if outcome.text:
                 print(f"{outcome.file}: {outcome.text}")
             else:
-                cannot = say("cannot be checked", options.lang)
-                print(f"{outcome.file}: {cannot}: {outcome.reason}")
+                about = {"file": outcome.file, "reason": outcome.reason}
+                print(say("refused-file", options.lang, **about))
     return max(outcome.code for outcome in outcomes)
 
 

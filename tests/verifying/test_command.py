@@ -80,7 +80,7 @@ def test_korean_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["verify", str(path), "--lang", "ko", "--format", "json"]) == 1
     (row,) = json.loads(capsys.readouterr().out)
     assert row["result"] == "wrong"
-    assert "축" in row["diagnosis"]
+    assert "원소" in row["diagnosis"]
     assert row["report"]["claims"][0]["counterexample"]["sizes"] == {"m": 1, "n": 1, "k": 2}
 
 
@@ -117,7 +117,7 @@ def forward(x, y, w1, b1, w2, b2):
     path = write(tmp_path, "ada.py", text)
     assert main(["verify", str(path), "--task", str(task)]) == 1
     printed = capsys.readouterr().out
-    assert "1 of 4 claims are wrong" in printed
+    assert "1 of 4 claims is wrong" in printed
     assert "b2_grad = np.sum(err) / m (in line 9)" in printed
     assert "b2_grad = np.sum(err, axis=0) / m" in printed
     assert "for one output (k = 1) the claim is right" in printed

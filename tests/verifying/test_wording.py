@@ -27,7 +27,7 @@ ALL = {**EDITS, **SENTENCES}
 HANGUL = re.compile("[가-힣]")
 # Three words of English in a row; what Python itself says of an error is left out.
 ENGLISH = re.compile(r"(?<![\w.])[A-Za-z][a-z]+(?: [a-z]{2,}){2,}")
-PYTHONS = re.compile(r"\w*Error: .*|문법이 틀렸습니다: .*|읽을 수 없습니다: .*")
+PYTHONS = re.compile(r"\w*Error: .*|문법 오류: .*|읽을 수 없습니다: .*")
 
 
 def english(text: str) -> list[str]:
@@ -43,7 +43,7 @@ def test_the_search_for_english_finds_it() -> None:
 @pytest.mark.parametrize("key", ALL)
 def test_a_sentence_says_the_same_in_both_languages(key: str) -> None:
     fields = [{f for _, f, _, _ in string.Formatter().parse(text) if f} for text in ALL[key]]
-    assert fields[1] <= fields[0] | {"old", "new"}
+    assert fields[1] <= fields[0] | {"old", "new", "letter_as_subject"}
     assert HANGUL.search(ALL[key][1]) or re.fullmatch(r"\W*\{\w+\}\W*", ALL[key][1])
     assert not english(ALL[key][1])
 
@@ -68,7 +68,7 @@ def test_reports_of_every_kind_are_korean() -> None:
                 assert not english(plain)
     assert len(seen) > 6
     text = verify(chapter, MultiClassNetwork.backprop, inputs=CHAPTER, lang="ko").text()
-    assert "열마다 따로, 행 방향으로만 더해야 합니다(axis=0, 슬라이드의 1ᵀE)" in text
+    assert "샘플(행)끼리만 더해 열마다 값이 하나씩 남아야 합니다(axis=0, 슬라이드의 1ᵀE)" in text
     assert "출력이 하나인 경우(k = 1)에는 맞습니다" in text
     assert not english(text)
 
@@ -135,5 +135,137 @@ def test_the_command_speaks_korean(tmp_path: Path, capsys: pytest.CaptureFixture
         path = write(tmp_path, "ada.py", FORWARD + text)
         main(["verify", str(path), str(tmp_path / "nowhere"), "--lang", "ko"])
         printed = capsys.readouterr().out
-        assert "확인할 수 없음: 그런 파일이나 폴더가 없습니다" in printed
+        assert "확인할 수 없음 – 그런 파일이나 폴더가 없습니다" in printed
         assert not english(printed)
+
+
+# The sentences that were reworded: (key, what is put in, English, Korean).
+REWORDED = [
+    ("special", {}, "WRONG except in special cases", "특수한 경우에만 맞음"),
+    (
+        "over-0", {},
+        "it must add up the rows only, each column by itself (axis=0, the slides' 1ᵀE)",
+        "샘플(행)끼리만 더해 열마다 값이 하나씩 남아야 합니다(axis=0, 슬라이드의 1ᵀE)",
+    ),
+    (
+        "axis-missing", {"over": "…"},
+        "the sum runs over every axis; …", "모든 원소를 더했습니다. …",
+    ),
+    (
+        "also-columns", {"columns": "k", "meaning": Told("classes")},
+        "as it stands it adds up the k columns (the classes) too",
+        "지금 식은 열 k개까지 모두 더해 버립니다(클래스)",
+    ),
+    (
+        "factor-extra", {"factor": 2},
+        "extra factor 2", "불필요한 인수가 곱해져 있습니다: 2",
+    ),
+    ("term-extra", {"term": "Y"}, "extra term Y", "불필요한 항이 하나 있습니다: Y"),
+    (
+        "product-extra", {"old": "X @ W", "new": "X"},
+        "extra matrix in the product: X, not X @ W",
+        "행렬곱에 불필요한 행렬이 하나 있습니다. 올바른 식: X",
+    ),
+    ("divisor-extra", {"factor": "m"}, "extra division by m", "불필요하게 나누었습니다: / m"),
+    (
+        "sum-extra", {"old": "np.sum(E)", "new": "E"},
+        "extra sum: E, not np.sum(E)", "합을 불필요하게 한 번 더 구했습니다",
+    ),
+    (
+        "function-extra", {"old": "np.exp(E)", "new": "E"},
+        "extra function: E, not np.exp(E)",
+        "불필요한 함수가 쓰였습니다. np.exp(E) 자리에는 E 식이 와야 합니다",
+    ),
+    (
+        "comparison", {"new": "Z > 0"},
+        "the comparison is the wrong way round: Z > 0", "부등호의 방향이 반대입니다: Z > 0",
+    ),
+    (
+        "first", {"name": "W2"},
+        "working back from the loss, the first mistake is in ∂L/∂W2",
+        "손실에서 거꾸로 따라가면 ∂L/∂W2에서 처음 틀립니다",
+    ),
+    (
+        "unknown-name", {"name": "D9", "known": "X"},
+        "the name 'D9' is not known; known are X",
+        "정의되지 않은 이름입니다: 'D9'. 쓸 수 있는 이름: X",
+    ),
+    (
+        "not-claimed", {},
+        "it is asked for, but not claimed", "과제에서 요구한 그레이디언트인데 제출하지 않았습니다",
+    ),
+    (
+        "sum-over-nothing", {"letter": "k"},
+        "Σ_k: nothing after it has the index k", "Σ_k 뒤의 식에 인덱스 k가 나오지 않습니다",
+    ),
+    (
+        "sum-over-nothing", {"letter": "n"},
+        "Σ_n: nothing after it has the index n", "Σ_n 뒤의 식에 인덱스 n이 나오지 않습니다",
+    ),
+    (
+        "bad-python", {"line": 10, "error": "'(' was never closed"},
+        "line 10: the Python is wrong: '(' was never closed",
+        "10행 파이썬 문법 오류: '(' was never closed",
+    ),
+    (
+        "refused-file", {"file": "ada.py", "reason": "…"},
+        "ada.py: cannot be checked: …", "ada.py: 확인할 수 없음 – …",
+    ),
+    (
+        "checked", {"problems": 42, "sizes": "m=5"},
+        "checked on 42 random problems, sizes such as m=5",
+        "무작위로 만든 문제 42개로 확인했습니다(크기의 예: m=5)",
+    ),
+    (
+        "some-wrong", {"wrong": 1, "n": 2},
+        "1 of 2 claims is wrong", "식 2개 중 1개가 틀렸습니다",
+    ),
+    (
+        "some-wrong", {"wrong": 2, "n": 3},
+        "2 of 3 claims are wrong", "식 3개 중 2개가 틀렸습니다",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "about", "english_text", "korean_text"), REWORDED)
+def test_reworded_sentences(
+    key: str, about: dict[str, Any], english_text: str, korean_text: str
+) -> None:
+    assert say(key, "en", **about) == english_text
+    assert say(key, "ko", **about) == korean_text
+
+
+def test_korean_keeps_one_register() -> None:
+    informal = re.compile(r"(세요|해요|어요|아요|한다|이다)(?![가-힣])")
+    assert informal.search("지정하세요")
+    for key, (_, korean) in ALL.items():
+        assert not informal.search(korean), key
+
+
+def two_layers(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+    A1 = np.tanh(X @ W1 + b1)
+    E = A1 @ W2 + b2 - Y
+    D1 = E @ W2.T * (1 - A1 * A1)  # noqa: F841 (a name for claims)
+    return (E * E).sum() / 2
+
+
+@pytest.mark.parametrize(
+    ("target", "claim", "remark"),
+    [
+        ("b1", "D1.sum()", "adds up the h columns (the hidden units) too"),
+        ("b1", "np.sum(D1)", "adds up the h columns (the hidden units) too"),
+        ("b2", "E.sum()", "adds up the k columns (the outputs) too"),
+    ],
+)
+def test_the_axis_added_up_too_has_its_letter_and_meaning(
+    target: str, claim: str, remark: str
+) -> None:
+    sizes = {"X": "m n", "Y": "m k", "W1": "n h", "b1": "h", "W2": "h k", "b2": "k"}
+    assert remark in verify(two_layers, {target: claim}, inputs=sizes).text()
+    assert "h개" in verify(two_layers, {"b1": "D1.sum()"}, inputs=sizes, lang="ko").text()
+
+
+def test_the_axis_of_classes_is_named_so() -> None:
+    assert "the k columns (the classes) too" in verify(
+        multi, {"b2": "np.sum(A2 - Y) / m"}, inputs=INPUTS
+    ).text()  # fmt: skip

@@ -460,8 +460,8 @@ def _operators(node: Node, edit: Any, light: bool) -> Iterator[Edit]:
     if op == "+":
         yield edit("plus-minus", _binary("-", a, b), 1.1)
     if op in ("+", "-"):
-        yield edit("term-extra", a, 1.4)
-        yield edit("term-extra", b if op == "+" else Node("unary", "-", (b,)), 1.4)
+        yield edit("term-extra", a, 1.4, term=b)
+        yield edit("term-extra", b if op == "+" else Node("unary", "-", (b,)), 1.4, term=a)
     if matrix or op == "/":
         yield edit("operands-swapped", node.with_parts((b, a)), 1.1)
     if matrix:

@@ -44,7 +44,7 @@ from .problems import (
 )
 from .repair import Repair, Truth, factor_between, find_repair
 from .report import Counterexample, Report, Verdict
-from .wording import LANGUAGES, say
+from .wording import LANGUAGES, Told, say
 
 __all__ = ["assert_right", "verify"]
 
@@ -337,8 +337,8 @@ class _Verification:
                 [self.say("except", conditions=where)] if all(general)
                 else self.only_for(verdict.conditions, where)
             )  # fmt: skip
-        if "axis-missing" in verdict.kinds and (outputs := sorted(self.output_letters())):
-            verdict.remarks.insert(0, self.say("also-classes", columns=outputs[0]))
+        if "axis-missing" in verdict.kinds and (remark := self.also_added(claim.name)):
+            verdict.remarks.insert(0, remark)
         verdict.counterexample = self.counterexample(claim)
         return verdict
 
@@ -359,14 +359,50 @@ class _Verification:
                 remarks.append(self.say("one-output", condition=condition))
         return remarks
 
-    def output_letters(self) -> set[str]:
-        """The letters that count outputs: the columns of the targets."""
-        return {
-            spec.axes[-1]
+    def also_added(self, name: str) -> str:
+        """Return the remark on the axis of ∂L/∂name that a sum over all entries adds up too."""
+        axes = [letter for letter in self.axes_of(name) if letter != "m"]
+        if len(axes) != 1:
+            return ""
+        column = self.axes_of(name)[1:] == ["1"] or self.samples_last()
+        meaning = Told(self.meaning(axes[0]), name=name)
+        return self.say("also-rows" if column else "also-columns", columns=axes[0], meaning=meaning)
+
+    def axes_of(self, name: str) -> list[str]:
+        """Return the letter of each axis of a value: as it was said, or as the sizes tell."""
+        if name in self.specs:
+            return [str(axis) for axis in self.specs[name].axes]
+        letters = {n: letter for letter, n in self.first.sizes.items()}
+        return [letters.get(n, str(n)) for n in self.first.gradients[name].shape]
+
+    def samples_last(self) -> bool:
+        """Return True if the samples are the columns of the targets."""
+        return any(
+            len(spec.axes) > 1 and spec.axes[-1] == "m" != spec.axes[0]
             for name, spec in self.specs.items()
-            if (name in TARGETS or spec.kind in ("onehot", "labels"))
-            and len(spec.axes) > 1
-            and isinstance(spec.axes[-1], str)
+            if name in TARGETS
+        )
+
+    def meaning(self, letter: str) -> str:
+        """Return the key of the word for what an axis counts: classes, hidden units, samples …"""
+        if letter == "m":
+            return "samples"
+        if letter in self.output_letters():
+            classes = bool(_SOFTMAX & self.first.operations.keys())
+            return "classes" if classes else "outputs"
+        uses = [s.axes for s in self.specs.values() if letter in s.axes]
+        if any("m" in axes for axes in uses):
+            return "features"
+        return "hidden-units" if len(uses) > 1 else "entries"
+
+    def output_letters(self) -> set[str]:
+        """Return the letters that count outputs: the axis of the targets that is not m."""
+        return {
+            axis
+            for name, spec in self.specs.items()
+            if (name in TARGETS or spec.kind in ("onehot", "labels")) and len(spec.axes) > 1
+            for axis in spec.axes
+            if isinstance(axis, str) and axis != "m"
         }
 
     def ordered(self) -> list[Problem]:

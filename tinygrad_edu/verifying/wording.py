@@ -15,11 +15,14 @@ LANGUAGES = ("en", "ko")
 
 # What is wrong with a claim: one sentence for each kind of edit.
 EDITS: dict[str, tuple[str, str]] = {
-    "axis-missing": ("the sum runs over every axis; {over}", "모든 축에 대해 합했습니다. {over}"),
+    "axis-missing": ("the sum runs over every axis; {over}", "모든 원소를 더했습니다. {over}"),
     "axis-wrong": ("the sum runs along the wrong axis; {over}", "합의 축이 틀렸습니다. {over}"),
     "axis-extra": ("the sum must run over every axis", "모든 축에 대해 합해야 합니다"),
     "brackets": ("the brackets stand in the wrong place", "괄호의 위치가 틀렸습니다"),
-    "comparison": ("the comparison is the wrong way round", "비교의 방향이 틀렸습니다"),
+    "comparison": (
+        "the comparison is the wrong way round: {new}",
+        "부등호의 방향이 반대입니다: {new}",
+    ),
     "complement-extra": ("{old} should be {new}", "{old} 자리에는 {new} 식이 와야 합니다"),
     "complement-missing": ("{old} should be {new}", "{old} 자리에는 {new} 식이 와야 합니다"),
     "condition": (
@@ -31,8 +34,8 @@ EDITS: dict[str, tuple[str, str]] = {
         "뺄셈의 순서가 바뀌었습니다. {old} 자리에는 {new} 식이 와야 합니다",
     ),
     "divisor-extra": (
-        "the division by {factor} is too much",
-        "{factor} 값으로 나누는 부분은 없어야 합니다",
+        "extra division by {factor}",
+        "불필요하게 나누었습니다: / {factor}",
     ),
     "divisor-missing": (
         "a division by {factor} is missing",
@@ -42,11 +45,11 @@ EDITS: dict[str, tuple[str, str]] = {
         "the error that comes back from the next layer, {factor}, is missing",
         "다음 층에서 되돌아오는 오차 {factor} 부분이 빠졌습니다",
     ),
-    "factor-extra": ("the factor {factor} is too much", "{factor} 인수는 없어야 합니다"),
+    "factor-extra": ("extra factor {factor}", "불필요한 인수가 곱해져 있습니다: {factor}"),
     "factor-missing": ("the factor {factor} is missing", "{factor} 인수가 빠졌습니다"),
     "function-extra": (
-        "the function is too much: {new}",
-        "함수가 하나 더 쓰였습니다. {old} 자리에는 {new} 식이 와야 합니다",
+        "extra function: {new}, not {old}",
+        "불필요한 함수가 쓰였습니다. {old} 자리에는 {new} 식이 와야 합니다",
     ),
     "function-missing": ("{old} should be {new}", "{old} 자리에는 {new} 식이 와야 합니다"),
     "function-wrong": (
@@ -83,8 +86,8 @@ EDITS: dict[str, tuple[str, str]] = {
     "power": ("the wrong power: {new}", "거듭제곱의 지수가 틀렸습니다. 올바른 값: {new}"),
     "power-missing": ("{old} should be squared", "{old} 부분을 제곱해야 합니다"),
     "product-extra": (
-        "one factor of the matrix product is too much",
-        "행렬곱의 인수 하나는 없어야 합니다",
+        "extra matrix in the product: {new}, not {old}",
+        "행렬곱에 불필요한 행렬이 하나 있습니다. 올바른 식: {new}",
     ),
     "product-missing": (
         "the matrix product with {factor} is missing",
@@ -100,13 +103,13 @@ EDITS: dict[str, tuple[str, str]] = {
         "the derivative of the activation is {new}, not {old}",
         "활성화 함수의 도함수가 틀렸습니다. {old} 자리에는 {new} 식이 와야 합니다",
     ),
-    "sum-extra": ("there is a sum too much", "합을 한 번 더 했습니다"),
+    "sum-extra": ("extra sum: {new}, not {old}", "합을 불필요하게 한 번 더 구했습니다"),
     "sum-mean": (
         "{function} belongs here, not the other",
         "합과 평균이 바뀌었습니다. 여기에는 {function} 함수를 써야 합니다",
     ),
     "sum-missing": ("a sum is missing; {over}", "합이 빠졌습니다. {over}"),
-    "term-extra": ("one term of the sum is too much", "항 하나는 없어야 합니다"),
+    "term-extra": ("extra term {term}", "불필요한 항이 하나 있습니다: {term}"),
     "term-missing": ("the term {term} is missing", "{term} 항이 빠졌습니다"),
     "transpose-extra": ("{new} must not be transposed", "{new} 부분은 전치하면 안 됩니다"),
     "transpose-missing": ("{old} must be transposed", "{old} 부분을 전치해야 합니다"),
@@ -114,25 +117,39 @@ EDITS: dict[str, tuple[str, str]] = {
 
 # Everything else that is said: in a report, …
 SENTENCES: dict[str, tuple[str, str]] = {
-    "over-all": ("it must add up all entries", "모든 성분을 더해야 합니다"),
+    "over-all": ("it must add up all entries", "모든 원소를 더해야 합니다"),
     "over-0": (
         "it must add up the rows only, each column by itself (axis=0, the slides' 1ᵀE)",
-        "열마다 따로, 행 방향으로만 더해야 합니다(axis=0, 슬라이드의 1ᵀE)",
+        "샘플(행)끼리만 더해 열마다 값이 하나씩 남아야 합니다(axis=0, 슬라이드의 1ᵀE)",
     ),
     "over-1": (
         "it must add up each row by itself (axis=1)",
-        "행마다 따로 더해야 합니다(axis=1)",
+        "열끼리만 더해 행마다 값이 하나씩 남아야 합니다(axis=1)",
     ),
-    "also-classes": (
-        "as it stands it adds up the {columns} columns (the classes) too",
-        "지금 식은 {columns}개의 열(클래스)까지 함께 더합니다",
+    "also-columns": (
+        "as it stands it adds up the {columns} columns ({meaning}) too",
+        "지금 식은 열 {columns}개까지 모두 더해 버립니다({meaning})",
     ),
+    "also-rows": (
+        "as it stands it adds up the {columns} rows ({meaning}) too",
+        "지금 식은 행 {columns}개까지 모두 더해 버립니다({meaning})",
+    ),
+    "classes": ("the classes", "클래스"),
+    "outputs": ("the outputs", "출력"),
+    "hidden-units": ("the hidden units", "은닉 유닛"),
+    "features": ("the features", "특성"),
+    "samples": ("the samples", "샘플"),
+    "entries": ("the entries of {name}", "{name}의 원소"),
     "right": ("right", "맞음"),
     "wrong": ("WRONG", "틀림"),
-    "special": ("WRONG in general", "일반적으로 틀림"),
+    "special": ("WRONG except in special cases", "특수한 경우에만 맞음"),
     "error": ("WRONG", "틀림"),
     "unreadable": ("CANNOT BE READ", "읽을 수 없음"),
     "cannot be checked": ("cannot be checked", "확인할 수 없음"),
+    "refused-file": (
+        "{file}: cannot be checked: {reason}",
+        "{file}: 확인할 수 없음 – {reason}",
+    ),
     "only-for": ("it is right only where {conditions}", "{conditions}인 경우에만 맞습니다"),
     "one-output": (
         "for one output ({condition}) the claim is right",
@@ -149,8 +166,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "line": ("in line {line}", "{line}행"),
     "same": ("the same mistake as in ∂L/∂{other}", "∂L/∂{other} 식과 같은 실수입니다"),
     "first": (
-        "seen from the loss inwards, the first mistake is in ∂L/∂{name}",
-        "손실에서부터 안쪽으로 볼 때 첫 번째 실수는 ∂L/∂{name} 식에 있습니다",
+        "working back from the loss, the first mistake is in ∂L/∂{name}",
+        "손실에서 거꾸로 따라가면 ∂L/∂{name}에서 처음 틀립니다",
     ),
     "one-right": ("the claim is right", "식이 맞습니다"),
     "one-unreadable": ("the claim cannot be read", "식을 읽을 수 없습니다"),
@@ -159,15 +176,15 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "식 {n}개 중 {wrong}개를 읽을 수 없습니다",
     ),
     "some-of-both": (
-        "{wrong} of {n} claims are wrong, {unreadable} cannot be read",
+        "{wrong} of {n} claims {is_or_are} wrong, {unreadable} cannot be read",
         "식 {n}개 중 {wrong}개가 틀렸고 {unreadable}개는 읽을 수 없습니다",
     ),
     "one-wrong": ("the claim is wrong", "식이 틀렸습니다"),
     "some-right": ("all {n} claims are right", "식 {n}개가 모두 맞습니다"),
-    "some-wrong": ("{wrong} of {n} claims are wrong", "식 {n}개 중 {wrong}개가 틀렸습니다"),
+    "some-wrong": ("{wrong} of {n} claims {is_or_are} wrong", "식 {n}개 중 {wrong}개가 틀렸습니다"),
     "checked": (
         "checked on {problems} random problems, sizes such as {sizes}",
-        "무작위 문제 {problems}개로 확인했습니다(크기의 예: {sizes})",
+        "무작위로 만든 문제 {problems}개로 확인했습니다(크기의 예: {sizes})",
     ),
     "given": ("given that {fact}", "가정: {fact}"),
     "onehot": ("the rows of {name} are one-hot (each adds up to 1)", "{name}의 각 행은 원-핫 벡터"),
@@ -181,7 +198,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "ambiguous": (
         "the axes {letter} of the example arrays are equally long and were taken for one size; say "
         "which are meant, as in inputs={{'X': 'm n', …}}",
-        "예시 배열에서 길이가 같은 {letter} 축들을 한 크기로 보았습니다. "
+        "예시 배열에서 길이가 같은 {letter} 축들의 크기가 같은 것으로 보았습니다. "
         "inputs={{'X': 'm n', …}}처럼 각 크기를 알려 주십시오",
     ),
     "counterexample": ("smallest counterexample", "가장 작은 반례"),
@@ -295,12 +312,12 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "sum-over-nothing": (
         "Σ_{letter}: nothing after it has the index {letter}",
-        "Σ_{letter} 뒤에 인덱스 {letter} 표현이 없습니다",
+        "Σ_{letter} 뒤의 식에 인덱스 {letter_as_subject} 나오지 않습니다",
     ),
     # … or worked out
     "unknown-name": (
         "the name {name!r} is not known; known are {known}",
-        "{name!r} 이름을 알 수 없습니다. 쓸 수 있는 이름: {known}",
+        "정의되지 않은 이름입니다: {name!r}. 쓸 수 있는 이름: {known}",
     ),
     "no-entry": (
         "in index notation {name} needs its indices, as in {name}[i,j]",
@@ -395,7 +412,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{function} returns nothing: its `return` is missing",
         "{function} 함수가 아무것도 반환하지 않습니다. `return` 문이 빠졌습니다",
     ),
-    "not-claimed": ("it is asked for, but not claimed", "요구된 값인데 제출한 식이 없습니다"),
+    "not-claimed": (
+        "it is asked for, but not claimed",
+        "과제에서 요구한 그레이디언트인데 제출하지 않았습니다",
+    ),
     "function-order": (
         "{function} returns {n} values whose names are not known; return a dictionary, or say "
         "wrt=['W1', 'b1', …]",
@@ -471,7 +491,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "empty-file": ("the file is empty", "파일이 비어 있습니다"),
     "bad-python": (
         "line {line}: the Python is wrong: {error}",
-        "{line}행: 파이썬 문법이 틀렸습니다: {error}",
+        "{line}행 파이썬 문법 오류: {error}",
     ),
     "exits": (
         "it ends the process itself (sys.exit)",
@@ -486,7 +506,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "check-fails": ("checking it fails: {error}", "확인하다가 오류가 났습니다: {error}"),
     "no-forward": (
         "the file has no function `forward`; if it stands in another file, say so with --task FILE",
-        "파일에 함수 `forward`가 없습니다. 다른 파일에 있으면 --task FILE 로 지정하세요",
+        "파일에 함수 `forward`가 없습니다. 다른 파일에 있으면 --task FILE로 지정하십시오",
     ),
     "no-shapes": ("the file has no dictionary `shapes`", "파일에 딕셔너리 `shapes`가 없습니다"),
     "wrong-kinds": (
@@ -522,7 +542,16 @@ def say(what: str, lang: str = "en", /, **about: Any) -> str:
     """
     sentences = SENTENCES.get(what) or EDITS[what]
     own = {k: x.said(lang) if isinstance(x, Told) else x for k, x in about.items()}
+    if "letter" in own:
+        own["letter_as_subject"] = own["letter"] + _subject_particle(own["letter"])
+    if "wrong" in own:
+        own["is_or_are"] = "is" if own["wrong"] == 1 else "are"
     return sentences[LANGUAGES.index(lang)].format(**own)
+
+
+def _subject_particle(letter: str) -> str:
+    """Return 이 after a letter whose Korean name ends in a consonant (엘, 엠, 엔, 알), else 가."""
+    return "이" if letter[-1:].lower() in ("l", "m", "n", "r") else "가"
 
 
 class Told(ValueError):
