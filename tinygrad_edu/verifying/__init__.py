@@ -3,6 +3,7 @@
 verification   `verify`: the verdict on each claim
 claims, derivations    what was claimed: expressions, lines, functions, arrays
 grammar, expressions   reading a claim without eval, and printing it
+running                calling a function that is claimed
 functions, evaluation  what it may call, and its worth within bounds
 problems               random problems of many sizes, and their gradients
 edits, repair          the smallest change that makes it right

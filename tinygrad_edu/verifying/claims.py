@@ -20,6 +20,7 @@ from .functions import ClaimError
 from .grammar import parse
 from .problems import CannotCheck, Problem
 from .repair import Truth
+from .running import Running
 
 __all__ = ["Claim", "Sheet", "is_slides"]
 
@@ -170,7 +171,9 @@ class Sheet:
         last = write(tree, ())
         return Derivation((*lines.items(), ("", last)))
 
-    def read_function(self, claimed: Callable[..., Any], only: str | None = None) -> list[Claim]:
+    def read_function(
+        self, claimed: Callable[..., Any] | Running, only: str | None = None
+    ) -> list[Claim]:
         """A claim for each value that a function returns."""
         function = Function(claimed, [only] if only else self.wrt)
         try:

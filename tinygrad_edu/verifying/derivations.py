@@ -9,30 +9,19 @@ function is run again, with a bound on the number of turns that its loops may ta
 from __future__ import annotations
 
 import ast
-import contextlib
-import inspect
-import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
-from types import FrameType, SimpleNamespace
 from typing import Any
 
-import numpy as np
-
-from .. import ops
 from ..engine import Box
 from .evaluation import Evaluator
 from .expressions import Node, render
 from .functions import ClaimError
 from .grammar import parse
 from .problems import Problem
+from .running import Here, Running
 
 __all__ = ["Claimed", "Derivation", "Function", "Program", "line_text", "substitute"]
-
-MAX_TURNS = 10_000  # turns that the loops of a changed function may take
-ALL_TURNS = 1_000_000  # … and those of all changes that are tried
 
 Line = tuple[str, Node]
 
@@ -129,14 +118,15 @@ class Function:
         ['X', 'E']
     """
 
-    def __init__(self, function: Callable[..., Any], wrt: Sequence[str] | None = None):
-        self.function, self.wrt = function, wrt
-        self.name = function.__name__
-        self.signature = inspect.signature(function).parameters
-        self.parameters = list(self.signature)
-        self.first_line, self.text, self.tree = _source(function)
+    def __init__(
+        self, function: Callable[..., Any] | Running, wrt: Sequence[str] | None = None
+    ) -> None:
+        self.running = function if isinstance(function, Running) else Here(function)
+        self.wrt, self.name = wrt, self.running.name
+        self.parameters = list(self.running.signature)
+        self.first_line, self.text = self.running.first_line, self.running.text
+        self.tree = _definition(self.text)
         self.cache: dict[int, tuple[Problem, Any]] = {}
-        self.turns = 0  # that the loops of its changed forms have taken
         self.misfits = False  # whether it has failed because shapes did not fit
         pairs = _returned(self.tree.body[-1]) if self.tree else []
         self.results = dict(pairs)  # the expressions that are returned, by name
@@ -147,7 +137,7 @@ class Function:
         held = self.cache.get(id(problem))
         if held is None:
             try:
-                found: Any = self.outputs(self.call(self.function, problem.names), problem)
+                found: Any = self.outputs(self.call(problem.names), problem)
             except ClaimError as error:
                 found = error
             except Exception as error:
@@ -161,15 +151,14 @@ class Function:
         assert isinstance(found, dict)
         return found
 
-    def call(self, function: Callable[..., Any], names: Mapping[str, Any]) -> Any:
-        """Run it, or a changed form of it, on copies of the values of these names."""
-        own = {k: x.copy() if isinstance(x, np.ndarray) else x for k, x in names.items()}
-        values = {"self": SimpleNamespace(**own), **own}
-        lacking = [n for n, p in self.signature.items() if n not in values and p.default is p.empty]
-        if lacking:
+    def call(self, names: Mapping[str, Any]) -> Any:
+        """Run it on copies of the values of these names.
+
+        Raises:  ClaimError if it takes more than there is; whatever the function raises
+        """
+        if lacking := self.running.lacking(names):
             raise ClaimError("function-takes", function=self.name, names=", ".join(lacking))
-        with contextlib.redirect_stdout(None):  # it is run many times, and may print each time
-            return function(**{n: values[n] for n in self.parameters if n in values})
+        return self.running(names)
 
     def outputs(self, result: Any, problem: Problem) -> dict[str, Any]:
         """What was returned, by the names that it belongs to."""
@@ -185,21 +174,7 @@ class Function:
 
     def locals_on(self, problem: Problem) -> dict[str, Any]:
         """Its local variables as it returns."""
-        found: dict[str, Any] = {}
-        code = getattr(self.function, "__code__", None)
-
-        def note(frame: FrameType, event: str, _: Any) -> None:
-            if event == "return" and frame.f_code is code:
-                found.update(frame.f_locals)
-
-        before = sys.getprofile()
-        sys.setprofile(note)
-        try:
-            with contextlib.suppress(Exception):  # what it has up to there
-                self.call(self.function, problem.names)
-        finally:
-            sys.setprofile(before)
-        return {k: x for k, x in found.items() if isinstance(x, (int, float, np.ndarray))}
+        return self.running.locals_on(problem.names)
 
     def spell(self, name: str) -> Node:
         """A name of the problem as the function has to write it: `self.a1`."""
@@ -333,7 +308,7 @@ class Program:
             start, end = old.span
             text = text[:start] + render(self.lines[i][1]) + text[end:]
         try:
-            result = self.function.call(self._compiled(text, values.names), values.names)
+            result = self.function.running.changed(text, values.names)
             return self.function.outputs(result, self.problem)[self.target]
         except ClaimError:
             raise
@@ -341,41 +316,18 @@ class Program:
             reason = f"{type(error).__name__}: {error}"
             raise ClaimError("function-fails", function=self.function.name, error=reason) from None
 
-    def _compiled(self, text: str, names: Mapping[str, Any]) -> Callable[..., Any]:
-        whole = ast.parse(text)
-        whole.body[0].decorator_list = []  # type: ignore[attr-defined]
-        for x in ast.walk(whole):
-            if isinstance(x, (ast.For, ast.While)):
-                x.body.insert(0, ast.parse(f"{_TURN}()").body[0])
-        own, turns = self.function.function, count()
-        closed = inspect.getclosurevars(own).nonlocals if hasattr(own, "__closure__") else {}
-
-        def turn() -> None:
-            self.function.turns += 1
-            if next(turns) > MAX_TURNS or self.function.turns > ALL_TURNS:
-                raise ClaimError("steps", most=f"{MAX_TURNS:,}")
-
-        scope = {**_HELPERS, **names, **getattr(own, "__globals__", {}), **closed, _TURN: turn}
-        exec(compile(ast.fix_missing_locations(whole), "<a change>", "exec"), scope)
-        return scope[self.function.name]  # type: ignore[no-any-return]
-
 
 Claimed = Derivation | Program  # what can be repaired
-_HELPERS = {"sigmoid": ops.sigmoid, "relu": ops.relu, "softmax": ops.softmax}
-_TURN = "_turn_of_a_loop"
 _SIGNS: dict[type, str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 
 
-def _source(function: Callable[..., Any]) -> tuple[int, str, ast.FunctionDef | None]:
-    """The line in its file that a function begins in, its text, and Python's tree of it."""
+def _definition(text: str) -> ast.FunctionDef | None:
+    """Return Python's tree of a function's source, if the text is no more than that."""
     try:
-        lines, first = inspect.getsourcelines(function)
-        text = textwrap.dedent("".join(lines))
         body = ast.parse(text).body
-    except (OSError, TypeError, SyntaxError, ValueError, RecursionError):
-        return 0, "", None
-    whole = body[0] if body and isinstance(body[0], ast.FunctionDef) else None
-    return first, text, whole
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return body[0] if body and isinstance(body[0], ast.FunctionDef) else None
 
 
 def _returned(statement: ast.stmt) -> list[tuple[str, ast.expr]]:

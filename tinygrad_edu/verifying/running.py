@@ -1,0 +1,151 @@
+"""Running a function that claims gradients, in this process or through one that stands for it.
+
+`Function` (derivations) reads and judges such a function but never calls it: it asks a `Running`,
+which knows the function's name, signature and source, and calls it with the values of names. `Here`
+calls it in this process. A function of a submission runs in a process of its own, and what stands
+for it here is another `Running`.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import inspect
+import sys
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from inspect import Parameter
+from itertools import count
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from .functions import ClaimError
+
+__all__ = ["Here", "Running"]
+
+MAX_TURNS = 10_000  # turns that the loops of a changed function may take
+ALL_TURNS = 1_000_000  # … and those of all changes that are tried
+
+_HELPERS = {"sigmoid": ops.sigmoid, "relu": ops.relu, "softmax": ops.softmax}
+_TURN = "_turn_of_a_loop"
+
+
+class Running(ABC):
+    """A function and the means to call it.
+
+    name, signature    its name, and its parameters by name
+    first_line, text   the line of its file that it begins in, and its source; 0 and "" if unknown
+
+    Example:
+        >>> Here(lambda x, y: x + y).signature.keys()
+        odict_keys(['x', 'y'])
+    """
+
+    name: str
+    signature: Mapping[str, Parameter]
+    first_line: int
+    text: str
+
+    @abstractmethod
+    def __call__(self, names: Mapping[str, Any]) -> Any:
+        """Return what the function returns for copies of the values of these names.
+
+        A parameter `self` stands for an object that has all of the names.
+
+        Raises:  whatever the function raises
+        """
+
+    @abstractmethod
+    def changed(self, text: str, names: Mapping[str, Any]) -> Any:
+        """Return what the function returns with another source, a bound on the turns of its loops.
+
+        Raises:  whatever it raises; ClaimError if its loops take too many turns
+        """
+
+    @abstractmethod
+    def locals_on(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        """Return its local variables (numbers and arrays) as it returns or fails."""
+
+    def lacking(self, names: Mapping[str, Any]) -> list[str]:
+        """Return the parameters that have neither a value among the names nor a default."""
+        known = {"self", *names}
+        return [n for n, p in self.signature.items() if n not in known and p.default is p.empty]
+
+
+class Here(Running):
+    """A function that is called in this process.
+
+    Example:
+        >>> Here(lambda x, y: x + y)({"x": 1, "y": 2, "z": 3})
+        3
+    """
+
+    def __init__(self, function: Callable[..., Any]):
+        self.function = function
+        self.name = function.__name__
+        self.signature = inspect.signature(function).parameters
+        self.first_line, self.text = _source(function)
+        self.turns = 0  # that the loops of its changed forms have taken
+
+    def __call__(self, names: Mapping[str, Any]) -> Any:
+        """Call the function."""
+        return self._call(self.function, names)
+
+    def changed(self, text: str, names: Mapping[str, Any]) -> Any:
+        """Compile the text in the scope of the function and call what comes out."""
+        return self._call(self._compiled(text, names), names)
+
+    def locals_on(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        """Call the function and note its local variables."""
+        found: dict[str, Any] = {}
+        code = getattr(self.function, "__code__", None)
+
+        def note(frame: FrameType, event: str, _: Any) -> None:
+            if event == "return" and frame.f_code is code:
+                found.update(frame.f_locals)
+
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            with contextlib.suppress(Exception):  # what it has up to there
+                self(names)
+        finally:
+            sys.setprofile(before)
+        return {k: x for k, x in found.items() if isinstance(x, (int, float, np.ndarray))}
+
+    def _call(self, function: Callable[..., Any], names: Mapping[str, Any]) -> Any:
+        own = {k: x.copy() if isinstance(x, np.ndarray) else x for k, x in names.items()}
+        values = {"self": SimpleNamespace(**own), **own}
+        with contextlib.redirect_stdout(None):  # it is run many times, and may print each time
+            return function(**{n: values[n] for n in self.signature if n in values})
+
+    def _compiled(self, text: str, names: Mapping[str, Any]) -> Callable[..., Any]:
+        whole = ast.parse(text)
+        whole.body[0].decorator_list = []  # type: ignore[attr-defined]
+        for x in ast.walk(whole):
+            if isinstance(x, (ast.For, ast.While)):
+                x.body.insert(0, ast.parse(f"{_TURN}()").body[0])
+        own, turns = self.function, count()
+        closed = inspect.getclosurevars(own).nonlocals if hasattr(own, "__closure__") else {}
+
+        def turn() -> None:
+            self.turns += 1
+            if next(turns) > MAX_TURNS or self.turns > ALL_TURNS:
+                raise ClaimError("steps", most=f"{MAX_TURNS:,}")
+
+        scope = {**_HELPERS, **names, **getattr(own, "__globals__", {}), **closed, _TURN: turn}
+        exec(compile(ast.fix_missing_locations(whole), "<a change>", "exec"), scope)
+        return scope[self.name]  # type: ignore[no-any-return]
+
+
+def _source(function: Callable[..., Any]) -> tuple[int, str]:
+    """Return the line in its file that a function begins in, and its text; 0 and "" if unknown."""
+    try:
+        lines, first = inspect.getsourcelines(function)
+        return first, textwrap.dedent("".join(lines))
+    except (OSError, TypeError, SyntaxError, ValueError, RecursionError):
+        return 0, ""
