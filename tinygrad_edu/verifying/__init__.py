@@ -7,6 +7,7 @@ running                calling a function that is claimed
 functions, evaluation  what it may call, and its worth within bounds
 problems               random problems of many sizes, and their gradients
 edits, repair          the smallest change that makes it right
-report, wording        what was found, in English and Korean
+report, hinting        what was found, and how much of it is told
+wording                the sentences, in English and Korean
 submissions, worker    files and folders, each in a process of its own
 """

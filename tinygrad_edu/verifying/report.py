@@ -52,7 +52,7 @@ class Verdict:
     conditions      where it is right ("special"), or where it is not although right elsewhere
     kinds, reason   what is wrong: of what kind, and in a sentence
     before, after   the student's own text, and the same with the change that makes it right
-    line            the line of its file that is to be changed, of a function
+    line, cell      the line of its file (or of a notebook's cell) to be changed, of a function
     counterexample  None if the claim is right or cannot be worked out
 
     Example:
@@ -73,10 +73,11 @@ class Verdict:
     line: int | None = None
     counterexample: Counterexample | None = None
     remarks: list[str] = field(default_factory=list)
+    cell: int | None = None
 
     @property
     def right(self) -> bool:
-        """Whether the claim is right for all sizes."""
+        """Return True if the claim is right for all sizes."""
         return self.status == "right"
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,8 +140,10 @@ class Report:
 
     def _details(self, v: Verdict, colour: bool = False) -> list[str]:
         lines = [v.reason] if v.reason else []
+        place = f" ({self._place(v)})" if v.line else ""
+        if v.before and not v.after:  # the hints end here
+            lines.append(f"{say('look-at', self.lang)}  {_paint(v.before, '31', colour)}{place}")
         if v.after:
-            place = f" ({say('line', self.lang, line=v.line)})" if v.line else ""
             words = [say("change", self.lang), say("to", self.lang)]
             width = max(map(len, words))
             lines.append(f"{words[0]:<{width}}  {_paint(v.before, '31', colour)}{place}")
@@ -149,6 +152,11 @@ class Report:
         if v.counterexample is not None:
             lines += self._example(v.counterexample)
         return lines
+
+    def _place(self, v: Verdict) -> str:
+        if v.cell is None:
+            return say("line", self.lang, line=v.line)
+        return say("line-of-cell", self.lang, line=v.line, cell=v.cell)
 
     def _example(self, example: Counterexample) -> list[str]:
         sizes = ", ".join(f"{k} = {n}" for k, n in example.sizes.items())

@@ -31,6 +31,7 @@ from .evaluation import Evaluator
 from .expressions import Node
 from .functions import ClaimError
 from .grammar import parse
+from .hinting import HINTS, within
 from .problems import (
     TARGETS,
     CannotCheck,
@@ -87,6 +88,7 @@ def verify(
     lang: str = "en",
     repair: bool = True,
     seed: int = 0,
+    hints: int = 3,
 ) -> Report:
     """Hold claims about ∂L/∂(name) against the gradients of what `forward` computes.
 
@@ -102,6 +104,8 @@ def verify(
     wrt       the names that the values of a returned tuple belong to, in order
     given     more names for claims to use, as expressions: {"err": "A2 - Y"}
     lang      "en" or "ko"
+    hints     how much is told of a mistake: 0 the verdict only, 1 where it is, 2 of what kind, 3
+              the change that makes it right. The report holds nothing of a higher level
 
     A name in a claim is an argument of `forward`, a local variable of it, a letter of a size, m,
     the number of rows, a name of `given`, or `∂L/∂Z2` where that is claimed too. Claims may be
@@ -127,8 +131,11 @@ def verify(
     """
     if lang not in LANGUAGES:
         raise ValueError(f"lang must be one of {', '.join(LANGUAGES)}, received {lang!r}")
+    if hints not in HINTS:
+        raise ValueError(f"hints must be one of {', '.join(map(str, HINTS))}, received {hints!r}")
     try:
-        return _Verification(forward, claims, inputs, wrt, given or {}, lang, repair, seed).report()
+        check = _Verification(forward, claims, inputs, wrt, given or {}, lang, repair, seed, hints)
+        return check.report()
     except CannotCheck as error:
         error.lang = lang
         raise
@@ -155,8 +162,10 @@ class _Verification:
         lang: str,
         repair: bool,
         seed: int,
+        hints: int,
     ):
-        self.forward, self.given, self.lang, self.repair = forward, given, lang, repair
+        self.forward, self.given, self.lang = forward, given, lang
+        self.hints, self.repair = hints, repair and hints > 0
         self.seed, self.inputs, self.scale = seed, dict(inputs), 1.0
         as_said = read_specs(inputs)
         self.specs, self.unclear = separate(forward, as_said)
@@ -270,7 +279,8 @@ class _Verification:
             self.found: list[tuple[str, Repair, list[tuple[Any, Node]]]] = []
             self.tries, self.until = TRIES, time.monotonic() + PATIENCE
             verdicts = [self.judge(claim) for claim in self.claims]
-        return Report(verdicts, self.notes(verdicts), self.lang)
+        notes = self.notes(verdicts)
+        return Report([within(v, self.hints, self.lang) for v in verdicts], notes, self.lang)
 
     def try_on(self, claim: Claim, tried: _Tried) -> None:
         problems = [p for _, p in tried.problems]
@@ -339,7 +349,8 @@ class _Verification:
             )  # fmt: skip
         if "axis-missing" in verdict.kinds and (remark := self.also_added(claim.name)):
             verdict.remarks.insert(0, remark)
-        verdict.counterexample = self.counterexample(claim)
+        if self.hints > 1:
+            verdict.counterexample = self.counterexample(claim)
         return verdict
 
     def tells(self, claim: Claim, what: str, kinds: Sequence[str]) -> bool:
@@ -550,7 +561,7 @@ class _Verification:
             if kind in ("onehot", "binary"):
                 notes.append(self.say("given", fact=self.say(kind, name=name)))
         wrong = [v for v in verdicts if not v.right and v.status != "unreadable"]
-        if wrong and len(verdicts) > 1:
+        if wrong and len(verdicts) > 1 and self.hints:
             first = max(wrong, key=lambda v: bool(v.kinds))  # not one that only fails with another
             notes.append(self.say("first", name=first.name))
         if self.separated:

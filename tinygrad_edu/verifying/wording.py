@@ -528,6 +528,9 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "no-files": ("there are no .py files in the folder", "폴더에 .py 파일이 없습니다"),
     "no-path": ("there is no such file or folder", "그런 파일이나 폴더가 없습니다"),
+    # … where a report gives hints, and no answer
+    "look-at": ("look at", "살펴볼 곳"),
+    "line-of-cell": ("in cell {cell}, line {line}", "셀 {cell}, {line}행"),
 }
 
 
