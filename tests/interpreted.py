@@ -52,27 +52,27 @@ def _matrix(address: Any, shape: Any, steps: Any, dtype: Any) -> Array:
     return np.ndarray(shape, dtype, block, -before, [step * size for step in steps])
 
 
-def product(c: Any, a: Any, b: Any, bias: Any, sizes: Any, steps: Any, dtype: Any) -> None:
-    """C = A B + bias."""
+def product(c: Any, a: Any, b: Any, bias: Any, sizes: Any, steps: Any, dtype: Any) -> bool:
+    """C = A B + bias; True if an entry is infinite or NaN."""
     (m, k, n), (c_row, b_row, a_row, a_column) = sizes, steps
     left = _matrix(a, (m, k), (a_row, a_column), dtype) if a else np.ones((m, k), dtype)
     result = left @ _matrix(b, (k, n), (b_row, 1), dtype)
     if bias:
         result = result + _matrix(bias, (1, n), (0, 1), dtype)
     _matrix(c, (m, n), (c_row, 1), dtype)[...] = result
+    return not np.isfinite(result).all()
 
 
-def dots(c: Any, a: Any, b: Any, bias: Any, sizes: Any, step: Any, dtype: Any) -> None:
-    """c = A b + bias."""
-    product(c, a, b, bias, (*sizes, 1), (1, 1, step, 1), dtype)
+def dots(c: Any, a: Any, b: Any, bias: Any, sizes: Any, step: Any, dtype: Any) -> bool:
+    """c = A b + bias; True if an entry is infinite or NaN."""
+    return product(c, a, b, bias, (*sizes, 1), (1, 1, step, 1), dtype)
 
 
-def blas(c: Any, a: Any, b: Any, sizes: Any, steps: Any, beta: Any, dtype: Any) -> None:
-    """C = A B + beta C."""
-    (m, k, n), (c_row, b_row, b_column, a_row, a_column) = sizes, steps
-    to = _matrix(c, (m, n), (c_row, 1), dtype)
-    left = _matrix(a, (m, k), (a_row, a_column), dtype)
-    to[...] = beta * to + left @ _matrix(b, (k, n), (b_row, b_column), dtype)
+def matmul(c: Any, a: Any, b: Any, sizes: Any, steps: Any, dtype: Any) -> None:
+    """C = A B."""
+    (m, k, n), of = sizes, steps
+    left, right = _matrix(a, (m, k), of[:2], dtype), _matrix(b, (k, n), of[2:4], dtype)
+    np.matmul(left, right, _matrix(c, (m, n), of[4:], dtype))
 
 
 def _function(name: str, bits: int) -> Callable[[Any], Any]:
@@ -87,7 +87,8 @@ def _as_it_is(*args: Any, **settings: Any) -> Callable[[Any], Any]:
 def interpreted(source: str) -> Any:
     """The function `run` of a generated module."""
     names: dict[str, Any] = {
-        "np": np, "pointer": Pointer, "product": product, "dots": dots, "blas": blas,
+        "np": np, "pointer": Pointer, "product": product, "dots": dots,
+        "matmul": matmul,
         "larger": np.maximum, "smaller": np.minimum, "erf": math.erf,
         "cfunc": _as_it_is, "njit": _as_it_is,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -10,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tinygrad_edu.capturing import machine_code
-from tinygrad_edu.capturing.kernels import NotNative
 
 pytest.importorskip("numba")
 
@@ -209,7 +210,14 @@ def test_code_chooses_and_calls_functions_from_outside(
     assert [run(i) for i in range(6)] == [5, 10, 909, -3, 1414, 5]
 
 
-def test_a_library_without_blas_is_no_error_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert machine_code._blas("dgemm") != machine_code._blas("sgemm")
-    with pytest.raises(NotNative, match="large products"):
-        machine_code._blas("nogemm")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_inner_loop_of_matmul_is_found(dtype: str) -> None:
+    words = ctypes.c_int64
+    loop = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(
+        machine_code._matmul(f"numpy_matmul_{dtype}")
+    )
+    a, b, c = (np.full(shape, 2, dtype) for shape in ((2, 3), (3, 4), (2, 4)))
+    arrays = (words * 3)(*(x.ctypes.data for x in (a, b, c)))
+    steps = (words * 9)(0, 0, 0, *a.strides, *b.strides, *c.strides)
+    loop(arrays, (words * 4)(1, 2, 3, 4), steps, None)
+    np.testing.assert_array_equal(c, a @ b)

@@ -22,9 +22,10 @@ from typing import IO, Any, NoReturn
 
 from .linking import linked
 
-__all__ = ["BLAS", "compiled", "message", "received"]
+__all__ = ["MATMUL", "compiled", "message", "received"]
 
-BLAS = ("sgemm", "dgemm")  # what kernels call in NumPy's library
+# The inner loops of np.matmul, which kernels call, and what NumPy calls their dtypes.
+MATMUL = {"numpy_matmul_float32": "ff->f", "numpy_matmul_float64": "dd->d"}
 IDLE = 10.0  # seconds without work, after which the process ends
 _HEAD, _MARK = struct.Struct("<8sQ"), b"compiler"  # of a message: what it is, its length
 
@@ -42,7 +43,7 @@ def compiled(source: str, form: str) -> bytes:
 
     # Loops over many arrays are checked for overlaps at run time, however many pairs there are.
     llvm.set_option("", "-runtime-memory-check-threshold=1000")
-    for name in BLAS:  # nobody calls it here
+    for name in MATMUL:  # nobody calls it here
         llvm.add_symbol(name, 1)
     made: dict[str, Any] = {}
     exec(compile(source, "<step>", "exec"), made)
@@ -66,7 +67,7 @@ def compiled(source: str, form: str) -> bytes:
         raise ValueError(f"the kernels raise errors or ask for memory: {', '.join(python)}")
     code: bytes = machine.emit_object(module)
     begin = 0
-    places = dict.fromkeys((name for name in BLAS if name in outside), 0)
+    places = dict.fromkeys((name for name in MATMUL if name in outside), 0)
     if form == "linked":
         code, begin, places = linked(code, "run")
     return " ".join([str(begin), *(f"{n}={i}" for n, i in places.items())]).encode() + b"\n" + code

@@ -28,7 +28,7 @@ from .texts import INDEX, Kernel, NotNative, dense, dtype_of, fresh, nested, num
 __all__ = ["Kernels", "NotNative"]
 
 REACH = 12  # how many kernels a call may be moved over, to join one over its shape
-LARGEST = 2**24  # multiplications of a product that is not left to the BLAS
+LARGEST = 2**24  # multiplications of a product that is not left to NumPy's matmul
 
 
 class Kernels:
@@ -179,38 +179,28 @@ class Kernels:
             else:
                 bias = None
         (m, k), n = a.shape[-2:], b.shape[-1]
-        dtype = dtype_of(out)
         is_large = m * k * n > LARGEST
         if is_large:
             a, b = (
                 x if _is_for_blas(self.steps(x)[-2:], x.shape[-2:]) else self._in_rows(x)
                 for x in (a, b)
             )
-        elif n > 1 and self.steps(b)[-1] != 1:
-            b = self._in_rows(b)
-        kernel = Kernel()
-        (a_row, a_column), (b_row, b_column) = self.steps(a)[-2:], self.steps(b)[-2:]
-        stack = out.shape[:-2]
-        to, x, y = (
-            self._layer(kernel.name(value, "", value is out), value, stack) for value in (out, a, b)
+        in_rows = self._in_rows(b) if n > 1 and self.steps(b)[-1] != 1 and not is_large else b
+        kernel, stack, dtype = Kernel(), out.shape[:-2], dtype_of(out)
+        to, x, y, rows = (
+            self._layer(kernel.name(value, "", value is out), value, stack)
+            for value in (out, a, b, in_rows)
         )
         z = kernel.name(bias, "") if bias is not None else "0"
-        if is_large:
-            lines = []
-            if bias is not None:
-                entries = f"pointer({to}, {dtype})[i * {n} + j] = pointer({z}, {dtype})[j]"
-                lines = nested((m, n), [entries])
-            of_all = (n, b_row, b_column, a_row, a_column)
-            beta = int(bias is not None)
-            lines.append(f"blas({to}, {x}, {y}, {(m, k, n)}, {of_all}, {beta}, {dtype})")
-        elif n == 1 and (k == 1 or a_column == b_row == 1):
-            lines = [f"dots({to}, {x}, {y}, {z}, {(m, k)}, {a_row}, {dtype})"]
-        elif n == 1 and a_row == 1 and bias is None:  # Cᵀ = Bᵀ Aᵀ: one row
-            turned = f"(1, {k}, {m}), ({m}, {a_column}, 0, {b_row})"
-            lines = [f"product({to}, {y}, {x}, 0, {turned}, {dtype})"]
-        else:
-            steps = (n, b_row, a_row, a_column)
-            lines = [f"product({to}, {x}, {y}, {z}, {(m, k, n)}, {steps}, {dtype})"]
+        steps = (*self.steps(a)[-2:], *self.steps(b)[-2:], n, 1)
+        lines = [f"matmul({to}, {x}, {y}, {(m, k, n)}, {steps}, {dtype})"]
+        if bias is not None:
+            added = f"pointer({to}, {dtype})[i * {n} + j] += pointer({z}, {dtype})[j]"
+            lines += nested((m, n), [added])
+        if not is_large:
+            steps = (*steps[:2], self.steps(in_rows)[-2], n)
+            test = _in_registers((to, x, rows, z), (m, k, n), steps, dtype)
+            lines = [f"if {test}:", *(f"    {line}" for line in lines)]
         kernel.lines = nested(stack, lines)
         self._items.append(kernel)
 
@@ -365,8 +355,31 @@ class _Loop:
         )
 
 
+def _in_registers(
+    names: tuple[str, str, str, str],
+    sizes: tuple[int, int, int],
+    steps: tuple[int, ...],
+    dtype: str,
+) -> str:
+    """The call that multiplies small matrices and returns True if an entry is infinite or NaN.
+
+    names  of C, A, B and the bias
+    steps  from a row, and a column, to the next in A, and from a row to the next in B and C
+    """
+    (c, a, b, bias), (m, k, n) = names, sizes
+    a_row, a_column, b_row, c_row = steps
+    if n == 1 and (k == 1 or a_column == b_row == 1):
+        return f"dots({c}, {a}, {b}, {bias}, {(m, k)}, {a_row}, {dtype})"
+    if n == 1 and a_row == 1 and bias == "0":  # Cᵀ = Bᵀ Aᵀ: one row
+        a, b, sizes, steps = b, a, (1, k, m), (m, a_column, 0, b_row)
+    else:
+        steps = (c_row, b_row, a_row, a_column)
+    return f"product({c}, {a}, {b}, {bias}, {sizes}, {steps}, {dtype})"
+
+
 def _is_for_blas(steps: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether the rows or the columns of a matrix lie in one piece, one after the other."""
+    """Return True if NumPy hands such a matrix to the BLAS as it is: its rows, or its columns, lie
+    in one piece and one after the other. Others are copied first, which is faster."""
     (row, column), (m, n) = steps, shape
     return (column == 1 and row >= n) or (row == 1 and column >= m)
 

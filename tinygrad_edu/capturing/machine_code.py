@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiler import BLAS
-from .kernels import NotNative
+from .compiler import MATMUL
 from .service import service
 
 __all__ = ["compiled"]
@@ -134,8 +133,10 @@ def _mapped(code: bytes, begin: int, outside: dict[str, int]) -> tuple[int, Any]
     """The address of `run` in a copy of the code that can be executed."""
     memory = mmap.mmap(-1, len(code), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.write(code)
+    # Through NumPy's own library the C library's functions are found too.
+    numpy = ctypes.CDLL(sys.modules["numpy._core._multiarray_umath"].__file__)
     for name, place in outside.items():
-        address = _blas(name) if name in BLAS else _address(_numpy(), name)
+        address = _matmul(name) if name in MATMUL else _address(numpy, name)
         memory[place : place + 8] = address.to_bytes(8, sys.byteorder)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     protect = ctypes.CDLL(None, use_errno=True).mprotect
@@ -152,7 +153,7 @@ def _by_llvm(code: bytes, begin: int, outside: dict[str, int]) -> tuple[int, Any
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     for name in outside:
-        llvm.add_symbol(name, _blas(name))
+        llvm.add_symbol(name, _matmul(name))
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -160,22 +161,23 @@ def _by_llvm(code: bytes, begin: int, outside: dict[str, int]) -> tuple[int, Any
     return engine.get_function_address("run"), engine
 
 
-def _numpy() -> ctypes.CDLL:
-    """NumPy's own library, through which the C library's functions and the BLAS are found too."""
-    return ctypes.CDLL(sys.modules["numpy._core._multiarray_umath"].__file__)
-
-
 def _address(library: ctypes.CDLL, name: str) -> int:
     return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
 
 
-def _blas(name: str) -> int:
-    """The address of a Fortran function of the BLAS that NumPy multiplies with. Whether its whole
-    numbers have 32 bits or 64 does not matter, as they are given as addresses."""
-    folder = Path(np.__file__).parents[1] / "numpy.libs"  # which Windows does not look through
-    beside = [ctypes.CDLL(str(path)) for path in folder.glob("*openblas*.dll")]
-    for library in (_numpy(), *beside):
-        for form in ("scipy_{}_64_", "{}_64_", "scipy_{}_", "{}_", "{}$NEWLAPACK$ILP64"):
-            with suppress(AttributeError):
-                return _address(library, form.format(name))
-    raise NotNative(f"large products: {name} is not found in NumPy's libraries")
+class _Ufunc(ctypes.Structure):
+    """The first fields of a ufunc in memory, behind the head of every object.
+
+    Source:  PyUFuncObject in numpy/ufuncobject.h
+    """
+
+    _fields_ = (
+        ("numbers", ctypes.c_int * 4),  # of inputs, outputs and both; the identity
+        ("functions", ctypes.POINTER(ctypes.c_void_p)),
+    )
+
+
+def _matmul(name: str) -> int:
+    """The address of NumPy's inner loop for products of matrices of one dtype."""
+    loops = _Ufunc.from_address(id(np.matmul) + object.__basicsize__)
+    return loops.functions[np.matmul.types.index(MATMUL[name])] or 0

@@ -36,7 +36,7 @@ import numpy as np
 from numba import cfunc, njit
 
 from tinygrad_edu.capturing.mathematics import *
-from tinygrad_edu.capturing.products import blas, dots, pointer, product
+from tinygrad_edu.capturing.products import dots, matmul, pointer, product
 
 kernel = njit(
     error_model="numpy", fastmath={"reassoc", "contract"}, no_cpython_wrapper=True,

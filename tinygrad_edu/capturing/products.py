@@ -11,7 +11,7 @@ functions whose machine instructions (as LLVM knows them) are written down one b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ def product(
     context: Any, c: Any, a: Any, b: Any, bias: Any, sizes: Any, steps: Any, dtype: Any
 ) -> Any:
     """C = A B, or with an address for `bias` (not 0) this row added to each row of C; with a = 0
-    all entries of A are 1.
+    all entries of A are 1. Return True if an entry of C is infinite or NaN.
 
     c, a, b, bias  addresses
     sizes          (m, k, n) of A (m, k) and B (k, n)
@@ -60,6 +60,7 @@ def product(
         scalar = context.get_value_type(dtype.dtype)
         pointers = [builder.inttoptr(x, scalar.as_pointer()) for x in args[:4]]
         block = _Block(builder, scalar, n)
+        checked = _Finite(builder, block.kind)
         most = BLOCKS if with_a else 1
         for start, count in _chunks(block.vectors, 7 if BLOCKS > 12 else 3):
             rows = max(1, min(m, most // count))
@@ -68,20 +69,22 @@ def product(
             depth = max(16, CACHE // (count * WIDTH))
             for first, deep in _first_and_others(builder, k, depth):
                 for i, high in _pieces(builder, m, rows):
-                    block.multiply(
+                    sums = block.multiply(
                         pointers if with_bias else pointers[:3], with_a,
                         i, high, first, deep, start, count, steps_of,
                     )  # fmt: skip
-        return context.get_dummy_value()
+                    checked.note(sums)
+        return checked.failed()
 
-    signature = types.void(c, a, b, bias, sizes, steps, dtype)
+    signature = types.boolean(c, a, b, bias, sizes, steps, dtype)
     return signature, generate
 
 
 @intrinsic(prefer_literal=True)
 def dots(context: Any, c: Any, a: Any, b: Any, bias: Any, sizes: Any, step: Any, dtype: Any) -> Any:
     """c = A b, or with an address for `bias` (not 0) A b plus this number: each entry is the
-    product of a row, which lies in one piece, with the vector b.
+    product of a row, which lies in one piece, with the vector b. Return True if an entry of c is
+    infinite or NaN.
 
     c, a, b, bias  addresses
     sizes          (m, k) of A; `step`: entries from one of its rows to the next
@@ -97,6 +100,7 @@ def dots(context: Any, c: Any, a: Any, b: Any, bias: Any, sizes: Any, step: Any,
         add_up = cgutils.get_or_insert_function(builder.module, function, name)
         start = builder.load(more) if with_bias else ir.Constant(scalar, 0.0)
         kept = [block.load(factors, j) for j in range(min(block.vectors, BLOCKS))]
+        checked = _Finite(builder, scalar)
         with _loop(builder, m, []) as (i, _):
             at = builder.gep(rows, [builder.mul(i, _I64(row))])
             total = block.zero
@@ -105,52 +109,50 @@ def dots(context: Any, c: Any, a: Any, b: Any, bias: Any, sizes: Any, step: Any,
                 total = builder.call(block.fma, [block.load(at, j), factor, total])
             result = builder.call(add_up, [start, total], fastmath=("reassoc",))
             builder.store(result, builder.gep(to, [i]))
-        return context.get_dummy_value()
+            checked.note([result])
+        return checked.failed()
 
-    return types.void(c, a, b, bias, sizes, step, dtype), generate
+    return types.boolean(c, a, b, bias, sizes, step, dtype), generate
 
 
 @intrinsic(prefer_literal=True)
-def blas(
-    context: Any, c: Any, a: Any, b: Any, sizes: Any, steps: Any, beta: Any, dtype: Any
-) -> Any:
-    """C = A B + beta C for large matrices, by the `gemm` of NumPy's BLAS.
+def matmul(context: Any, c: Any, a: Any, b: Any, sizes: Any, steps: Any, dtype: Any) -> Any:
+    """C = A B by NumPy's own inner loop for matrices: the numbers that np.matmul gives.
+
+    Large products go this way, since that loop calls the BLAS, and so do products that overflowed:
+    which sums are infinite, and which NaN, depends on the order in which they are added up.
 
     c, a, b  addresses
     sizes    (m, k, n) of A (m, k) and B (k, n)
-    steps    (c, b, b', a, a'): entries from a row to the next in C, and from a row, and a column,
-             to the next in B and in A
+    steps    entries from a row, and from a column, to the next in A, B and C: (a, a', b, b', c, c')
+    Source:  PyUFuncGenericFunction in NumPy's C interface, of the signature (m,k),(k,n)->(m,n)
     """
-    (m, k, n), (c_row, *others) = _numbers(sizes), _numbers(steps)
+    (m, k, n), steps_of = _numbers(sizes), _numbers(steps)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        scalar = context.get_value_type(dtype.dtype)
-        anything = ir.IntType(8).as_pointer()
-        name = "dgemm" if isinstance(scalar, ir.DoubleType) else "sgemm"
-        kind = ir.FunctionType(ir.VoidType(), [anything] * 13)
-        gemm = cgutils.get_or_insert_function(builder.module, kind, name)
-
-        def at(number: Any) -> Any:
-            return builder.bitcast(cgutils.alloca_once_value(builder, number), anything)
-
-        one, factor = (at(ir.Constant(scalar, x)) for x in (1.0, float(beta.literal_value)))
-        at_c, at_a, at_b = [builder.inttoptr(x, anything) for x in args[:3]]
-        # Columns come first there, so that the rows of C are columns: Cᵀ = Bᵀ Aᵀ.
-        (turn_b, down_b), (turn_a, down_a) = _turned(others[:2]), _turned(others[2:])
-        builder.call(gemm, [
-            at(ir.IntType(8)(turn_b)), at(ir.IntType(8)(turn_a)), at(_I64(n)), at(_I64(m)),
-            at(_I64(k)), one, at_b, at(_I64(down_b)), at_a, at(_I64(down_a)), factor, at_c,
-            at(_I64(c_row)),
-        ])  # fmt: skip
+        is_double = isinstance(context.get_value_type(dtype.dtype), ir.DoubleType)
+        size = 8 if is_double else 4
+        numbers = [_I64(x) for x in (1, m, k, n)]
+        moves = [_I64(x) for x in (0, 0, 0, *(size * step for step in steps_of))]
+        loop = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [_I64.as_pointer()] * 3 + [ir.IntType(8).as_pointer()]),
+            "numpy_matmul_float64" if is_double else "numpy_matmul_float32",
+        )
+        nothing = ir.Constant(ir.IntType(8).as_pointer(), None)
+        operands = (args[1], args[2], args[0])
+        builder.call(loop, [*(_array(builder, x) for x in (operands, numbers, moves)), nothing])
         return context.get_dummy_value()
 
-    return types.void(c, a, b, sizes, steps, beta, dtype), generate
+    return types.void(c, a, b, sizes, steps, dtype), generate
 
 
-def _turned(steps: list[int]) -> tuple[int, int]:
-    """Whether BLAS has to turn a matrix, and from where to where its rows are."""
-    row, column = steps
-    return (ord("n"), row) if column == 1 else (ord("t"), column)
+def _array(builder: Any, numbers: Sequence[Any]) -> Any:
+    """The address of whole numbers one behind the other, on the stack."""
+    start = cgutils.alloca_once(builder, _I64, _I64(len(numbers)))
+    for i, number in enumerate(numbers):
+        builder.store(number, builder.gep(start, [_I64(i)]))
+    return start
 
 
 def _numbers(kind: Any) -> list[int]:
@@ -212,6 +214,34 @@ def _loop(builder: Any, n: int, values: list[Any]) -> Iterator[tuple[Any, list[A
     builder.cbranch(builder.icmp_signed("<", following, _I64(n)), body, after)
     builder.position_at_end(after)
     values[:] = left
+
+
+class _Finite:
+    """Σ 0·x over all numbers x of a product: 0 if they are finite, and NaN if one is not."""
+
+    def __init__(self, builder: Any, kind: Any) -> None:
+        self.builder, self.kind = builder, kind
+        self.sum = cgutils.alloca_once(builder, kind)
+        builder.store(ir.Constant(kind, None), self.sum)
+
+    def note(self, numbers: Sequence[Any]) -> None:
+        """Add 0 times each of these registers or numbers, two and two: they need not wait for each
+        other."""
+        zero = ir.Constant(self.kind, None)
+        terms = [self.builder.load(self.sum), *(self.builder.fmul(x, zero) for x in numbers)]
+        while len(terms) > 1:
+            pairs = zip(terms[::2], terms[1::2], strict=False)
+            terms = [self.builder.fadd(*pair) for pair in pairs] + terms[len(terms) // 2 * 2 :]
+        self.builder.store(terms[0], self.sum)
+
+    def failed(self) -> Any:
+        """1 if a number was not finite, else 0."""
+        total = self.builder.load(self.sum)
+        lanes = self.builder.fcmp_unordered("uno", total, total)
+        if not isinstance(self.kind, ir.VectorType):
+            return lanes
+        bits = self.builder.bitcast(lanes, ir.IntType(self.kind.count))
+        return self.builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
 
 class _Block:
@@ -287,9 +317,9 @@ class _Block:
     def multiply(
         self, pointers: list[Any], with_a: bool, i: Any, rows: int, first: Any, depth: int,
         start: int, count: int, steps: list[int],
-    ) -> None:  # fmt: skip
-        """Rows i … of C, registers `start` …, from columns `first` … of A; added to what is there
-        unless these are the first."""
+    ) -> list[Any]:  # fmt: skip
+        """Compute rows i … of C, registers `start` …, from columns `first` … of A; added to what is
+        there unless these are the first. Return the registers."""
         builder = self.builder
         c_row, b_row, a_row, a_column = steps
 
@@ -325,3 +355,4 @@ class _Block:
                     )
         for value, (row, j) in zip(sums, targets, strict=True):
             self.store(value, row, j)
+        return sums
