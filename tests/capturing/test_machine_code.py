@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tinygrad_edu.capturing import machine_code
+from tinygrad_edu.capturing.texts import NotNative
 
 pytest.importorskip("numba")
 
@@ -182,7 +183,7 @@ def test_other_processors_and_versions_have_other_code(
     ],
 )
 def test_what_the_compiler_says_is_handed_on(source: str, reason: str, cache: Path) -> None:
-    with pytest.raises(RuntimeError, match=f"(?s)backend='numba' has failed.*{reason}"):
+    with pytest.raises(NotNative, match=f"(?s)backend='numba' has failed.*{reason}"):
         machine_code.compiled(source)
     assert not cache.exists()
 

@@ -19,6 +19,7 @@ from tinygrad_edu.capturing import machine_code
 from tinygrad_edu.capturing.compiler import message
 from tinygrad_edu.capturing.service import Service
 from tinygrad_edu.capturing.service import service as shared
+from tinygrad_edu.capturing.texts import NotNative
 
 pytest.importorskip("numba")
 
@@ -63,7 +64,7 @@ def test_one_process_compiles_all_programs_of_all_threads(
 def test_after_a_source_that_fails_a_new_process_compiles_the_next(service: Service) -> None:
     service.compiled(SOURCE, "object")
     process = process_of(service)
-    with pytest.raises(RuntimeError, match=r"(?s)has failed.*'y' is not defined"):
+    with pytest.raises(NotNative, match=r"(?s)has failed.*'y' is not defined"):
         service.compiled(FAILS, "object")
     assert process.poll() == 1
     service.compiled(SOURCE, "object")
@@ -94,7 +95,7 @@ def test_what_is_no_answer_is_an_error(
 ) -> None:
     with monkeypatch.context() as changed:
         stand_in(changed, tmp_path, text)
-        with pytest.raises(RuntimeError, match=f"(?s)backend='numba' has failed:\n.*{reason}"):
+        with pytest.raises(NotNative, match=f"(?s)backend='numba' has failed:\n.*{reason}"):
             service.compiled(SOURCE, "object")
     assert service._process is None
     service.compiled(SOURCE, "object")

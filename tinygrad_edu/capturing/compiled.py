@@ -174,7 +174,7 @@ class CompiledStep:
             captured.compile(given)
             self.native.append(True)
         except NotNative as reason:
-            self.native.append(f"there is no loop for {reason}")
+            self.native.append(str(reason))
 
     def epoch(self, *sources: Any, order: Any) -> Array:
         """A step for each row of `order`, whose arguments are the rows of the sources named in it.

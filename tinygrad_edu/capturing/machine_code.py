@@ -1,8 +1,11 @@
-"""Machine code: compiled by a process of its own, kept in the user's cache, loaded without Numba.
+"""Machine code, compiled by a process of its own, kept in the user's cache, loaded without Numba.
 
 A file in the cache is named after all that its code depends on: the source, the files of this
-package that it is compiled with, Numba's version and the processor. It begins with a sum over its
-contents; what does not agree with it, or belongs to somebody else, is compiled anew.
+package that it is compiled with, Numba's version and the processor. It begins with a checksum of
+its contents. A file with another checksum, of another owner, of more than 64 MB, or that is no
+regular file is not read; the code is compiled again.
+
+Where no machine code can be made or loaded, `NotNative` says why, and the step runs on NumPy.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import ctypes
 import mmap
 import os
 import platform
+import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +29,7 @@ import numpy as np
 
 from .compiler import MATMUL
 from .service import service
+from .texts import NotNative
 
 __all__ = ["compiled"]
 
@@ -32,31 +37,51 @@ __all__ = ["compiled"]
 FORM = "linked" if sys.platform == "linux" and platform.machine() == "x86_64" else "object"
 _EXECUTED = mmap.PROT_READ | mmap.PROT_EXEC if FORM == "linked" else 0
 _SUM = 32  # bytes
+LARGEST = 2**26  # bytes of a file in the cache
 _COMPILED_WITH = ("mathematics", "products", "compiler", "linking")
 _loaded: dict[str, tuple[Callable[[int], int], Any]] = {}  # functions, and what keeps their code
+
+
+class NotLoaded(NotNative):
+    """There is no machine code, since the system does not let it be made or run."""
+
+    def __str__(self) -> str:
+        return f"machine code cannot be used here: {self.args[0]}"
 
 
 def compiled(source: str) -> Callable[[int], int]:
     """The function `run` of a generated module, as machine code.
 
-    Raises:  ImportError without the extra `native`; RuntimeError where Numba fails
+    Raises:  ImportError without the extra `native`; NotNative where the code cannot be compiled,
+             loaded or executed
     """
-    key = _key(source)
-    if key not in _loaded:
-        path = _folder() / f"{key}.code"
-        code = _kept(path)
-        if code is None:
-            code = _made(source)
-            _keep(path, code)
-        head, _, rest = code.partition(b"\n")
-        begin, *places = head.decode().split()
-        outside = {name: int(place) for name, _, place in (x.partition("=") for x in places)}
-        load = _mapped if FORM == "linked" else _by_llvm
-        address, keeper = load(rest, int(begin), outside)
-        # The interpreter's lock is held while it runs, as for any function of NumPy.
-        run = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(address)
-        _loaded.setdefault(key, (run, keeper))  # what somebody runs is never let go
+    try:
+        key = _key(source)
+        if key not in _loaded:
+            _loaded.setdefault(key, _function(source, key))  # is never unloaded: it may be running
+    except (OSError, RuntimeError) as error:  # of the system, of LLVM
+        raise NotLoaded(error) from error
     return _loaded[key][0]
+
+
+def _function(source: str, key: str) -> tuple[Callable[[int], int], Any]:
+    """The function, and the object that keeps its code in memory."""
+    if FORM == "linked":
+        _executable(bytes(1))  # where that is refused, there is nothing to compile
+    folder = _folder()
+    path = None if folder is None else folder / f"{key}.code"
+    code = None if path is None else _kept(path)
+    if code is None:
+        code = _made(source)
+        if path is not None:
+            _keep(path, code)
+    head, _, rest = code.partition(b"\n")
+    begin, *places = head.decode().split()
+    outside = {name: int(place) for name, _, place in (x.partition("=") for x in places)}
+    load = _mapped if FORM == "linked" else _by_llvm
+    address, keeper = load(rest, int(begin), outside)
+    # The interpreter's lock is held while it runs, as for any function of NumPy.
+    return ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(address), keeper
 
 
 def _key(source: str) -> str:
@@ -86,17 +111,30 @@ def _processor() -> str:
 # --- the cache ------------------------------------------------------------------------------------
 
 
-def _folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "tinygrad_edu" / "native"
+def _folder() -> Path | None:
+    """The folder of the cache; None without a home. A relative path in XDG_CACHE_HOME is ignored.
+
+    Source:  XDG Base Directory Specification
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not home.is_absolute():
+        try:
+            home = Path.home() / ".cache"
+        except RuntimeError:
+            return None
+    return home / "tinygrad_edu" / "native" if home.is_absolute() else None
 
 
 def _kept(path: Path) -> bytes | None:
-    """What a file in the cache holds; None if it is not what was written there."""
+    """The code in a file of the cache; None if it is not what was written there."""
     try:
-        with open(path, "rb") as file:
+        # A link is not followed, and a FIFO not waited for.
+        flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+        with open(os.open(path, os.O_RDONLY | sum(flags)), "rb") as file:
             status = os.fstat(file.fileno())
-            data = file.read()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+                return None
+            data = file.read(status.st_size)
     except OSError:
         return None
     is_ours = not hasattr(os, "geteuid") or (
@@ -107,14 +145,21 @@ def _kept(path: Path) -> bytes | None:
 
 
 def _keep(path: Path, code: bytes) -> None:
-    """Write a file into the cache, whole or not at all; where that cannot be, the next process
-    compiles again."""
-    fresh = path.with_suffix(f".{os.getpid()}-{get_ident()}")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(fresh, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+    """Write a file into the cache, whole or not at all; where that fails, the next process compiles
+    again."""
+    fresh = path.with_suffix(f".{os.getpid()}-{get_ident()}.part")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)  # of a process that had this number
+        with open(os.open(fresh, flags, 0o600), "wb") as file:
             file.write(_sum(path, code) + code)
         fresh.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            fresh.unlink()
+        if not isinstance(error, OSError):
+            raise
 
 
 def _sum(path: Path, code: bytes) -> bytes:
@@ -131,19 +176,34 @@ def _made(source: str) -> bytes:
 
 def _mapped(code: bytes, begin: int, outside: dict[str, int]) -> tuple[int, Any]:
     """The address of `run` in a copy of the code that can be executed."""
-    memory = mmap.mmap(-1, len(code), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.write(code)
+    filled = bytearray(code)
     # Through NumPy's own library the C library's functions are found too.
     numpy = ctypes.CDLL(sys.modules["numpy._core._multiarray_umath"].__file__)
     for name, place in outside.items():
         address = _matmul(name) if name in MATMUL else _address(numpy, name)
-        memory[place : place + 8] = address.to_bytes(8, sys.byteorder)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    if protect(ctypes.c_void_p(start), ctypes.c_size_t(len(code)), _EXECUTED):
-        error = ctypes.get_errno()
-        raise OSError(error, f"machine code may not be executed here: {os.strerror(error)}")
+        filled[place : place + 8] = address.to_bytes(8, sys.byteorder)
+    memory, start = _executable(filled)
     return start + begin, memory
+
+
+def _executable(code: bytes | bytearray) -> tuple[Any, int]:
+    """Memory that holds machine code and may be executed, and its address.
+
+    Raises:  OSError where the system refuses, as SELinux may
+    """
+    memory = mmap.mmap(-1, len(code), mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.write(code)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    _protect(start, len(code))
+    return memory, start
+
+
+def _protect(start: int, size: int) -> None:
+    """Let memory be executed, and not written any more."""
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    if protect(ctypes.c_void_p(start), ctypes.c_size_t(size), _EXECUTED):
+        number = ctypes.get_errno()
+        raise OSError(number, f"executable memory is refused ({os.strerror(number)})")
 
 
 def _by_llvm(code: bytes, begin: int, outside: dict[str, int]) -> tuple[int, Any]:

@@ -12,15 +12,25 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Timer
 from typing import IO, TYPE_CHECKING
 
 from .compiler import message, received
+from .texts import NotNative
 
 if TYPE_CHECKING:
     from subprocess import Popen
 
-__all__ = ["Service", "service"]
+__all__ = ["NoCompiler", "Service", "service"]
+
+PATIENCE = 600.0  # seconds for one program, after which the compiler is ended
+
+
+class NoCompiler(NotNative):
+    """There is no machine code, since the compiler failed or could not be started."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Service:
@@ -34,13 +44,17 @@ class Service:
     def compiled(self, source: str, form: str) -> bytes:
         """What the compiler makes of a module (see there).
 
-        Raises:  RuntimeError where it fails, with what it printed
+        Raises:  NoCompiler where it fails, with what it printed, or cannot be started
         """
         with self._lock:
             try:
                 return self._answer(f"{form}\n{source}".encode())
-            except BaseException:  # it may be about to answer, which nobody waits for any more
+            except BaseException as error:  # it may be about to answer, for which nobody waits
                 self.end()
+                if isinstance(error, OSError):
+                    raise NoCompiler(
+                        f"the compiler of backend='numba' could not be started: {error}"
+                    ) from error
                 raise
 
     def end(self) -> None:
@@ -68,13 +82,8 @@ class Service:
             self.end()
             self._start()
         process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(message(question))
-            process.stdin.flush()
-            answer = received(process.stdout)
-        except OSError:  # it has ended
-            answer = None
+        assert process is not None
+        answer = self._exchanged(process, question)
         if answer is not None:
             return answer
         with suppress(TimeoutExpired):  # of one that says something else
@@ -85,7 +94,36 @@ class Service:
         status = process.wait()
         self._said.seek(0)
         reason = self._said.read().decode(errors="replace").strip() or f"exit status {status}"
-        raise RuntimeError(f"the compiler of backend='numba' has failed:\n{reason}")
+        raise NoCompiler(f"the compiler of backend='numba' has failed:\n{reason}")
+
+    def _exchanged(self, process: Popen[bytes], question: bytes) -> bytes | None:
+        """The compiler's answer; None if it ends without one, or says something else."""
+        late: list[bool] = []
+
+        def end() -> None:
+            late.append(True)
+            process.kill()  # which closes the pipes and so ends the waiting
+
+        timer = Timer(PATIENCE, end)
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError as error:
+            raise NoCompiler(f"no thread could be started to watch the compiler: {error}") from None
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(message(question))
+            process.stdin.flush()
+            answer = received(process.stdout)
+        except OSError:  # it has ended
+            answer = None
+        finally:
+            timer.cancel()
+        if answer is None and late:
+            raise NoCompiler(
+                f"the compiler of backend='numba' was ended after {PATIENCE:g} s with one program"
+            )
+        return answer
 
     def _start(self) -> None:
         import subprocess
@@ -98,11 +136,21 @@ class Service:
             "NUMBA_DISABLE_INTEL_SVML": "1",
             "PYTHONPATH": os.pathsep.join([package, *filter(None, sys.path)]),
         }
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would be full at some time
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tinygrad_edu.capturing.compiler"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, env=environment,
-        )  # fmt: skip
+        if not sys.executable:
+            raise NoCompiler("the compiler of backend='numba' could not be started: no Python")
+        said = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe would be full at some time
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tinygrad_edu.capturing.compiler"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env=environment,
+            )
+        except BaseException:
+            said.close()
+            raise
+        self._said = said
 
 
 service = Service()

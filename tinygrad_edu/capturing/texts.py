@@ -22,7 +22,15 @@ _DTYPES = {
 
 
 class NotNative(Exception):
-    """A call that has no loop here."""
+    """A program that runs on NumPy and not as machine code; its text is a sentence that says why.
+
+    Example:
+        >>> str(NotNative("own of (3,)"))
+        'there is no loop for own of (3,)'
+    """
+
+    def __str__(self) -> str:
+        return f"there is no loop for {self.args[0]}"
 
 
 def fresh(shape: Sequence[int], dtype: Any) -> Value:
