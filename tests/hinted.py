@@ -16,9 +16,10 @@ from collections.abc import Iterator
 
 import tinygrad_edu as tg
 from tests.mistakes import SYSTEMS, Mistake, planted
+from tinygrad_edu.verifying.answers import Outcome
 from tinygrad_edu.verifying.hinting import HINTS, kind_alone
 from tinygrad_edu.verifying.report import Report
-from tinygrad_edu.verifying.submissions import Outcome, to_csv
+from tinygrad_edu.verifying.table import to_csv
 from tinygrad_edu.verifying.wording import say
 
 FIELDS = ((), ("before", "line"), ("kinds", "conditions", "counterexample"), ("after",))

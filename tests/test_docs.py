@@ -113,7 +113,20 @@ def test_examples_are_found_wherever_they_may_stand() -> None:
 INSIDE = "works inside the engine; the examples of grad, backward and primitive show it at work"
 COMPILING = "works inside compile, whose example shows it at work"
 FITTING = "works inside fit and evaluate, whose examples show it at work"
+PROCESSES = "works in processes that the command starts; docs/verifying.md shows what it prints"
 NO_EXAMPLE = {
+    **dict.fromkeys(
+        (
+            "tinygrad_edu.verifying.elsewhere.Conversation",
+            "tinygrad_edu.verifying.limits.die_with_parent",
+            "tinygrad_edu.verifying.limits.restrict",
+            "tinygrad_edu.verifying.student.main",
+            "tinygrad_edu.verifying.worker.answer",
+            "tinygrad_edu.verifying.worker.main",
+            "tinygrad_edu.verifying.worker.serve",
+        ),
+        PROCESSES,
+    ),
     "tinygrad_edu.training.fitting.captured": COMPILING,
     "tinygrad_edu.watch.CannotCapture": COMPILING,
     "tinygrad_edu.watch.Watcher": COMPILING,

@@ -1,4 +1,4 @@
-"""`python -m tinygrad_edu verify FILE…`: check derivations in files, or a folder of them.
+"""`python -m tinygrad_edu verify FILE…`: check derivations in files, or a class's work in a folder.
 
 The format of a file is described in `submissions`. The exit code is 0 if all is right, 1 if
 something is wrong, 2 if something cannot be checked.
@@ -10,82 +10,179 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from . import __version__
-from .verifying.submissions import CANNOT, Outcome, check_file, check_folder, to_csv, to_json
-from .verifying.wording import LANGUAGES, say
+from .verifying.answers import CANNOT, Outcome
+from .verifying.collecting import Submission, beside, read_file, submissions_in
+from .verifying.hinting import HINTS
+from .verifying.limits import protections, sandbox_trouble
+from .verifying.submissions import Check, TaskRefused, outcomes
+from .verifying.table import Printer, progress, summary, table_line, to_csv, to_json
+from .verifying.wording import LANGUAGES, Told, say
 
 __all__ = ["main"]
 
+FORMATS = ("text", "table", "csv", "json")
+INTERRUPTED, PIPE_CLOSED = 130, 141  # exit codes, as a shell has them
 
-def parser() -> argparse.ArgumentParser:
-    """What can be said on the command line.
+
+def parser(lang: str = "en") -> argparse.ArgumentParser:
+    """Return the parser of the command line, its help in a language.
 
     Example:
         >>> parser().parse_args(["verify", "ada.py"]).files
         ['ada.py']
     """
-    p = argparse.ArgumentParser(
-        prog="python -m tinygrad_edu", description="Check gradients that were derived by hand."
-    )
+
+    def told(key: str) -> str:
+        return say(f"help-{key}", lang)
+
+    p = argparse.ArgumentParser(prog="python -m tinygrad_edu", description=told("program"))
     p.add_argument("--version", action="version", version=f"tinygrad_edu {__version__}")
-    commands = p.add_subparsers(dest="command", required=True)
-    v = commands.add_parser(
-        "verify",
-        help="check the claims in files, or in a folder of submissions",
-        description="Check files that hold a function `forward`, a dictionary `shapes`, and "
-        "`claims` or a function `backprop` (see docs/verifying.md). With a folder: one row a file. "
-        "Files are programs and are run, each in a process of its own with bounds on time and "
-        "memory. Exit code: 0 right, 1 wrong, 2 cannot be checked.",
-    )
-    v.add_argument("files", nargs="+", metavar="FILE", help="files, or one folder")
-    v.add_argument("--task", metavar="FILE", help="where `forward` and `shapes` come from")
-    v.add_argument("--format", choices=("text", "csv", "json"), help="text; a folder: csv")
-    v.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the messages")
-    v.add_argument("--seconds", type=float, default=20.0, metavar="S", help="for a file (20)")
-    v.add_argument("--memory", type=int, default=2048, metavar="MB", help="for a file (2048)")
-    v.add_argument("--jobs", type=int, default=2, metavar="N", help="files at the same time (2)")
+    commands = p.add_subparsers(dest="command", required=True, metavar="verify")
+    v = commands.add_parser("verify", help=told("verify"), description=told("about"))
+    v.add_argument("files", nargs="+", metavar="FILE", help=told("files"))
+    v.add_argument("--task", metavar="FILE", help=told("task"))
+    v.add_argument("--format", choices=FORMATS, help=told("format"))
+    v.add_argument("--output", metavar="FILE", help=told("output"))
+    v.add_argument("--lang", choices=LANGUAGES, default="en", help=told("lang"))
+    v.add_argument("--hints", type=int, choices=HINTS, default=HINTS[-1], help=told("hints"))
+    v.add_argument("--sandbox", choices=("auto", "on", "off"), default="auto", help=told("sandbox"))
+    v.add_argument("--seconds", type=float, default=20.0, metavar="S", help=told("seconds"))
+    v.add_argument("--memory", type=int, default=2048, metavar="MB", help=told("memory"))
+    v.add_argument("--jobs", type=int, default=2, metavar="N", help=told("jobs"))
+    for one in (p, v):
+        _translate(one, lang)
     return p
 
 
+def _translate(p: argparse.ArgumentParser, lang: str) -> None:
+    """Give the parts of a parser that argparse names itself their names in a language."""
+    if lang == "en":
+        return
+    p._positionals.title = say("help-positionals", lang)
+    p._optionals.title = say("help-options", lang)
+    usage = p.format_usage().partition(": ")[2].strip()
+    p.usage = f"\n  {usage}"
+    for action in p._actions:
+        if isinstance(action, argparse._HelpAction):
+            action.help = say("help-help", lang)
+        if isinstance(action, argparse._VersionAction):
+            action.help = say("help-version", lang)
+
+
+def _language(arguments: Sequence[str]) -> str:
+    """Return the language that is asked for, before the arguments are read."""
+    for name, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        asked = value if name == "--lang" else name.removeprefix("--lang=")
+        if name.startswith("--lang") and asked in LANGUAGES:
+            return asked
+    return "en"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code.
+    """Run the command; return its exit code.
 
     Example:
         >>> main(["verify", "nowhere.py"])
         nowhere.py: cannot be checked: there is no such file or folder
         2
     """
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser(_language(given)).parse_args(given)
+    try:
+        with ExitStack() as opened:
+            output = None
+            if options.output:
+                output = opened.enter_context(open(options.output, "w", encoding="utf-8"))
+            return _verify(options, Printer(output))
+    except BrokenPipeError:  # its reader has seen enough, as in `… | head`
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (TaskRefused, OSError) as error:
+        Printer(sys.stderr).line(f"{options.task or options.output}: {error}")
+        return CANNOT
+
+
+def _verify(options: argparse.Namespace, out: Printer) -> int:
+    lang = options.lang
+    trouble = sandbox_trouble() if options.sandbox != "off" else "off"
+    if options.sandbox == "on" and trouble:
+        Printer(sys.stderr).line(say("no-sandbox", lang, why=_why(trouble, lang)))
+        return CANNOT
     task = Path(options.task) if options.task else None
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    settings = {"lang": options.lang, "seconds": options.seconds, "megabytes": options.memory}
-    outcomes: list[Outcome] = []
-    folders = False
-    for name in options.files:
+    submissions, folders = _submissions(options.files, task)
+    form = options.format or ("csv" if folders else "text")
+    settings = {
+        "lang": lang, "hints": options.hints, "seconds": options.seconds,
+        "megabytes": options.memory, "sandbox": not trouble,
+    }  # fmt: skip
+    shown = folders and sys.stderr.isatty()
+    found: list[Outcome] = []
+    with Check(task, **settings) as check, progress(len(submissions), shown) as advance:
+        rows = _Rows(out, form, lang, max((len(s.name) for s in submissions), default=0))
+        for outcome in outcomes(check, submissions, options.jobs):
+            found.append(outcome)
+            rows.add(outcome)
+            advance()
+        rows.end()
+    if form != "text" or folders:
+        below = out if form in ("text", "table") else Printer(sys.stderr)
+        said = protections(not trouble, _why(trouble, lang), lang)
+        below.line(summary(found, said, lang))
+    return max((outcome.code for outcome in found), default=CANNOT)
+
+
+def _why(trouble: str, lang: str) -> str:
+    """Return why there is no sandbox, in a language."""
+    return say(f"sandbox-{trouble}", lang) if trouble in ("absent", "off") else trouble
+
+
+def _submissions(names: Sequence[str], task: Path | None) -> tuple[list[Submission], bool]:
+    """Return what is to be checked, read, and whether a folder is among it."""
+    found: list[Submission] = []
+    for name in names:
         path = Path(name)
         if path.is_dir():
-            folders = True
-            found = check_folder(path, task, jobs=options.jobs, **settings)
-            outcomes += found or [Outcome(name, CANNOT, say("no-files", options.lang))]
-        elif not path.exists():
-            outcomes.append(Outcome(name, CANNOT, say("no-path", options.lang)))
+            inside = submissions_in(path, task)
+            found += inside or [Submission(name, refusal=Told("no-files"))]
+        elif not path.exists() and not path.is_symlink():
+            found.append(Submission(name, refusal=Told("no-path")))
         else:
-            outcomes.append(check_file(path, task, colour=colour, **settings))
-    form = options.format or ("csv" if folders else "text")
-    if form == "csv":
-        print(to_csv(outcomes, options.lang), end="")
-    elif form == "json":
-        print(to_json(outcomes))
-    else:
-        for outcome in outcomes:
-            if outcome.text:
-                print(f"{outcome.file}: {outcome.text}")
-            else:
-                about = {"file": outcome.file, "reason": outcome.reason}
-                print(say("refused-file", options.lang, **about))
-    return max(outcome.code for outcome in outcomes)
+            read = read_file(path)
+            read.files = beside(path.parent)
+            found.append(read)
+    return found, any(Path(name).is_dir() for name in names)
+
+
+class _Rows:
+    """The rows in one of the formats, each written when it is added; JSON is written at the end."""
+
+    def __init__(self, out: Printer, form: str, lang: str, width: int):
+        self.out, self.form, self.lang, self.width = out, form, lang, min(width, 40)
+        self.all: list[Outcome] = []
+
+    def add(self, outcome: Outcome) -> None:
+        self.all.append(outcome)
+        if self.form == "csv":
+            first = len(self.all) == 1
+            self.out.data(to_csv([outcome], self.lang, header=first), mark=first)
+        elif self.form == "table":
+            self.out.line(table_line(outcome, self.width, self.lang))
+        elif self.form == "text":
+            stream: Any = self.out.stream
+            colour = stream.isatty() and "NO_COLOR" not in os.environ
+            self.out.line(outcome.text(self.lang, colour))
+
+    def end(self) -> None:
+        if self.form == "json":
+            self.out.data(to_json(sorted(self.all, key=lambda outcome: outcome.file)) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,5 +9,10 @@ problems               random problems of many sizes, and their gradients
 edits, repair          the smallest change that makes it right
 report, hinting        what was found, and how much of it is told
 wording                the sentences, in English and Korean
-submissions, worker    files and folders, each in a process of its own
+submissions            a class's work, each submission judged in processes of its own
+collecting, sources    reading it: files, folders, notebooks, encodings
+judge, worker          the process that gives the verdict
+student, elsewhere     the process that runs the submission, and the judge's way to it
+wire, limits           messages without pickle; limits on processes, the sandbox
+answers, table         what came of it: rows, CSV, JSON, the mistakes of a class
 """

@@ -129,7 +129,7 @@ class Function:
         self.cache: dict[int, tuple[Problem, Any]] = {}
         self.misfits = False  # whether it has failed because shapes did not fit
         pairs = _returned(self.tree.body[-1]) if self.tree else []
-        self.results = dict(pairs)  # the expressions that are returned, by name
+        self.results = [value for _, value in pairs]  # the expressions that are returned
         self.returned = [name for name, _ in pairs]
 
     def on(self, problem: Problem) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class Function:
         try:
             if place is None or place >= len(self.returned):
                 raise ClaimError("no-claim")
-            last = self.read(list(self.results.values())[place])
+            last = self.read(self.results[place])
             lines = [line for s in self.tree.body[:-1] for line in self.statement(s)]
             return Derivation((*lines, ("", last)))
         except ClaimError:

@@ -86,7 +86,7 @@ class Here(Running):
 
     def __init__(self, function: Callable[..., Any]):
         self.function = function
-        self.name = function.__name__
+        self.name = getattr(function, "__name__", type(function).__name__)
         self.signature = inspect.signature(function).parameters
         self.first_line, self.text = _source(function)
         self.turns = 0  # that the loops of its changed forms have taken

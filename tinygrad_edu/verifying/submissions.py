@@ -1,4 +1,4 @@
-"""Files that hold a derivation, and how they are checked: each in a process of its own.
+"""Files that hold a derivation, and a class's work: each judged in processes of its own.
 
 A file is plain Python, as the chapter writes it:
 
@@ -12,347 +12,304 @@ A file is plain Python, as the chapter writes it:
 
 `np` and `tg` are there without an import. In the place of `claims`, or beside it, may stand a
 function `backprop`, or a class that has it as a method; `wrt` names the values that it returns,
-`given` defines further names, see `verify`. For a class of students, `forward` and `shapes` come
-from the teacher's file (the task), and a submission holds the rest; `wrt` in the task names the
-gradients that are asked for, and one that is not claimed is a mistake.
+`given` defines further names, see `verify`. A file may be a notebook too, or lines of text such as
+`∂L/∂W = Xᵀ(A − Y)/m`.
 
-A submission is somebody's program, and checking it runs it. It is run in a process of its own with
-bounds on time and memory, so that one that hangs, eats memory, prints without end or ends the
-process costs only its own row. It protects from accidents, not from malice. In particular a
-submission can
+For a class, `forward` and `shapes` come from the teacher's file (the task), and a submission holds
+the rest, in one file or in one folder for each student. `wrt` in the task names the gradients that
+are asked for; one that is not claimed is a mistake. Task and submissions are read once, before
+anything is run: what one submission does to the files of others, or to the task, changes nothing.
 
-- read and change whatever you can: files, the network, the teacher's file, other submissions;
-- write a result of its own, since it runs in the very process that reports on it;
-- leave a process behind that has left the group (setsid), which the time limit then does not end;
-- start processes, each of which has the bound on memory for itself;
-- fill the disk with many files (each is bounded to 1 MB) or the machine's shared memory.
+Three processes keep a submission from judging itself:
 
-For people whom you do not trust run the whole command in a container or a virtual machine. A
-submission that is nothing but strings in a dictionary, with a task, is only read and never run.
+    the table (here)    starts the others and checks the form of what comes back; runs none of it
+    the judge           runs the task and this library: random problems, comparison, repairs
+    the student's       runs the submission: inputs and changed texts in, arrays out, never pickle
+
+The student's process holds no right gradient, so it can only give other numbers. It can compute
+the right ones by differentiating; a row says so where that is seen. Judge and student have limits
+on time and memory. With the sandbox (`limits`) the student's process sees no other file, no other
+process and no network. Without it a submission can read, change and end whatever you can; use a
+container then for people whom you do not trust. A submission with a `forward` of its own is judged
+by its own word; its row is marked. One that is nothing but literals, or text, is never run.
 """
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import csv
-import io
-import json
 import os
-import select
-import signal
+import shutil
+import socket
 import subprocess
-import sys
+import tempfile
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .problems import CannotCheck
-from .report import Report, Verdict
-from .verification import verify
+from .answers import CANNOT, Outcome, outcome_of
+from .collecting import Submission, read_file, submissions_in
+from .elsewhere import kill, why_ended
+from .limits import environment, python, sandboxed
+from .wire import receive, send
 from .wording import Told, say
 
-__all__ = ["Outcome", "check_file", "check_folder", "load", "report_on", "to_csv", "to_json"]
+__all__ = ["Check", "TaskRefused", "check_file", "check_folder", "outcomes"]
 
-RIGHT, WRONG, CANNOT = 0, 1, 2
-RESULTS = ("right", "wrong", "cannot be checked")  # in the English wording
-MOST_OUTPUT = 4_000_000  # bytes of a result
-NAMES = ("forward", "shapes", "inputs", "claims", "backprop", "given", "wrt")
+MOST_ANSWER = 4_000_000  # bytes
+GRACE = 8.0  # seconds that the table waits beyond those of a submission
 
 
-@dataclass
-class Outcome:
-    """What came of a file: 0 right, 1 wrong, 2 cannot be checked, for the reason given.
+class TaskRefused(ValueError):
+    """The task cannot be used: said once, and not of each submission.
 
     Example:
-        >>> Outcome("ada.py", 2, reason="the file is empty").row()["result"]
-        'cannot be checked'
+        >>> str(TaskRefused("the file is empty"))
+        'the file is empty'
     """
 
-    file: str
-    code: int
-    reason: str = ""
-    text: str = ""
-    report: dict[str, Any] = field(default_factory=dict)
 
-    def row(self, lang: str = "en") -> dict[str, Any]:
-        """The line of a class list."""
-        claims = self.report.get("claims", [])
-        wrong = [claim for claim in claims if claim["status"] != "right"]
-        # the one that says most: a function that fails spoils the others too
-        first: dict[str, Any] = max(wrong, key=lambda claim: bool(claim["kinds"]), default={})
-        change = f"{first['before']} → {first['after']}" if first.get("after") else ""
-        cells = {
-            "file": self.file,
-            "result": say(RESULTS[self.code], lang) if lang != "en" else RESULTS[self.code],
-            "right-claims": len(claims) - len(wrong),
-            "claims": len(claims),
-            "first mistake": first.get("name", ""),
-            "diagnosis": first.get("reason", "") or self.reason,
-            "fix": change,
+class Check:
+    """The task, and the processes that judge submissions to it.
+
+    Example:
+        with Check(Path("task.py"), seconds=5.0) as check:
+            check.outcome(read_file(Path("ada.py")))
+        >>> with Check() as check:
+        ...     check.outcome(Submission("ada.py", b"")).reason
+        'the file is empty'
+    """
+
+    def __init__(
+        self,
+        task: Path | None = None,
+        *,
+        lang: str = "en",
+        seconds: float = 20.0,
+        megabytes: int = 2048,
+        hints: int = 3,
+        sandbox: bool = False,
+    ):
+        self.lang, self.seconds, self.sandbox = lang, seconds, sandbox
+        self.settings = {"lang": lang, "hints": hints, "seconds": seconds, "megabytes": megabytes}
+        self.lock, self.server, self.jobs = threading.Lock(), None, None
+        self.spawned: set[subprocess.Popen[bytes]] = set()
+        self.own_forward = True
+        self.task: dict[str, Any] = {"file": "", "data": None, "lang": lang}
+        if task is not None:
+            read = read_file(Path(task).resolve())
+            if read.refusal is not None:
+                raise TaskRefused(read.refusal.said(lang))
+            self.task = {"file": str(Path(task).resolve()), "data": read.data, "lang": lang}
+            self._start()
+
+    server: subprocess.Popen[bytes] | None
+    jobs: socket.socket | None
+
+    def _start(self) -> None:
+        """Start the process that judges are forked from; it runs the task, once."""
+        fork = hasattr(os, "fork") and hasattr(socket, "send_fds")
+        ours, theirs = socket.socketpair() if fork else (None, None)
+        descriptor = theirs.fileno() if theirs is not None else -1
+        server = _started(
+            python("worker", "serve", str(descriptor)),
+            pass_fds=[descriptor] if theirs is not None else [],
+        )
+        if theirs is not None:
+            theirs.close()
+        try:
+            told = _exchange(server, [self.task], self.seconds + GRACE)
+        except (EOFError, ValueError, OSError):
+            reason = why_ended(server.wait(), False, self.seconds)
+            told = {"reason": reason.said(self.lang), "forward": False}
+        if told["reason"]:
+            self._end(server)
+            raise TaskRefused(told["reason"])
+        self.own_forward = not told["forward"]
+        if ours is None:
+            self._end(server)
+        else:
+            self.server, self.jobs = server, ours
+
+    def __enter__(self) -> Check:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.jobs is not None:
+            self.jobs.close()
+        for process in [*self.spawned]:
+            kill(process)
+        if self.server is not None:
+            self._end(self.server)
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        kill(process)
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
+        process.wait()
+
+    def outcome(self, submission: Submission) -> Outcome:
+        """Have a submission judged; return what came of it."""
+        if submission.refusal is not None:
+            return Outcome(submission.name, CANNOT, submission.refusal.said(self.lang))
+        job = {
+            "file": submission.name,
+            "data": submission.data,
+            "files": submission.files,
+            "sandbox": self.sandbox,
+            **self.settings,
         }
-        return {say(column, lang): cell for column, cell in cells.items()}
-
-
-def load(path: Path, run: bool = True) -> dict[str, Any]:
-    """The names that a file defines; `run=False`: only those that can be read off it.
-
-    Raises:  CannotCheck if it cannot be read or fails, also by calling sys.exit
-    Example:
-        load(Path("ada.py"))["claims"]      # {'W': 'X.T @ (A - Y) / m'}
-        >>> load(Path("nowhere.py"))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        tinygrad_edu...CannotCheck: the file cannot be read: No such file or directory
-    """
-    try:
-        if path.stat().st_size > 1_000_000:
-            raise CannotCheck("large-file")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise CannotCheck("no-reading", error=error.strerror) from None
-    except UnicodeDecodeError:
-        raise CannotCheck("not-utf8") from None
-    if not text.strip():
-        raise CannotCheck("empty-file")
-    try:
-        tree = ast.parse(text, str(path))
-    except SyntaxError as error:
-        raise CannotCheck("bad-python", line=error.lineno, error=error.msg) from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise CannotCheck("no-reading", error=error) from None
-    if (found := _literals(tree)) is not None:
+        began = time.monotonic()
+        try:
+            if self.own_forward:
+                answer, told = self._alone(job)
+            elif self.jobs is not None:
+                answer, told = self._forked(job), Told("no-result", code=0)
+            else:
+                answer, told = self._spawned("task", job, python)
+        except (ValueError, MemoryError):
+            answer, told = None, Told("bad-answer")
+        if answer is None and time.monotonic() - began >= self.seconds:
+            told = Told("slow", seconds=self.seconds)
+        found = outcome_of(submission.name, answer, told.said(self.lang), self.lang)
+        if self.own_forward and found.report:
+            found.marks.insert(0, say("own-forward", self.lang))
         return found
-    if not run:
-        return {}
-    names: dict[str, Any] = {"__name__": "submission", "__file__": str(path), "np": np}
-    names["tg"] = sys.modules["tinygrad_edu"]
-    try:
-        exec(compile(tree, str(path), "exec"), names)
-    except SystemExit:
-        raise CannotCheck("exits") from None
-    except MemoryError:
-        raise CannotCheck("memory") from None
-    except Exception as error:
-        raise CannotCheck("file-fails", error=f"{type(error).__name__}: {error}") from None
-    for x in list(names.values()):  # as the chapter has it: a method of a class
-        if isinstance(x, type) and x.__module__ == "submission" and "backprop" in vars(x):
-            names.setdefault("backprop", vars(x)["backprop"])
-    return {name: names[name] for name in NAMES if name in names}
 
-
-def _literals(tree: ast.Module) -> dict[str, Any] | None:
-    """The values of a file that is nothing but assignments of literals, else None."""
-    found = {}
-    for statement in tree.body:
-        match statement:
-            case ast.Expr(value=ast.Constant()):
-                continue
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in NAMES:
-                try:
-                    found[name] = ast.literal_eval(value)
-                except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-                    return None
-            case _:
+    def _forked(self, job: Mapping[str, Any]) -> Any:
+        """Return the answer of a judge that is forked from the server; None if there is none."""
+        assert self.jobs is not None
+        requests_out, requests_in = os.pipe()
+        answers_out, answers_in = os.pipe()
+        with self.lock:
+            socket.send_fds(self.jobs, [b"j"], [requests_out, answers_in])
+        os.close(requests_out)
+        os.close(answers_in)
+        with os.fdopen(requests_in, "wb") as requests, os.fdopen(answers_out, "rb") as answers:
+            try:
+                send(requests, job)
+                return receive(answers, MOST_ANSWER)
+            except (EOFError, OSError):
                 return None
-    return found
+
+    def _alone(self, job: Mapping[str, Any]) -> tuple[Any, Told]:
+        """Return the answer of the process in which a submission is judged by its own word."""
+        return self._spawned("alone", job, lambda *a: _wrapped(self.sandbox, python(*a)))
+
+    def _spawned(
+        self, how: str, job: Mapping[str, Any], command: Callable[..., list[str]]
+    ) -> tuple[Any, Told]:
+        folder = tempfile.mkdtemp(prefix="submission-")
+        late = threading.Event()
+        process = _started(command("worker", how), cwd=folder)
+        self.spawned.add(process)
+
+        def end() -> None:
+            late.set()
+            kill(process)
+
+        watch = threading.Timer(self.seconds + GRACE / 4, end)
+        watch.start()
+        try:
+            return _exchange(process, [self.task, job]), Told("no-result", code=0)
+        except (EOFError, OSError):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1.0)
+            kill(process)
+            return None, why_ended(process.wait(), late.is_set(), self.seconds)
+        finally:
+            watch.cancel()
+            self._end(process)
+            self.spawned.discard(process)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def report_on(path: Path, task: Path | None = None, lang: str = "en") -> Report:
-    """The report on a file, checked in this very process.
+def _wrapped(sandbox: bool, command: list[str]) -> list[str]:
+    return sandboxed(command) if sandbox else command
 
-    Raises:  CannotCheck
-    Example:
-        print(report_on(Path("ada.py"), task=Path("task.py")))
-        >>> report_on(Path("nowhere.py"))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        tinygrad_edu...CannotCheck: the file cannot be read: No such file or directory
+
+def _started(
+    command: Sequence[str], pass_fds: Sequence[int] = (), cwd: str | None = None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=pass_fds,
+        cwd=cwd,
+        env=environment(),
+    )
+
+
+def _exchange(
+    process: subprocess.Popen[bytes], messages: Sequence[Any], seconds: float | None = None
+) -> Any:
+    """Send messages to a process; return its answer.
+
+    Raises:  EOFError, OSError if it has ended; ValueError if its answer is none
     """
-    names = load(path)
-    asked_for: Sequence[str] = ()
-    if task is not None:
-        teachers = load(task)
-        asked_for = teachers.get("wrt", ())
-        names = {**names, **{k: teachers[k] for k in ("forward", "shapes", "inputs", "given")
-                             if k in teachers}}  # fmt: skip
-    inputs = names.get("shapes", names.get("inputs"))
-    if "forward" not in names:
-        raise CannotCheck("no-forward")
-    if inputs is None:
-        raise CannotCheck("no-shapes")
-    if not isinstance(inputs, Mapping) or not callable(names["forward"]):
-        raise CannotCheck("wrong-kinds")
-    asked = [names[name] for name in ("claims", "backprop") if name in names]
-    if not asked:
-        raise CannotCheck("no-claims")
-    settings = {key: names[key] for key in ("given", "wrt") if key in names}
+    assert process.stdin is not None and process.stdout is not None
+    watch = threading.Timer(seconds, kill, [process]) if seconds else None
+    if watch is not None:
+        watch.start()
     try:
-        reports = [
-            verify(names["forward"], claims, inputs=inputs, lang=lang, **settings)
-            for claims in asked
-        ]
-    except (TypeError, ValueError) as error:
-        if isinstance(error, CannotCheck):
-            raise
-        raise CannotCheck("check-fails", error=f"{type(error).__name__}: {error}") from error
-    verdicts = [verdict for report in reports for verdict in report.verdicts]
-    claimed = {verdict.name for verdict in verdicts}
-    verdicts += [Verdict(name, "error", "", reason=say("not-claimed", lang))
-                 for name in asked_for if name not in claimed]  # fmt: skip
-    return Report(verdicts, reports[-1].notes, lang)
+        for message in messages:
+            send(process.stdin, message)
+        return receive(process.stdout, MOST_ANSWER)
+    finally:
+        if watch is not None:
+            watch.cancel()
 
 
-def outcome_of(path: Path, task: Path | None, lang: str, colour: bool) -> dict[str, Any]:
-    """What a worker sends back.
+def check_file(path: Path, task: Path | None = None, **settings: Any) -> Outcome:
+    """Check a file in processes of its own, with bounds on its time and its memory.
 
-    Example:
-        >>> outcome_of(Path("nowhere.py"), None, "en", False)["code"]
-        2
-    """
-    refusal: Told
-    try:
-        report = report_on(path, task, lang)
-    except CannotCheck as error:
-        refusal = error
-    except SystemExit:
-        refusal = Told("exits")
-    except MemoryError:
-        refusal = Told("memory")
-    except RecursionError:
-        refusal = Told("recursion")
-    except Exception as error:
-        refusal = Told("check-fails", error=f"{type(error).__name__}: {error}")
-    else:
-        code = RIGHT if report.right else WRONG
-        return {"code": code, "text": report.text(colour), "report": report.to_dict()}
-    return {"code": CANNOT, "reason": refusal.said(lang)[:2000]}
+    The settings are those of `Check`.
 
-
-def check_file(
-    path: Path,
-    task: Path | None = None,
-    *,
-    lang: str = "en",
-    seconds: float = 20.0,
-    megabytes: int = 2048,
-    colour: bool = False,
-) -> Outcome:
-    """Check a file in a process of its own, with bounds on its time and its memory.
-
+    Raises:  TaskRefused
     Example:
         >>> check_file(Path("nowhere.py")).reason
         'the file cannot be read: No such file or directory'
     """
-    receiver, sender = os.pipe()
-    command = [
-        sys.executable, "-P", "-m", "tinygrad_edu.verifying.worker", str(path.resolve()),
-        str(task.resolve()) if task else "", lang, str(int(colour)), str(sender),
-        str(seconds), str(megabytes),
-    ]  # fmt: skip
-    package = str(Path(__file__).resolve().parents[2])
-    paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
-    )  # each thread would reserve memory of its own
-    folder = path.resolve().parent
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            pass_fds=(sender,), start_new_session=True, cwd=folder if folder.is_dir() else None,
-            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths)},
-        )  # fmt: skip
-    finally:
-        os.close(sender)
-    try:
-        answer, in_time = _receive(receiver, seconds + 2.0)
-    finally:
-        os.close(receiver)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # and whatever it has started
-        code = process.wait()
-    try:
-        found = json.loads(answer)
-        return Outcome(path.name, int(found["code"]), found.get("reason", ""),
-                       found.get("text", ""), found.get("report", {}))  # fmt: skip
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError):
-        pass
-    if not in_time or code == -signal.SIGXCPU:
-        reason = say("slow", lang, seconds=seconds)
-    elif code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT):
-        reason = say("killed", lang)
-    else:
-        reason = say("no-result", lang, code=code)
-    return Outcome(path.name, CANNOT, reason)
+    with Check(task, **settings) as check:
+        return check.outcome(read_file(path))
 
 
-def _receive(descriptor: int, seconds: float) -> tuple[bytes, bool]:
-    """All that is sent until the other end is closed, and whether that was in time."""
-    deadline, answer = time.monotonic() + seconds, bytearray()
-    while (left := deadline - time.monotonic()) > 0:
-        ready, _, _ = select.select([descriptor], [], [], left)
-        if not ready:
-            break
-        piece = os.read(descriptor, 65536)
-        answer += piece
-        if not piece or len(answer) > MOST_OUTPUT:
-            return bytes(answer), True
-    return bytes(answer), False
+def outcomes(check: Check, submissions: Sequence[Submission], jobs: int = 2) -> Iterator[Outcome]:
+    """Yield what comes of submissions, each as soon as it is known.
+
+    Example:
+        >>> with Check() as check:
+        ...     [o.code for o in outcomes(check, [Submission("ada.py", b"")])]
+        [2]
+    """
+    pool = ThreadPoolExecutor(max(1, jobs))
+    try:
+        running = [pool.submit(check.outcome, submission) for submission in submissions]
+        for done in as_completed(running):
+            yield done.result()
+    finally:  # also where no more are asked for: the check ends the processes
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def check_folder(
     folder: Path, task: Path | None = None, *, jobs: int = 2, **settings: Any
 ) -> list[Outcome]:
-    """Check every Python file of a folder, in the order of their names.
+    """Check every submission of a folder, in the order of their names.
 
+    Raises:  TaskRefused
     Example:
         check_folder(Path("class"), task=Path("task.py"))
         >>> check_folder(Path("nowhere"))
         []
     """
-    files = sorted(path for path in folder.glob("*.py") if not path.name.startswith((".", "__")))
-    if task is not None:
-        files = [path for path in files if path.resolve() != task.resolve()]
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        return list(pool.map(lambda path: check_file(path, task, **settings), files))
-
-
-def to_csv(outcomes: Sequence[Outcome], lang: str = "en") -> str:
-    """A class list as CSV, one row a submission.
-
-    Example:
-        >>> print(to_csv([Outcome("ada.py", 2, "the file is empty")]), end="")
-        file,result,right,claims,first mistake,diagnosis,change
-        ada.py,cannot be checked,0,0,,the file is empty,
-    """
-    text = io.StringIO()
-    fields = list(Outcome("", 0).row(lang))
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
-    writer.writeheader()
-    for outcome in outcomes:
-        # A cell that begins like a formula would be run by a spreadsheet.
-        row = outcome.row(lang)
-        writer.writerow(
-            {
-                k: f"'{v}" if isinstance(v, str) and v[:1] in "=+-@\t" and v else v
-                for k, v in row.items()
-            }
-        )
-    return text.getvalue()
-
-
-def to_json(outcomes: Sequence[Outcome]) -> str:
-    """A class list as JSON, with the reports in full. Its keys are English in every language.
-
-    Example:
-        >>> json.loads(to_json([Outcome("ada.py", 2, "the file is empty")]))[0]["file"]
-        'ada.py'
-    """
-    rows = [{**o.row(), "report": o.report} for o in outcomes]
-    return json.dumps(rows, ensure_ascii=False, indent=2)
+    read = submissions_in(folder, task)
+    with Check(task, **settings) as check:
+        return sorted(outcomes(check, read, jobs), key=lambda outcome: outcome.file)

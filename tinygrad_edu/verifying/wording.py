@@ -528,6 +528,110 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "no-files": ("there are no .py files in the folder", "폴더에 .py 파일이 없습니다"),
     "no-path": ("there is no such file or folder", "그런 파일이나 폴더가 없습니다"),
+    "bad-python-cell": (
+        "cell {cell}, line {line}: the Python is wrong: {error}",
+        "셀 {cell}, {line}행 파이썬 문법 오류: {error}",
+    ),
+    "not-notebook": ("the file is not a notebook", "노트북 파일이 아닙니다"),
+    "is-link": ("it is a link to another file", "다른 파일을 가리키는 링크입니다"),
+    "not-file": ("it is not a plain file", "일반 파일이 아닙니다"),
+    "several-files": (
+        "several files have `claims` or `backprop`: {files}",
+        "`claims`나 `backprop`이 있는 파일이 여러 개입니다: {files}",
+    ),
+    "task-not-python": (
+        "a task is a Python file or a notebook",
+        "과제 파일은 파이썬 파일이나 노트북이어야 합니다",
+    ),
+    "bad-answer": (
+        "its answer has not the form of a report",
+        "결과가 보고서 형식이 아닙니다",
+    ),
+    "differentiates": (
+        "it has a library compute derivatives: {what}",
+        "미분을 라이브러리로 계산합니다: {what}",
+    ),
+    "own-forward": (
+        "`forward` is the submission's own",
+        "제출물 자신의 `forward`로 확인했습니다",
+    ),
+    "note": ("note", "비고"),
+    "class-counts": (
+        "{n} submissions: {right} right, {wrong} wrong, {cannot} cannot be checked",
+        "제출물 {n}개: 맞음 {right}개, 틀림 {wrong}개, 확인할 수 없음 {cannot}개",
+    ),
+    "class-mistakes": ("mistakes, and how many made them:", "실수와 그 실수를 한 제출물의 수:"),
+    "class-more": ("… and {n} more", "… 그 밖에 {n}가지"),
+    "protections": (
+        "protections: separate processes; {limits}; {sandbox}",
+        "보호 장치: 분리된 프로세스; {limits}; {sandbox}",
+    ),
+    "limits-all": (
+        "limits on time, memory and files",
+        "시간·메모리·파일 크기 제한",
+    ),
+    "limits-time": (
+        "a limit on time only (no limits on memory and files: this system has no `resource`)",
+        "시간 제한만 적용(이 시스템에는 `resource` 모듈이 없어 메모리·파일 크기 제한 없음)",
+    ),
+    "sandbox-on": ("sandbox (bubblewrap)", "샌드박스(bubblewrap)"),
+    "sandbox-none": ("no sandbox ({why})", "샌드박스 없음({why})"),
+    "sandbox-absent": ("bubblewrap is not installed", "bubblewrap이 설치되어 있지 않음"),
+    "sandbox-off": ("turned off", "사용하지 않도록 지정함"),
+    "no-sandbox": ("there is no sandbox: {why}", "샌드박스를 쓸 수 없습니다: {why}"),
+    # … by the help of the command
+    "help-program": (
+        "Check gradients that were derived by hand.",
+        "손으로 유도한 그레이디언트를 확인합니다.",
+    ),
+    "help-verify": (
+        "check the claims in files, or in a folder of submissions",
+        "파일이나 제출물 폴더에 있는 식을 확인합니다",
+    ),
+    "help-about": (
+        "Check files that hold a function `forward`, a dictionary `shapes`, and `claims` or a "
+        "function `backprop` (see docs/verifying.md). With a folder: one row for each file, or for "
+        "each student's folder. What is not only text is run, in a process of its own with limits "
+        "on time and memory. Exit code: 0 right, 1 wrong, 2 cannot be checked.",
+        "함수 `forward`, 딕셔너리 `shapes`, 그리고 `claims`나 함수 `backprop`이 있는 파일을 "
+        "확인합니다(docs/verifying.md 참고). 폴더를 지정하면 파일마다, 또는 학생 폴더마다 한 행씩 "
+        "출력합니다. 텍스트만 있는 제출물이 아니면 시간과 메모리를 제한한 별도의 프로세스에서 "
+        "실행합니다. 종료 코드: 0 맞음, 1 틀림, 2 확인할 수 없음.",
+    ),
+    "help-files": (
+        "files (.py, .ipynb, .txt), or folders of them",
+        "파일(.py, .ipynb, .txt) 또는 그런 파일이 있는 폴더",
+    ),
+    "help-task": (
+        "the teacher's file, where `forward` and `shapes` come from",
+        "`forward`와 `shapes`가 있는 과제 파일",
+    ),
+    "help-format": (
+        "how the result is written (text; with a folder: csv)",
+        "결과의 형식(기본값 text, 폴더이면 csv)",
+    ),
+    "help-output": (
+        "write the result to a file, in UTF-8",
+        "결과를 UTF-8 파일로 저장합니다",
+    ),
+    "help-lang": ("language of the messages (en)", "메시지의 언어(기본값 en)"),
+    "help-hints": (
+        "what is told of a mistake: 0 the verdict only, 1 where it is, 2 of what kind, 3 its "
+        "repair (3)",
+        "실수를 어디까지 알려 줄지 정합니다: 0 판정만, 1 위치, 2 종류, 3 수정 방법(기본값 3)",
+    ),
+    "help-sandbox": (
+        "run submissions in bubblewrap: where it is installed, always, never (auto)",
+        "제출물을 bubblewrap 안에서 실행합니다: 설치되어 있으면(auto), 항상(on), 사용 안 함(off) "
+        "(기본값 auto)",
+    ),
+    "help-seconds": ("time for a file (20)", "파일 하나의 제한 시간(초, 기본값 20)"),
+    "help-memory": ("memory for a file (2048)", "파일 하나의 메모리 제한(MB, 기본값 2048)"),
+    "help-jobs": ("files at the same time (2)", "동시에 확인하는 파일 수(기본값 2)"),
+    "help-help": ("show this help and exit", "이 도움말을 출력하고 끝냅니다"),
+    "help-version": ("show the version and exit", "버전을 출력하고 끝냅니다"),
+    "help-positionals": ("positional arguments", "위치 인수"),
+    "help-options": ("options", "옵션"),
     # … where a report gives hints, and no answer
     "look-at": ("look at", "살펴볼 곳"),
     "line-of-cell": ("in cell {cell}, line {line}", "셀 {cell}, {line}행"),

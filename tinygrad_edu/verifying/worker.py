@@ -1,46 +1,97 @@
-"""The process that checks one file: bounds on its time and memory first, then the file.
+"""The judge's process.
 
-Started by `submissions.check_file` and by nobody else. Its result goes through a pipe, so that
-whatever the file prints does not matter.
+    python -P -m tinygrad_edu.verifying.worker serve SOCKET    a judge for each job that comes
+    python -P -m tinygrad_edu.verifying.worker task            one job, and the task with it
+    python -P -m tinygrad_edu.verifying.worker alone           one job with a `forward` of its own
+
+Where the system can fork, the task is run once, in the first of these, before any submission; each
+job then gets a copy of that process. Elsewhere each job has a process that runs the task anew.
+Jobs come and answers go as messages (`wire`) on pipes that nothing else can write to.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import resource
+import signal
+import socket
 import sys
 from pathlib import Path
+from typing import IO, Any
 
-from .submissions import outcome_of
+from .judge import Job, judged, judged_alone, task_of
+from .limits import lay_out, restrict
+from .wire import receive, send
+from .wording import Told
 
 __all__ = ["main"]
 
+GRACE = 5.0  # seconds that a judge has beyond those of its submission
 
-def main(arguments: list[str]) -> int:
-    """Check the file that the arguments name and send back what came of it.
+
+def read_task(message: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the names of a task, and what is told of it.
 
     Example:
-        main(["ada.py", "task.py", "en", "0", "5", "20", "2048"])
-        >>> main([])
-        Traceback (most recent call last):
-        ...
-        ValueError: not enough values to unpack (expected 7, got 0)
+        >>> read_task({"file": "task.py", "data": b"wrt = ['W']", "lang": "en"})
+        ({'wrt': ['W']}, {'reason': '', 'forward': False})
     """
-    path, task, lang, colour, descriptor, seconds, megabytes = arguments
-    memory, time = int(megabytes) << 20, int(float(seconds)) + 1
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, time),
-        (resource.RLIMIT_FSIZE, 1 << 20),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (most, most))
-    found = outcome_of(Path(path), Path(task) if task else None, lang, colour == "1")
-    answer = json.dumps(found).encode()
-    while answer:
-        answer = answer[os.write(int(descriptor), answer) :]
-    os._exit(0)  # no clean-up that the file has registered
+    if message["data"] is None:
+        return {}, {"reason": "", "forward": False}
+    sys.path.insert(0, str(Path(message["file"]).parent))  # for what it imports
+    try:
+        names = task_of(message["file"], message["data"])
+    except Told as error:
+        return {}, {"reason": error.said(message["lang"]), "forward": False}
+    except Exception as error:
+        told = Told("check-fails", error=f"{type(error).__name__}: {error}")
+        return {}, {"reason": told.said(message["lang"]), "forward": False}
+    return names, {"reason": "", "forward": "forward" in names}
+
+
+def answer(requests: IO[bytes], answers: IO[bytes], task: dict[str, Any], alone: bool) -> None:
+    """Read a job, judge it within its limits, and write the answer."""
+    job = Job(**receive(requests))
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, job.seconds + GRACE)
+    if alone:
+        lay_out(job.files)
+    restrict(job.seconds + (0.0 if alone else GRACE), job.megabytes)
+    send(answers, judged_alone(job, task) if alone else judged(job, task))
+
+
+def serve(descriptor: int, task: dict[str, Any]) -> None:
+    """Fork a judge for each pair of pipes that comes through a socket, until it is closed."""
+    jobs = socket.socket(fileno=descriptor)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # judges that have ended leave nothing behind
+    while True:
+        received, pipes, _, _ = socket.recv_fds(jobs, 1, 2)
+        if not received:
+            return
+        if os.fork() == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            jobs.close()
+            try:
+                with os.fdopen(pipes[0], "rb") as requests, os.fdopen(pipes[1], "wb") as answers:
+                    answer(requests, answers, task, alone=False)
+            finally:
+                os._exit(0)
+        for pipe in pipes:
+            os.close(pipe)
+
+
+def main(arguments: list[str]) -> None:
+    """Take the pipes of standard input and output for messages, then work."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)  # what a task or a submission prints goes nowhere
+    task, told = read_task(receive(requests))
+    if arguments[0] == "serve":
+        send(answers, told)
+        serve(int(arguments[1]), task)
+    else:
+        answer(requests, answers, task, alone=arguments[0] == "alone")
+    os._exit(0)  # no clean-up that a submission has registered
 
 
 if __name__ == "__main__":
