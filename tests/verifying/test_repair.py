@@ -12,11 +12,12 @@ import tinygrad_edu as tg
 from tests.mistakes import NAMED, SYSTEMS, Mistake, multi, planted
 from tinygrad_edu.verifying import wording
 from tinygrad_edu.verifying.derivations import Derivation
-from tinygrad_edu.verifying.edits import Edit, Vocabulary, describe, edits
+from tinygrad_edu.verifying.edits import TABLE, Edit, describe, edits
 from tinygrad_edu.verifying.evaluation import Evaluator
 from tinygrad_edu.verifying.expressions import Node, render
 from tinygrad_edu.verifying.grammar import parse
-from tinygrad_edu.verifying.repair import Truth, find_repair
+from tinygrad_edu.verifying.repair import Budget, Truth, find_repair
+from tinygrad_edu.verifying.vocabulary import Vocabulary
 
 ALL = [mistake for system in SYSTEMS for mistake in planted(system)]
 MULTI = next(system for system in SYSTEMS if system.forward is multi)
@@ -84,9 +85,9 @@ def test_nearly_all_are_repaired_and_named() -> None:
         ("W1", "X.T @ ((A2 - Y) @ W2.T * Z1 * (1 - A1))", ["name-wrong", "divisor-missing"], None),
         ("W1", "X.T @ (A2 - Y) @ W2.T * A1 * (1 - A1) / m", ["brackets"],
          "X.T @ ((A2 - Y) @ W2.T * A1 * (1 - A1) / m)"),
-        ("W1", "X.T @ ((A2 - Y) @ W2.T * (Z1 > 0)) / m", ["slope-wrong"],
-         "X.T @ ((A2 - Y) @ W2.T * (A1 * (1 - A1))) / m"),
-        ("W1", "X.T / m", ["product-missing", "name-wrong"], None),
+        ("W1", "X.T @ ((A2 - Y) @ W2.T * (Z1 > 0)) / m", ["mask-of-relu"],
+         "X.T @ ((A2 - Y) @ W2.T * A1 * (1 - A1)) / m"),
+        ("W1", "X.T / m", ["product-missing"], None),
         ("W2", "A1.T @ (A2 - Y) / A1.shape[1]", ["index"], "A1.T @ (A2 - Y) / A1.shape[0]"),
         ("W2", "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(n)) / m", ["name-wrong"],
          "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(m)) / m"),
@@ -117,24 +118,47 @@ def test_what_no_small_change_repairs_is_described() -> None:
     assert verdict.reason == "the claim has shape (7,), the gradient (4, 2)"
 
 
-def test_every_kind_of_edit_has_its_words() -> None:
+def test_every_mistake_is_found_somewhere_and_has_its_words() -> None:
     rng = np.random.default_rng(0)
+    Z, B = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
+    P = np.exp(B) / np.exp(B).sum(axis=1, keepdims=True)
     names: dict[str, Any] = {
-        "X": rng.normal(size=(5, 3)), "A": rng.normal(size=(5, 4)), "Y": rng.normal(size=(5, 4)),
-        "W": rng.normal(size=(3, 4)), "m": 5,
+        "X": rng.normal(size=(5, 3)), "A": 1 / (1 + np.exp(-Z)), "Y": rng.normal(size=(5, 4)),
+        "T": np.tanh(Z), "R": np.maximum(Z, 0), "Z": Z, "B": B, "P": P, "D": (B > 0) * 1.0,
+        "H": (B - B.mean(axis=0)) / B.std(axis=0), "W": rng.normal(size=(3, 4)), "m": 5,
+        "b": rng.normal(size=4), "lam": 0.3,
     }  # fmt: skip
-    words = Vocabulary(names, Evaluator(names))
+    operations = ["abs", "sqrt", "relu", "tanh", "sigmoid", "softmax"]
     kinds: dict[str, Edit] = {}
-    for text in [
-        "-X.T @ (A - Y) / m + 2 * A[:, 0].sum() - 1", "np.sum(A * (1 - A) ** 2, axis=0)", "X @ W",
-        "np.sum(np.exp(A))", "rowsum(A)", "np.dot(X.T, A > 0)", "A.T", "Y.mean(axis=0)",
+    for target, text in [
+        ("W", "-X.T @ (A - Y) / m + 2 * A[:, 0].sum() - 1"), ("W", "X.T @ (A - Y) / m + W**2"),
+        ("W", "np.sum(A * (1 - A) ** 2, axis=0)"), ("W", "X @ W"), ("W", "np.sum(np.exp(A))"),
+        ("W", "rowsum(A)"), ("W", "np.dot(X.T, A > 0)"), ("W", "A.T"), ("W", "Y.mean(axis=0)"),
+        ("W", "B * A * (1 - A)"), ("W", "B * (1 - T**2)"), ("W", "B * (Z > 0)"), ("W", "B * T"),
+        ("W", "relu(B)"), ("W", "B * P * (1 - P)"), ("W", "B - P * np.sum(B, axis=1)"),
+        ("W", "P * (B - 1)"), ("W", "-Y / A"), ("W", "X / np.sqrt(m) / X.size"),
+        ("b", "np.sum(A, axis=0) + lam * b"), ("W", "np.einsum('mh,mk->hk', X, A)"),
     ]:  # fmt: skip
+        words = Vocabulary(names, Evaluator(names), operations=operations, target=target)
         for edit in edits(parse(text, names), words, {}):
             kinds.setdefault(edit.kind, edit)
-    assert kinds.keys() == wording.EDITS.keys()
+    assert kinds.keys() == wording.EDITS.keys() == {entry.kind for entry in TABLE}
     for edit in kinds.values():
         for lang in wording.LANGUAGES:
             assert "…" not in describe(edit, lang)
+
+
+def test_constant_arrays_and_targets_have_no_slope() -> None:
+    """An array whose entries vanish or coincide on all problems is no candidate."""
+    rng = np.random.default_rng(0)
+    names = {"Y": np.eye(3)[[0, 1, 2, 0]], "A": rng.uniform(0.1, 0.9, (4, 3)),
+             "O": np.ones((4, 3)), "N": np.zeros((4, 3)), "W": rng.normal(size=(4, 3))}  # fmt: skip
+    words = Vocabulary(names, Evaluator(names))
+    assert words.arrays.keys() == {"Y", "A", "W"}
+    assert [slope.array.value for slope in words.slopes[4, 3]] == ["A"]
+    found = {render(e.new) for e in edits(parse("W"), words, {})}
+    assert "1 - W" not in found
+    assert not any("Y * (1 - Y)" in text or "O" in text or "N" in text for text in found)
 
 
 def test_a_derivation_is_its_lines_put_together() -> None:
@@ -160,8 +184,11 @@ def test_the_search_ends() -> None:
     names = {f"N{i}": rng.normal(size=(3, 3)) for i in range(8)}
     text = " + ".join(f"N{i} @ N{(i + 3) % 8}.T" for i in range(8))
     claim = Derivation((("", parse(text)),))
-    found, tries = find_repair(
-        claim, [(Evaluator(names), Truth(rng.normal(size=(3, 3))))], names, most=5_000
-    )
-    assert found is None
-    assert tries <= 50_000
+    values, budget = Evaluator(names), Budget(20_000)
+    words = Vocabulary(names, values)
+    problems = [(values, Truth(rng.normal(size=(3, 3))))]
+    for at_once in (1, 2):
+        found = find_repair(claim, problems, lambda i: words, budget, edits_at_once=at_once)
+        assert found is None
+    assert budget.reached
+    assert budget.tries <= 20_000

@@ -265,7 +265,7 @@ def test_a_function_that_is_no_list_of_lines_is_run_all_the_same() -> None:
 
     verdict = check(backprop)["W2"]
     assert verdict.kinds == ("divisor-missing",)
-    assert verdict.after == "return total / m"
+    assert verdict.after == "return total / len(X)"  # it has no variable m
     verdict = check(backprop, repair=False)["W2"]
     assert verdict.reason == "the claim is m times the gradient"
 
@@ -368,7 +368,7 @@ def endless_when_changed(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
         (chapter, Loops.backprop, ["w2", "b2"], "b2", "….append(column.sum())",
          "….append(column.sum() / m)"),
         (multi, own_network, None, "W2", "A1 = np.tanh(X @ W1 + b1)",
-         "A1 = sigmoid(X @ W1 + b1)"),
+         "A1 = tg.sigmoid(X @ W1 + b1)"),
         (multi, endless_when_changed, None, "W2", "return G", "return G / m"),
     ],
 )  # fmt: skip
@@ -612,8 +612,8 @@ def test_repairs_are_those_a_teacher_would_write(name: str, claim: str, after: s
     assert report[name].after.replace(" ", "") == after.replace(" ", "")
 
 
-def test_the_search_for_a_repair_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinygrad_edu.verifying.verification.PATIENCE", -1.0)
+def test_the_search_for_a_repair_is_bounded_by_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinygrad_edu.verifying.proposals.WORK", 50)
 
     def forward(X: Any, Y: Any, W: Any) -> Any:
         E = X @ W - Y
@@ -630,6 +630,10 @@ def test_the_search_for_a_repair_ends_in_time(monkeypatch: pytest.MonkeyPatch) -
     assert report["W"].status == "wrong" and not report["W"].after
     text = verify(forward, {"W": "X @ np.tanh(E) * 5"}, inputs=inputs)
     assert text["W"].status in ("wrong", "error", "special") and not text["W"].after
+    assert "which is the bound" in text.text()
+    assert "그 이상은 시도하지 않았습니다" in verify(
+        forward, {"W": "X @ np.tanh(E) * 5"}, inputs=inputs, lang="ko"
+    ).text()  # fmt: skip
 
 
 class AlwaysRight(np.ndarray):

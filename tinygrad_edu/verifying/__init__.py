@@ -6,7 +6,9 @@ grammar, expressions   reading a claim without eval, and printing it
 running                calling a function that is claimed
 functions, evaluation  what it may call, and its worth within bounds
 problems               random problems of many sizes, and their gradients
-edits, repair          the smallest change that makes it right
+edits                  the table of mistakes, each declared once in mistakes or textbook
+vocabulary, repair     the smallest change that makes a claim right
+proposals              … and that makes no other claim wrong
 report, hinting        what was found, and how much of it is told
 wording                the sentences, in English and Korean
 submissions            a class's work, each submission judged in processes of its own

@@ -191,10 +191,7 @@ class Sheet:
         for target in known:
 
             def values(problem: Problem, target: str = target) -> Any:
-                found = function.on(problem)
-                if target not in found:
-                    raise ClaimError("missing", function=function.name)
-                return found[target]
+                return function.value(target, problem)
 
             claim = Claim(target, f"{function.name}()", values=values, function=function)
             claim.derivation = function.derivation(target, self.first)

@@ -11,7 +11,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from ..engine import Box
 from .evaluation import Evaluator
@@ -19,7 +22,7 @@ from .expressions import Node, render
 from .functions import ClaimError
 from .grammar import parse
 from .problems import Problem
-from .running import Here, Running
+from .running import Changed, Here, Running
 
 __all__ = ["Claimed", "Derivation", "Function", "Program", "line_text", "substitute"]
 
@@ -126,30 +129,104 @@ class Function:
         self.parameters = list(self.running.signature)
         self.first_line, self.text = self.running.first_line, self.running.text
         self.tree = _definition(self.text)
-        self.cache: dict[int, tuple[Problem, Any]] = {}
+        self.cache: dict[int, tuple[Problem, dict[str, Any], ClaimError | None]] = {}
         self.misfits = False  # whether it has failed because shapes did not fit
         pairs = _returned(self.tree.body[-1]) if self.tree else []
         self.results = [value for _, value in pairs]  # the expressions that are returned
         self.returned = [name for name, _ in pairs]
 
     def on(self, problem: Problem) -> dict[str, Any]:
-        """What it says the gradients are."""
+        """Return what it says the gradients are, by name.
+
+        Raises:  ClaimError if it fails
+        """
+        found, failure = self._result(problem)
+        if failure is not None:
+            raise failure
+        return found
+
+    def value(self, target: str, problem: Problem) -> Any:
+        """Return one gradient, also where the function fails after it has computed it.
+
+        Raises:  ClaimError if it fails before, or returns nothing for this name
+        """
+        found, failure = self._result(problem)
+        if target in found:
+            return found[target]
+        raise failure or ClaimError("missing", function=self.name)
+
+    def _result(self, problem: Problem) -> tuple[dict[str, Any], ClaimError | None]:
+        """Return the gradients that were computed, and how the function failed, if it did."""
         held = self.cache.get(id(problem))
         if held is None:
+            found: dict[str, Any] = {}
+            failure: ClaimError | None = None
             try:
-                found: Any = self.outputs(self.call(problem.names), problem)
+                found = self.outputs(self.call(problem.names), problem)
             except ClaimError as error:
-                found = error
+                failure = error
             except Exception as error:
-                reason = f"{type(error).__name__}: {error}"
-                found = ClaimError("function-fails", function=self.name, error=reason)
-                self.misfits |= isinstance(error, (ValueError, IndexError))
-            held = self.cache[id(problem)] = (problem, found)
-        if isinstance(held[1], ClaimError):
-            raise held[1]
-        found = held[1]
-        assert isinstance(found, dict)
-        return found
+                found, failure = self._half_way(error, problem)
+                self.misfits |= bool(found) or isinstance(error, (ValueError, IndexError))
+            held = self.cache[id(problem)] = (problem, found, failure)
+        return held[1], held[2]
+
+    def _half_way(
+        self, error: Exception, problem: Problem
+    ) -> tuple[dict[str, Any], ClaimError | None]:
+        """Return what was computed before a line failed, and the line with the shapes in it."""
+        reason = f"{type(error).__name__}: {error}"
+        line = self.running.line_of(error)
+        if line is None or self.tree is None:
+            return {}, ClaimError("function-fails", function=self.name, error=reason)
+        local = self.locals_on(problem)
+        unfinished = {
+            x.id
+            for statement in self.tree.body if (statement.end_lineno or 0) >= line
+            for x in ast.walk(statement)
+            if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)
+        }  # fmt: skip
+        values, found = Evaluator(local), {}
+        names = self.wrt if self.wrt and len(self.wrt) == len(self.results) else self.returned
+        for name, x in zip(names, self.results.values(), strict=True):
+            try:
+                tree = self.read(x)
+                if tree.names() <= local.keys() - unfinished:
+                    found[plain_name(name, problem)] = number(values(tree))
+            except ClaimError:
+                continue
+        return found, self._failure(line, reason, values)
+
+    def _failure(self, line: int, reason: str, values: Evaluator) -> ClaimError:
+        """Return the error of a line: the operands that do not fit, else what Python says."""
+        text = self.text.splitlines()[line - 1].strip()
+        about = {"line": self.first_line + line - 1, "text": text}
+        for x in ast.walk(self.tree or ast.Module([], [])):
+            inside = isinstance(x, ast.stmt) and x.lineno <= line <= (x.end_lineno or x.lineno)
+            if inside and isinstance(value := getattr(x, "value", None), ast.expr):
+                try:
+                    misfit = misfit_in(self.read(value), values)
+                except ClaimError:
+                    continue
+                if misfit is not None:
+                    (left, a), (right, b) = misfit
+                    return ClaimError("line-misfits", **about, left=left, left_shape=a,
+                                      right=right, right_shape=b)  # fmt: skip
+        return ClaimError("line-fails", **about, error=reason)
+
+    def changed(self, changes: Sequence[tuple[Node, Node]], problem: Problem) -> Function | None:
+        """Return the function with other expressions in the place of its own; None if an
+        expression has no place in its text that could be written over."""
+        places = [_text_of_change(old, new) for old, new in changes]
+        if self.tree is None or any(place is None for place in places):
+            return None
+        text = self.text
+        for (start, end), piece in sorted(filter(None, places), reverse=True):
+            text = text[:start] + piece + text[end:]
+        try:
+            return Function(Changed(self.running, text), self.wrt)
+        except (SyntaxError, ValueError):
+            return None
 
     def call(self, names: Mapping[str, Any]) -> Any:
         """Run it on copies of the values of these names.
@@ -173,18 +250,42 @@ class Function:
         return {plain_name(n, problem): number(x) for n, x in zip(order, values, strict=True)}
 
     def locals_on(self, problem: Problem) -> dict[str, Any]:
-        """Its local variables as it returns."""
+        """Return its local variables as it returns or fails."""
         return self.running.locals_on(problem.names)
 
-    def spell(self, name: str) -> Node:
-        """A name of the problem as the function has to write it: `self.a1`."""
-        own = {x.id for x in ast.walk(self.tree or ast.Module([], [])) if isinstance(x, ast.Name)}
-        if self.parameters[:1] == ["self"] and name not in {*own, *self.parameters}:
+    @cached_property
+    def own(self) -> set[str]:
+        """The names that its text uses as variables."""
+        tree = self.tree or ast.Module([], [])
+        return {x.id for x in ast.walk(tree) if isinstance(x, ast.Name)} | {*self.parameters}
+
+    def spell(self, name: str, problem: Problem) -> Node | None:
+        """Return a name of the problem as the function has to write it: `self.a1`, `len(x)`.
+
+        None if the function cannot reach it: it is no parameter and no variable of its own.
+        """
+        if name in self.own or self.tree is None:
+            return Node("name", name)
+        if self.parameters[:1] == ["self"] and name in problem.names and name not in problem.sizes:
             return Node("name", name, (), f"self.{name}", (0, len(name) + 5))
-        return Node("name", name)
+        if name == "m" or name in problem.sizes:
+            return self._size(problem.names[name], problem)
+        return None
+
+    def _size(self, n: int, problem: Problem) -> Node | None:
+        """Return a size by a parameter that has an axis as long: len(X), X.shape[1]."""
+        for k in self.parameters:
+            shape = np.shape(problem.names.get(k, 0))
+            if n in shape:
+                i = shape.index(n)
+                if i == 0:
+                    return Node("call", ("len", ()), (Node("name", k),))
+                index = (Node("attribute", "shape", (Node("name", k),)), Node("number", i))
+                return Node("index", None, index)
+        return None
 
     def derivation(self, target: str, problem: Problem) -> Derivation | Program | None:
-        """How it comes by one of its results, as far as that can be read."""
+        """Return how it computes one of its results, as far as that can be read."""
         if self.tree is None:
             return None
         place = next((i for i, n in enumerate(self.wrt or self.returned)
@@ -315,6 +416,40 @@ class Program:
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise ClaimError("function-fails", function=self.function.name, error=reason) from None
+
+
+def misfit_in(node: Node, values: Evaluator) -> tuple[tuple[str, Any], tuple[str, Any]] | None:
+    """Return the two operands, each with its shape, of the operation that fails first.
+
+    Example:
+        >>> import numpy as np
+        >>> misfit_in(parse("A @ B"), Evaluator({"A": np.ones((2, 3)), "B": np.ones((2, 3))}))
+        (('A', (2, 3)), ('B', (2, 3)))
+    """
+    for part in node.parts:
+        if (found := misfit_in(part, values)) is not None:
+            return found
+    if len(node.parts) != 2 or node.kind not in ("binary", "call", "method"):
+        return None
+    try:
+        a, b = (values(part) for part in node.parts)
+    except ClaimError:
+        return None
+    try:
+        values(node)
+    except ClaimError:
+        left, right = (" ".join(render(part).split()) for part in node.parts)
+        return (left, np.shape(a)), (right, np.shape(b))
+    return None
+
+
+def _text_of_change(old: Node, new: Node) -> tuple[tuple[int, int], str] | None:
+    """Return the place in the text of an expression that is changed, and what to write there."""
+    if old.source is None and old.kind == "binary":  # name += right
+        if new.kind != "binary" or new.value != old.value or new.parts[0] != old.parts[0]:
+            return None
+        old, new = old.parts[1], new.parts[1]
+    return None if old.source is None else (old.span, render(new))
 
 
 Claimed = Derivation | Program  # what can be repaired

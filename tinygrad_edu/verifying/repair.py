@@ -1,29 +1,33 @@
-"""The smallest change of a claim that makes it right, searched for.
+"""Search for the plainest change of a claim that makes it right.
 
 Every edit is tried at every place of the claim (`edits`), first one, then two, on a small random
 problem first and on all of them if it passes there. What is left is the cheapest change that is
-right everywhere, and its kind is the diagnosis. Sub-results are remembered, so that a try costs
-only the operations above the place of the change.
+right everywhere, and its kind is the diagnosis. Sub-results are cached, so that a try costs only
+the operations above the place of the change. The search is bounded by the operations it does.
 """
 
 from __future__ import annotations
 
 import math
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..engine import Array
+from . import mistakes, textbook
 from .derivations import Claimed, Derivation
-from .edits import Edit, Vocabulary, edits
+from .edits import Edit, edits
 from .evaluation import Evaluator
+from .expressions import Node
 from .functions import ClaimError
+from .vocabulary import Vocabulary
 
-__all__ = ["Repair", "Truth", "factor_between", "find_repair"]
+__all__ = ["TABLES", "Budget", "Repair", "Truth", "factor_between", "find_repair", "words_in"]
+
+TABLES = (mistakes, textbook)  # the modules whose import declares the mistakes
 
 
 class Truth:
@@ -89,14 +93,14 @@ class Repair:
         >>> from tinygrad_edu.verifying.expressions import Node
         >>> one = Node("number", 1)
         >>> edit = Edit("sign", (), one, Node("unary", "-", (one,)), 1.0)
-        >>> Repair((edit,), (0,), None, 1).kinds
+        >>> Repair((edit,), (0,), None).kinds
         ('sign',)
     """
 
     edits: tuple[Edit, ...]
     lines: tuple[int, ...]
     derivation: Claimed
-    tries: int
+    fixed: int = 1  # how many wrong claims become right by it
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -104,36 +108,84 @@ class Repair:
         return tuple(edit.kind for edit in self.edits)
 
 
+class Budget:
+    """The work that the search for repairs may do, counted in operations, not in seconds.
+
+    Counting makes the result the same on a fast and on a busy machine.
+
+    Example:
+        >>> budget = Budget(100)
+        >>> budget.spend(60), budget.spend(60), budget.tries, budget.reached
+        (None, None, 2, True)
+    """
+
+    def __init__(self, most: float = math.inf):
+        self.left, self.tries = most, 0
+
+    @property
+    def reached(self) -> bool:
+        """True if nothing is left."""
+        return self.left <= 0
+
+    def spend(self, work: float) -> None:
+        """Count a try that did so much work."""
+        self.tries += 1
+        self.left -= work
+
+
+WORK_OF_A_CALL = 60  # a call of a changed function, in operations of the interpreter
+SLACK = 0.5  # how much more than the cheapest repair one may cost that makes more claims right
+PER_CLAIM = 0.3  # … for each claim
+
+Accepts = Callable[[Repair], int]
+
+
 def find_repair(
     claim: Claimed,
     problems: Sequence[tuple[Evaluator, Truth]],
-    names: Mapping[str, Any],
-    most: int = 40_000,
-    words: Vocabulary | None = None,
-    until: float = math.inf,
-) -> tuple[Repair | None, int]:
-    """The cheapest change, of one edit or else of two, with which the claim is right everywhere,
-    and how many were tried: `most` of them at most where it takes two.
+    words: Callable[[int], Vocabulary],
+    budget: Budget,
+    accepts: Accepts = lambda repair: 1,
+    edits_at_once: int = 1,
+    above: float = 0.0,
+) -> Repair | None:
+    """Return the plainest change of one edit, or of two, that makes a claim right everywhere.
 
-    `words` is what may be put into the claim (default: the names of the first problem); after
-    `until`, by time.monotonic, it is given up.
+    problems       the claim's values on these must be right; the first should be small, with
+                   sizes that all differ
+    words          what may be put into line i of the claim
+    budget         bounds the search
+    accepts        the number of claims that a repair makes right, 0 if it must not be proposed
+    edits_at_once  2: two edits are tried together
+    above          what a change of a line above the claim's own costs
 
-    Shapes:  the first of the problems should be small, with sizes that all differ
     Example:
         >>> from tinygrad_edu.verifying.derivations import Derivation
         >>> from tinygrad_edu.verifying.expressions import render
         >>> from tinygrad_edu.verifying.grammar import parse
         >>> names = {"E": np.array([[1.0, 2.0], [3.0, 5.0], [0.0, 1.0]])}
-        >>> truth = Truth(names["E"].sum(axis=0))
+        >>> truth, values = Truth(names["E"].sum(axis=0)), Evaluator(names)
         >>> claim = Derivation((("b", parse("np.sum(E)")),))
-        >>> repair, _ = find_repair(claim, [(Evaluator(names), truth)], names)
+        >>> words = Vocabulary(names, values)
+        >>> repair = find_repair(claim, [(values, truth)], lambda i: words, Budget())
         >>> repair.kinds, render(repair.derivation.lines[-1][1])
         (('axis-missing',), 'np.sum(E, axis=0)')
     """
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        search = _Search(claim, problems, words or Vocabulary(names, problems[0][0]), most, until)
-        return search.run(), search.tries
+        search = _Search(claim, problems, words, budget, accepts, above)
+        return search.one() if edits_at_once == 1 else search.two()
+
+
+@dataclass(frozen=True)
+class _Try:
+    """An edit of a line, what it costs, the changed claim, and its value on the first problem."""
+
+    edit: Edit
+    line: int
+    cost: float
+    changed: Claimed
+    value: Any = None
 
 
 class _Search:
@@ -141,50 +193,93 @@ class _Search:
         self,
         claim: Claimed,
         problems: Sequence[tuple[Evaluator, Truth]],
-        words: Vocabulary,
-        most: int,
-        until: float,
+        words: Callable[[int], Vocabulary],
+        budget: Budget,
+        accepts: Accepts,
+        above: float,
     ):
-        self.claim, self.problems, self.words, self.most = claim, problems, words, most
-        self.until = until
+        self.claim, self.problems, self.words = claim, problems, words
+        self.budget, self.accepts, self.above = budget, accepts, above
         self.first, self.truth = problems[0]
-        self.slow = not isinstance(claim, Derivation)
-        self.tries = 0
+        self.is_program = not isinstance(claim, Derivation)
+        self.own = {word for _, tree in claim.lines for word in words_in(tree)}
 
-    def run(self) -> Repair | None:
-        singles: list[tuple[Edit, int, Claimed]] = []
-        found: list[tuple[float, Repair]] = []
-        values: list[Any] = []
-        every = list(self.all_edits(self.claim))
-        if self.slow:  # the likeliest first, and no more than are needed
-            every = sorted(every, key=lambda pair: pair[1].cost)[: self.most]
-        for i, edit in every:
-            if self.slow and (found or time.monotonic() > self.until):
+    def one(self) -> Repair | None:
+        """Return the plainest repair of one edit."""
+        found: list[_Try] = []
+        tries = self.tries(self.claim)
+        if self.is_program:  # each is a call: the likeliest first, and no more than are needed
+            tries = iter(sorted(tries, key=lambda t: t.cost))
+        for t in tries:
+            if self.budget.reached or (found and self.is_program and t.cost > found[0].cost + 0.3):
                 break
-            changed = self.apply(self.claim, i, edit)
-            value = self.value(changed, keep=True)
-            if value is not None:
-                if self.truth.agrees(value) and self.holds(changed):
-                    found.append((edit.cost, Repair((edit,), (i,), changed, self.tries)))
-                singles.append((edit, i, changed))
-                values.append(value)
-            elif edit.kind in _STRUCTURAL:
-                singles.append((edit, i, changed))
-                values.append(None)
-        if found:
-            return min(found, key=lambda pair: pair[0])[1]
-        return self.two(singles, values)
+            value = self.value(t.changed)
+            if value is not None and self.truth.agrees(value) and self.holds(t.changed):
+                found.append(t)
+        return self.plainest(found)
 
-    def all_edits(self, claim: Claimed, light: bool = False) -> Iterator[tuple[int, Edit]]:
+    def plainest(self, found: list[_Try]) -> Repair | None:
+        """Return the cheapest that is accepted; making more claims right counts for it."""
+        best: tuple[float, Repair] | None = None
+        for t in sorted(found, key=lambda t: t.cost):
+            if best is not None and t.cost > best[0] + SLACK:
+                break
+            repair = Repair((t.edit,), (t.line,), t.changed)
+            if fixed := self.accepts(repair):
+                cost = t.cost - PER_CLAIM * (fixed - 1)
+                if best is None or cost < best[0]:
+                    best = cost, replace(repair, fixed=fixed)
+        return None if best is None else best[1]
+
+    def two(self) -> Repair | None:
+        """Return the cheapest repair of two edits.
+
+        First edits whose result is the truth but for a factor, a sign or a transpose come first,
+        since that is seen without a try.
+        """
+        firsts: list[tuple[bool, float, int, _Try]] = []
+        for t in self.tries(self.claim):
+            if self.budget.reached:
+                return None
+            value = self.value(t.changed, keep=True)
+            if value is not None or t.edit.kind in _STRUCTURAL:
+                firsts.append((not _nearly(value, self.truth), t.cost, len(firsts), t))
+        best: tuple[float, Repair] | None = None
+        for far, cost, _, t in sorted(firsts, key=lambda first: first[:3]):
+            if best is not None and (far or cost + 1.0 >= best[0]):
+                break
+            for second in self.tries(t.changed, light=True):
+                if best is not None and cost + second.cost >= best[0]:
+                    continue
+                if self.budget.reached:
+                    return None if best is None else best[1]
+                value = self.value(second.changed)
+                if value is not None and self.truth.agrees(value) and self.holds(second.changed):
+                    pair = (t.edit, second.edit)
+                    repair = Repair(pair, (t.line, second.line), second.changed)
+                    if fixed := self.accepts(repair):
+                        best = cost + second.cost, replace(repair, fixed=fixed)
+        return None if best is None else best[1]
+
+    def tries(self, claim: Claimed, light: bool = False) -> Iterator[_Try]:
+        """Yield every change of one edit."""
         for i in claim.relevant():
-            for edit in edits(claim.lines[i][1], self.words, claim.before(i), light):
-                yield i, edit
+            tree, words = claim.lines[i][1], self.words(i)
+            for edit in edits(tree, words, claim.before(i), light):
+                changed = claim.with_line(i, tree.replaced(edit.path, edit.new))
+                above = self.above if i < len(claim.lines) - 1 else 0.0
+                cost = edit.cost + above + self.far_fetched(edit, words.own or ())
+                yield _Try(edit, i, cost, changed)
 
-    def apply(self, claim: Claimed, i: int, edit: Edit) -> Claimed:
-        return claim.with_line(i, claim.lines[i][1].replaced(edit.path, edit.new))
+    def far_fetched(self, edit: Edit, names: Collection[str]) -> float:
+        """Return what a change costs for its length and for words that the author does not use."""
+        new = list(words_in(edit.new))
+        longer = len(new) - sum(1 for _ in words_in(edit.old))
+        strange = {word for word in new if word not in self.own and word not in names}
+        return 0.06 * len(strange) + 0.01 * max(0, longer)
 
     def value(self, claim: Claimed, keep: bool = False) -> Any:
-        self.tries += 1
+        """Return what a changed claim is worth on the first problem; None if it cannot be."""
         self.first.keep = keep
         try:
             return claim.value(self.first)
@@ -192,38 +287,29 @@ class _Search:
             return None
         finally:
             self.first.keep = True
+            self.budget.spend(WORK_OF_A_CALL if self.is_program else 1 + self.first.steps / 8)
 
     def holds(self, claim: Claimed) -> bool:
-        """Whether the claim is right on all problems."""
+        """Return True if the claim is right on all problems."""
         try:
             return all(truth.agrees(claim.value(values)) for values, truth in self.problems[1:])
         except ClaimError:
             return False
 
-    def two(self, singles: list[tuple[Edit, int, Claimed]], values: list[Any]) -> Repair | None:
-        """A second edit on top of each first one; those whose result is the truth but for a
-        factor, a sign or a transpose come first, since that is seen without a try."""
-        order = sorted(
-            range(len(singles)),
-            key=lambda j: (not _nearly(values[j], self.truth), singles[j][0].cost),
-        )
-        best: tuple[float, Repair] | None = None
-        for j in order:
-            edit, i, changed = singles[j]
-            near = _nearly(values[j], self.truth)
-            if best is not None and (not near or edit.cost + 1.0 >= best[0]):
-                break
-            for k, second in self.all_edits(changed, light=True):
-                if best is not None and edit.cost + second.cost >= best[0]:
-                    continue
-                if self.tries >= self.most or time.monotonic() > self.until:
-                    return None if best is None else best[1]
-                twice = self.apply(changed, k, second)
-                value = self.value(twice)
-                if value is not None and self.truth.agrees(value) and self.holds(twice):
-                    repair = Repair((edit, second), (i, k), twice, self.tries)
-                    best = (edit.cost + second.cost, repair)
-        return None if best is None else best[1]
+
+def words_in(node: Node) -> Iterator[str]:
+    """Yield the names, functions and numbers of a tree, as often as they occur.
+
+    Example:
+        >>> from tinygrad_edu.verifying.grammar import parse
+        >>> list(words_in(parse("2 * np.sum(E)")))
+        ['2', 'np.sum', 'E']
+    """
+    for _, part in node.walk():
+        if part.kind in ("name", "number", "constant"):
+            yield str(part.value)
+        elif part.kind in ("call", "method"):
+            yield str(part.value[0])
 
 
 _STRUCTURAL = {
@@ -233,7 +319,7 @@ _STRUCTURAL = {
 
 
 def _nearly(value: Any, truth: Truth) -> bool:
-    """Whether a value is the truth but for one number as a factor, or for a transpose."""
+    """Return True if a value is the truth but for one number as a factor, or for a transpose."""
     if value is None or not isinstance(value, (np.ndarray, np.generic, float, int)):
         return False
     x, t = np.asarray(value, dtype=float), truth.array

@@ -16,21 +16,18 @@ import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from inspect import Parameter
-from itertools import count
 from types import FrameType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from .. import ops
 from .functions import ClaimError
 
-__all__ = ["Here", "Running"]
+__all__ = ["Changed", "Here", "Running"]
 
 MAX_TURNS = 10_000  # turns that the loops of a changed function may take
 ALL_TURNS = 1_000_000  # … and those of all changes that are tried
 
-_HELPERS = {"sigmoid": ops.sigmoid, "relu": ops.relu, "softmax": ops.softmax}
 _TURN = "_turn_of_a_loop"
 
 
@@ -70,6 +67,11 @@ class Running(ABC):
     def locals_on(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Return its local variables (numbers and arrays) as it returns or fails."""
 
+    def line_of(self, error: BaseException) -> int | None:
+        """Return the line of the source, counted from 1, that raised an error; None if unknown."""
+        line = getattr(error, "line_of_source", None)
+        return line if isinstance(line, int) else None
+
     def lacking(self, names: Mapping[str, Any]) -> list[str]:
         """Return the parameters that have neither a value among the names nor a default."""
         known = {"self", *names}
@@ -90,6 +92,8 @@ class Here(Running):
         self.signature = inspect.signature(function).parameters
         self.first_line, self.text = _source(function)
         self.turns = 0  # that the loops of its changed forms have taken
+        self.last: tuple[str, Any] = ("", None)  # the changed form that was compiled last
+        self.of_this_call = 0  # turns
 
     def __call__(self, names: Mapping[str, Any]) -> Any:
         """Call the function."""
@@ -97,7 +101,19 @@ class Here(Running):
 
     def changed(self, text: str, names: Mapping[str, Any]) -> Any:
         """Compile the text in the scope of the function and call what comes out."""
-        return self._call(self._compiled(text, names), names)
+        if self.last[0] != text:
+            self.last = text, self._compiled(text)
+        self.of_this_call = 0
+        return self._call(self.last[1], names)
+
+    def line_of(self, error: BaseException) -> int | None:
+        """Return the line of the function in which the error was raised or passed through."""
+        code, trace = getattr(self.function, "__code__", None), error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is code and self.first_line:
+                return trace.tb_lineno - self.first_line + 1
+            trace = trace.tb_next
+        return None
 
     def locals_on(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Call the function and note its local variables."""
@@ -123,23 +139,51 @@ class Here(Running):
         with contextlib.redirect_stdout(None):  # it is run many times, and may print each time
             return function(**{n: values[n] for n in self.signature if n in values})
 
-    def _compiled(self, text: str, names: Mapping[str, Any]) -> Callable[..., Any]:
+    def _compiled(self, text: str) -> Callable[..., Any]:
         whole = ast.parse(text)
         whole.body[0].decorator_list = []  # type: ignore[attr-defined]
         for x in ast.walk(whole):
             if isinstance(x, (ast.For, ast.While)):
                 x.body.insert(0, ast.parse(f"{_TURN}()").body[0])
-        own, turns = self.function, count()
+        own = self.function
         closed = inspect.getclosurevars(own).nonlocals if hasattr(own, "__closure__") else {}
 
         def turn() -> None:
             self.turns += 1
-            if next(turns) > MAX_TURNS or self.turns > ALL_TURNS:
+            self.of_this_call += 1
+            if self.of_this_call > MAX_TURNS or self.turns > ALL_TURNS:
                 raise ClaimError("steps", most=f"{MAX_TURNS:,}")
 
-        scope = {**_HELPERS, **names, **getattr(own, "__globals__", {}), **closed, _TURN: turn}
+        scope = {**getattr(own, "__globals__", {}), **closed, _TURN: turn}
         exec(compile(ast.fix_missing_locations(whole), "<a change>", "exec"), scope)
         return scope[self.name]  # type: ignore[no-any-return]
+
+
+class Changed(Running):
+    """A function with another source, called through the one that it was made from.
+
+    Example:
+        >>> def add(x, y): return x + y
+        >>> Changed(Here(add), "def add(x, y): return x - y")({"x": 1, "y": 2})
+        -1
+    """
+
+    def __init__(self, running: Running, text: str):
+        self.running, self.text = running, text
+        self.name, self.signature = running.name, running.signature
+        self.first_line = running.first_line
+
+    def __call__(self, names: Mapping[str, Any]) -> Any:
+        """Call the function with the other source."""
+        return self.running.changed(self.text, names)
+
+    def changed(self, text: str, names: Mapping[str, Any]) -> Any:
+        """Call the function with a third source."""
+        return self.running.changed(text, names)
+
+    def locals_on(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        """Return nothing: the variables of a changed function are not looked at."""
+        return {}
 
 
 def _source(function: Callable[..., Any]) -> tuple[int, str]:

@@ -17,18 +17,16 @@ is a program, and it is *run* as one: do not verify functions of people you do n
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .claims import Claim, Sheet, is_slides
-from .derivations import Derivation, Function, Program, line_text, number
-from .edits import Vocabulary, describe
+from .derivations import Function, line_text, number
+from .edits import describe
 from .evaluation import Evaluator
-from .expressions import Node
 from .functions import ClaimError
 from .grammar import parse
 from .hinting import HINTS, within
@@ -43,16 +41,14 @@ from .problems import (
     size_letters,
     solve,
 )
-from .repair import Repair, Truth, factor_between, find_repair
+from .proposals import Proposals
+from .repair import Repair, Truth, factor_between
 from .report import Counterexample, Report, Verdict
 from .wording import LANGUAGES, Told, say
 
 __all__ = ["assert_right", "verify"]
 
 GENERAL = 12  # problems whose sizes all differ
-TRIES = 60_000  # changes tried in one verification, to find what makes wrong claims right
-LEAST_TRIES = 3_000  # … for each claim at least
-PATIENCE = 10.0  # seconds for the changes of all claims
 _AXES = {
     "axis-missing",
     "axis-wrong",
@@ -115,7 +111,8 @@ def verify(
     + 1e-9·(the largest of all gradients, at most 1), on about 30 random problems; leading axes of
     length 1 do not count, and what NumPy broadcasts to the gradient's shape counts as that. A right
     claim is thus not proven, but wrong ones that pass are wrong by less than rounding. The search
-    for changes ends after 10 seconds. A function is run as it stands, without a bound on its time.
+    for changes is bounded by the operations it does; a report says where the bound was reached. A
+    function is run as it stands, without a bound on its time.
 
     Raises:  CannotCheck, which is a ValueError, if there is nothing to hold claims against
     Source:  the verdict on what `forward` computes is `grad`'s
@@ -276,8 +273,10 @@ class _Verification:
                     sum(map(all, t.outcomes.values())), classes and "onehot" in t.kinds.values()
                 ),
             )  # fmt: skip
-            self.found: list[tuple[str, Repair, list[tuple[Any, Node]]]] = []
-            self.tries, self.until = TRIES, time.monotonic() + PATIENCE
+            right = {claim: all(self.tried.outcomes[claim]) for claim in self.claims}
+            self.proposals = Proposals(self.claims, right, self.ordered())
+            if self.repair:
+                self.proposals.search()
             verdicts = [self.judge(claim) for claim in self.claims]
         notes = self.notes(verdicts)
         return Report([within(v, self.hints, self.lang) for v in verdicts], notes, self.lang)
@@ -329,13 +328,17 @@ class _Verification:
         general = special.pop("")
         if error and not any(outcomes):
             verdict.status = "error"
-        repaired = self.repaired(claim) if claim.derivation is not None and self.repair else None
+        repaired = self.proposals.found.get(claim)
         if repaired is not None:
             self.tell(claim, verdict, repaired)
         elif error:
             verdict.reason = self.say("cannot", reason=error)
         else:
             self.differ(claim, verdict, self.ordered())
+        if claim in self.proposals.given_up:
+            verdict.remarks.append(self.say("search-ended", tries=self.proposals.budget.tries))
+        if error and not verdict.before and "text" in error.about and "line" in error.about:
+            verdict.before, verdict.line = error.about["text"], error.about["line"]
         verdict.conditions = [
             what for what, oks in special.items()
             if all(oks) != all(general) and (all(general) or self.tells(claim, what, verdict.kinds))
@@ -422,39 +425,6 @@ class _Verification:
 
     # --- what is wrong
 
-    def repaired(self, claim: Claim) -> Repair | None:
-        assert claim.derivation is not None
-        problems = self.ordered()
-        pairs = [(p.evaluator, claim.truth(p)) for p in problems]
-        if self.holds(claim.derivation, pairs):  # the lines are right: the function fails elsewhere
-            return None
-        for _, before, lines in self.found:  # the same change of the same line may do it here too
-            changed: Derivation | Program = claim.derivation
-            for old, new in lines:
-                if old not in changed.lines[:-1]:
-                    break
-                changed = changed.with_line(changed.lines.index(old), new)
-            else:
-                if self.holds(changed, pairs):
-                    places = tuple(claim.derivation.lines.index(old) for old, _ in lines)
-                    return Repair(before.edits, places, changed, 0)
-        names, values = problems[0].names, problems[0].evaluator
-        most = max(LEAST_TRIES, self.tries)
-        if isinstance(claim.derivation, Program):
-            names = {**names, **claim.derivation.function.locals_on(problems[0])}
-            values, most = Evaluator(names), LEAST_TRIES
-        words = Vocabulary(names, values, claim.function.spell) if claim.function else None
-        repair, tries = find_repair(claim.derivation, pairs, names, most, words, self.until)
-        self.tries -= tries
-        return repair
-
-    @staticmethod
-    def holds(claimed: Derivation | Program, pairs: Sequence[tuple[Evaluator, Truth]]) -> bool:
-        try:
-            return all(truth.agrees(claimed.value(values)) for values, truth in pairs)
-        except ClaimError:
-            return False
-
     def tell(self, claim: Claim, verdict: Verdict, found: Repair) -> None:
         assert claim.derivation is not None
         slides = is_slides(claim.text) and claim.function is None
@@ -472,12 +442,8 @@ class _Verification:
             if node.source is not None:
                 lines = node.source.count("\n", 0, node.span[0])
                 verdict.line = claim.function.first_line + lines
-        changes = [(before[i], after[i][1]) for i in places]
-        for other, repair, lines_ in self.found:
-            if repair.edits == found.edits and lines_ == changes and len(before) > 1:
-                verdict.remarks.append(self.say("same", other=other))
-                break
-        self.found.append((verdict.name, found, changes))
+        if (other := self.proposals.same.get(claim)) is not None:
+            verdict.remarks.append(self.say("same", other=other.name))
 
     def differ(self, claim: Claim, verdict: Verdict, problems: Sequence[Problem]) -> None:
         """Where and how a claim differs that no small change makes right."""
@@ -490,6 +456,12 @@ class _Verification:
             if claim.truth(problem).agrees(value):
                 continue
             verdict.kinds, verdict.reason = self.difference(value, true, problem)
+            if verdict.kinds == ("factor",) and len(problems) > 1:
+                word = self.factor_on_all(claim, problems)
+                verdict.reason = self.say("factor", c=word) if word else self.entry(
+                    value, true, problem
+                )  # fmt: skip
+                verdict.kinds = ("factor",) if word else ("differs",)
             if claim.function is not None:
                 verdict.remarks += self.begins(claim.function, problem)
             return
@@ -524,12 +496,39 @@ class _Verification:
             negative = abs(c + 1) < 1e-8
             kind = "sign" if negative else "factor"
             return (kind,), self.say("negative" if negative else "factor", c=word)
+        return ("differs",), self.entry(x, true, problem)
+
+    def factor_on_all(self, claim: Claim, problems: Sequence[Problem]) -> str:
+        """Return the factor between a claim and the gradient if it is one number or one size on
+        all problems, else ""."""
+        found: list[tuple[float, Problem]] = []
+        for problem in problems:
+            try:
+                x = np.asarray(claim.value(problem), dtype=float)
+            except (ClaimError, TypeError, ValueError):
+                return ""
+            true = problem.gradients[claim.name]
+            if np.abs(true).max(initial=0.0) > 1e-9:
+                c = factor_between(x, true)
+                if c is None:
+                    return ""
+                found.append((c, problem))
+        if all(np.isclose(c, found[0][0], rtol=1e-7) for c, _ in found):
+            return f"{found[0][0]:.6g}"
+        for word, size in _factors_of_sizes(self.letters):
+            if all(np.isclose(c, size(p.names), rtol=1e-7) for c, p in found):
+                return word
+        return ""
+
+    def entry(self, value: Any, true: Any, problem: Problem) -> str:
+        """Return the sentence on the first entry that differs."""
+        x = np.asarray(value, dtype=float)
         place = tuple(
             int(i)
             for i in np.argwhere(~(abs(x - true) <= Truth(true, scale=problem.scale).tolerance))[0]
         )
         got, expected = f"{x[place]:.6g}", f"{true[place]:.6g}"
-        return ("differs",), self.say("entry", place=list(place), got=got, expected=expected)
+        return self.say("entry", place=list(place), got=got, expected=expected)
 
     def counterexample(self, claim: Claim) -> Counterexample | None:
         """Sizes in the order of their sum, a few draws of small whole numbers for each."""
@@ -573,3 +572,28 @@ class _Verification:
         sizes = ", ".join(f"{k}={n}" for k, n in self.tried.problems[0][1].sizes.items()) or "–"
         notes.append(self.say("checked", problems=len(self.tried.problems), sizes=sizes))
         return notes
+
+
+def _factors_of_sizes(
+    letters: Sequence[str],
+) -> Iterator[tuple[str, Callable[[Mapping[str, Any]], float]]]:
+    """Yield the factors that sizes give, each as a word and as a function of the names."""
+    names = list(dict.fromkeys(["m", *letters]))
+    for a in names:
+        yield a, lambda n, a=a: n.get(a, 0)  # type: ignore[misc]
+        yield f"1/{a}", lambda n, a=a: 1 / n.get(a, np.inf)  # type: ignore[misc]
+        yield f"√{a}", lambda n, a=a: np.sqrt(n.get(a, 0))  # type: ignore[misc]
+        yield f"1/√{a}", lambda n, a=a: 1 / np.sqrt(n.get(a, np.inf))  # type: ignore[misc]
+    for a, b in itertools.permutations(names, 2):
+        yield f"{a}/{b}", lambda n, a=a, b=b: n.get(a, 0) / n.get(b, np.inf)  # type: ignore[misc]
+        if a < b:
+            yield f"{a}·{b}", lambda n, a=a, b=b: n.get(a, 0) * n.get(b, 0)  # type: ignore[misc]
+            yield (
+                f"1/({a}·{b})",
+                lambda n, a=a, b=b: (
+                    1
+                    / (  # type: ignore[misc]
+                        n.get(a, np.inf) * n.get(b, np.inf)
+                    )
+                ),
+            )

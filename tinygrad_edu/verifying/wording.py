@@ -13,107 +13,8 @@ __all__ = ["EDITS", "LANGUAGES", "SENTENCES", "Told", "say"]
 
 LANGUAGES = ("en", "ko")
 
-# What is wrong with a claim: one sentence for each kind of edit.
-EDITS: dict[str, tuple[str, str]] = {
-    "axis-missing": ("the sum runs over every axis; {over}", "모든 원소를 더했습니다. {over}"),
-    "axis-wrong": ("the sum runs along the wrong axis; {over}", "합의 축이 틀렸습니다. {over}"),
-    "axis-extra": ("the sum must run over every axis", "모든 축에 대해 합해야 합니다"),
-    "brackets": ("the brackets stand in the wrong place", "괄호의 위치가 틀렸습니다"),
-    "comparison": (
-        "the comparison is the wrong way round: {new}",
-        "부등호의 방향이 반대입니다: {new}",
-    ),
-    "complement-extra": ("{old} should be {new}", "{old} 자리에는 {new} 식이 와야 합니다"),
-    "complement-missing": ("{old} should be {new}", "{old} 자리에는 {new} 식이 와야 합니다"),
-    "condition": (
-        "{old} should be the mask {new} (1 where it holds, else 0)",
-        "{old} 자리에는 마스크 {new} 식이 와야 합니다(참이면 1, 거짓이면 0)",
-    ),
-    "difference-swapped": (
-        "the difference is taken the wrong way round: {new}, not {old}",
-        "뺄셈의 순서가 바뀌었습니다. {old} 자리에는 {new} 식이 와야 합니다",
-    ),
-    "divisor-extra": (
-        "extra division by {factor}",
-        "불필요하게 나누었습니다: / {factor}",
-    ),
-    "divisor-missing": (
-        "a division by {factor} is missing",
-        "{factor} 값으로 나누는 부분이 빠졌습니다",
-    ),
-    "error-missing": (
-        "the error that comes back from the next layer, {factor}, is missing",
-        "다음 층에서 되돌아오는 오차 {factor} 부분이 빠졌습니다",
-    ),
-    "factor-extra": ("extra factor {factor}", "불필요한 인수가 곱해져 있습니다: {factor}"),
-    "factor-missing": ("the factor {factor} is missing", "{factor} 인수가 빠졌습니다"),
-    "function-extra": (
-        "extra function: {new}, not {old}",
-        "불필요한 함수가 쓰였습니다. {old} 자리에는 {new} 식이 와야 합니다",
-    ),
-    "function-missing": ("{old} should be {new}", "{old} 자리에는 {new} 식이 와야 합니다"),
-    "function-wrong": (
-        "the wrong function: {new}, not {old}",
-        "함수가 틀렸습니다. {old} 자리에는 {new} 식이 와야 합니다",
-    ),
-    "index": (
-        "the wrong index or axis: {new}, not {old}",
-        "인덱스나 축이 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
-    ),
-    "keepdims": ("the sum has the wrong number of axes", "합한 결과의 차원 수가 틀렸습니다"),
-    "mask-missing": (
-        "the mask {factor} (1 where it holds, else 0) is missing",
-        "마스크 {factor} 부분이 빠졌습니다(참이면 1, 거짓이면 0)",
-    ),
-    "name-wrong": (
-        "{new} belongs here, not {old}",
-        "이름이 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
-    ),
-    "number": (
-        "the number should be {new}, not {old}",
-        "숫자가 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
-    ),
-    "number-missing": ("the factor {factor} is missing", "{factor} 인수가 빠졌습니다"),
-    "operands-swapped": (
-        "the two operands are in the wrong order: {new}",
-        "두 피연산자의 순서가 바뀌었습니다. 올바른 순서: {new}",
-    ),
-    "operator": ("the wrong operation: {new}", "연산이 틀렸습니다. 올바른 연산: {new}"),
-    "plus-minus": (
-        "plus and minus are mixed up: {new}",
-        "덧셈과 뺄셈이 바뀌었습니다. 올바른 식: {new}",
-    ),
-    "power": ("the wrong power: {new}", "거듭제곱의 지수가 틀렸습니다. 올바른 값: {new}"),
-    "power-missing": ("{old} should be squared", "{old} 부분을 제곱해야 합니다"),
-    "product-extra": (
-        "extra matrix in the product: {new}, not {old}",
-        "행렬곱에 불필요한 행렬이 하나 있습니다. 올바른 식: {new}",
-    ),
-    "product-missing": (
-        "the matrix product with {factor} is missing",
-        "{factor} 행렬과의 곱이 빠졌습니다",
-    ),
-    "scalar-missing": ("the factor {factor} is missing", "{factor} 인수가 빠졌습니다"),
-    "sign": ("the sign is wrong", "부호가 틀렸습니다"),
-    "slope-missing": (
-        "the derivative of the activation, {factor}, is missing",
-        "활성화 함수의 도함수 {factor} 부분이 빠졌습니다",
-    ),
-    "slope-wrong": (
-        "the derivative of the activation is {new}, not {old}",
-        "활성화 함수의 도함수가 틀렸습니다. {old} 자리에는 {new} 식이 와야 합니다",
-    ),
-    "sum-extra": ("extra sum: {new}, not {old}", "합을 불필요하게 한 번 더 구했습니다"),
-    "sum-mean": (
-        "{function} belongs here, not the other",
-        "합과 평균이 바뀌었습니다. 여기에는 {function} 함수를 써야 합니다",
-    ),
-    "sum-missing": ("a sum is missing; {over}", "합이 빠졌습니다. {over}"),
-    "term-extra": ("extra term {term}", "불필요한 항이 하나 있습니다: {term}"),
-    "term-missing": ("the term {term} is missing", "{term} 항이 빠졌습니다"),
-    "transpose-extra": ("{new} must not be transposed", "{new} 부분은 전치하면 안 됩니다"),
-    "transpose-missing": ("{old} must be transposed", "{old} 부분을 전치해야 합니다"),
-}
+# What is wrong with a claim: a sentence for each mistake, from its declaration (see `edits`).
+EDITS: dict[str, tuple[str, str]] = {}
 
 # Everything else that is said: in a report, …
 SENTENCES: dict[str, tuple[str, str]] = {
@@ -158,6 +59,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "except": (
         "it is right, but not where {conditions}",
         "다른 경우에는 맞지만 {conditions}인 경우에는 틀립니다",
+    ),
+    "search-ended": (
+        "no repair was found among the {tries:,} changes that were tried, which is the bound",
+        "변경 {tries:,}가지를 시도했으나 고칠 방법을 찾지 못했고, 그 이상은 시도하지 않았습니다",
     ),
     "and": (" and ", ". 그리고 "),
     "or": (" or ", " 또는 "),
@@ -401,6 +306,15 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "function-fails": (
         "{function} fails: {error}",
         "{function} 함수를 실행하다가 오류가 났습니다: {error}",
+    ),
+    "line-misfits": (
+        "line {line} fails, {text}: {left} has shape {left_shape}, {right} has shape {right_shape}",
+        "{line}행을 계산할 수 없습니다, {text}: {left} 배열의 모양은 {left_shape}, {right} 배열의 "
+        "모양은 {right_shape}",
+    ),
+    "line-fails": (
+        "line {line} fails, {text}: {error}",
+        "{line}행을 계산할 수 없습니다, {text}: {error}",
     ),
     "function-takes": (
         "{function} takes {names}, which forward knows nothing of; compute it in forward, or say "
