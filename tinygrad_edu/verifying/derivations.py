@@ -188,7 +188,7 @@ class Function:
         }  # fmt: skip
         values, found = Evaluator(local), {}
         names = self.wrt if self.wrt and len(self.wrt) == len(self.results) else self.returned
-        for name, x in zip(names, self.results.values(), strict=True):
+        for name, x in zip(names, self.results, strict=True):
             try:
                 tree = self.read(x)
                 if tree.names() <= local.keys() - unfinished:

@@ -235,6 +235,14 @@ class Elsewhere(Running):
         """Have the text compiled and called there."""
         return self.talk.call(self.number, names, text=text)
 
+    def line_of(self, error: BaseException) -> int | None:
+        """Return the line of the source that was told with the error."""
+        line = getattr(error, "line", None)
+        if not isinstance(line, int) or not self.first_line:
+            return None
+        line -= self.first_line - 1
+        return line if 1 <= line <= self.text.count("\n") + 1 else None
+
     def locals_on(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Have it called there, and its local variables sent."""
         found = self.talk.call(self.number, names, locals=True)

@@ -69,8 +69,7 @@ class Running(ABC):
 
     def line_of(self, error: BaseException) -> int | None:
         """Return the line of the source, counted from 1, that raised an error; None if unknown."""
-        line = getattr(error, "line_of_source", None)
-        return line if isinstance(line, int) else None
+        return None
 
     def lacking(self, names: Mapping[str, Any]) -> list[str]:
         """Return the parameters that have neither a value among the names nor a default."""
