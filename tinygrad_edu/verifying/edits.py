@@ -20,7 +20,7 @@ from .evaluation import Evaluator
 from .expressions import Node, render
 from .functions import ClaimError
 from .vocabulary import REDUCTIONS, Vocabulary
-from .wording import EDITS, say
+from .wording import declare, say
 
 __all__ = ["TABLE", "Change", "Edit", "Mistake", "Place", "describe", "edits", "mistake"]
 
@@ -165,13 +165,13 @@ def mistake(
         False
     """
 
-    def declare(find: Finder) -> Finder:
-        EDITS[kind] = (en, ko)
+    def enter(find: Finder) -> Finder:
+        declare(kind, en, ko)
         TABLE.append(Mistake(kind, on, cost, rare, plumbing, find))
         _BY_KIND.clear()
         return find
 
-    return declare
+    return enter
 
 
 def describe(edit: Edit, lang: str = "en", slides: bool = False) -> str:

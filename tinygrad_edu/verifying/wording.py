@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["EDITS", "LANGUAGES", "SENTENCES", "Told", "say"]
+__all__ = ["EDITS", "LANGUAGES", "SENTENCES", "Told", "declare", "say"]
 
 LANGUAGES = ("en", "ko")
 
@@ -550,6 +550,17 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "look-at": ("look at", "살펴볼 곳"),
     "line-of-cell": ("in cell {cell}, line {line}", "셀 {cell}, {line}행"),
 }
+
+
+def declare(kind: str, *sentences: str) -> None:
+    """Keep the sentences of a mistake, one for each language.
+
+    Example:
+        >>> from tinygrad_edu.verifying import mistakes
+        >>> say("sign", "en"), say("sign", "ko")
+        ('the sign is wrong', '부호가 틀렸습니다')
+    """
+    EDITS[kind] = (sentences[0], sentences[1])
 
 
 def say(what: str, lang: str = "en", /, **about: Any) -> str:
