@@ -123,6 +123,9 @@ def parser() -> argparse.ArgumentParser:
         "--download", action="store_true", help="fetch Fashion-MNIST (30 MB) if it is not found"
     )
     p.add_argument("--latex", metavar="FILE", help=f"{EXPLAIN}: also as a LaTeX document")
+    p.add_argument(
+        "--lang", choices=("en", "ko"), default="en", help=f"{EXPLAIN}: English or Korean (en)"
+    )
     output = p.add_argument_group("pictures")
     output.add_argument(
         "--pictures", metavar="DIR", default="pictures", help="where to write them (pictures/)"
@@ -152,18 +155,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = p.parse_args(arguments)
     given = {name: v for name in SETTINGS if (v := getattr(options, name)) is not None}
     if options.name == EXPLAIN:
-        if options != p.parse_args(
-            [EXPLAIN, *(["--latex", options.latex] if options.latex else [])]
-        ):
-            p.error(f"{EXPLAIN} takes no option but --latex: it trains nothing")
+        own = ["--lang", options.lang, *(["--latex", options.latex] if options.latex else [])]
+        if options != p.parse_args([EXPLAIN, *own]):
+            p.error(f"{EXPLAIN} takes no option but --lang and --latex: it trains nothing")
         from .derivations import document, pages
 
         if options.latex:
             Path(options.latex).write_text(document(), encoding="utf-8")
-        print("\n\n\n".join(pages()))
+        print("\n\n\n".join(pages(lang=options.lang)))
         return 0
-    if options.latex:
-        p.error(f"--latex is for {EXPLAIN}")
+    if options.latex or options.lang != "en":
+        p.error(f"--latex and --lang are for {EXPLAIN}")
     names = [options.name] if options.name else NAMES
     if not options.name and (given or options.epochs is not None):
         p.error("settings are for one network: name it, for example `python -m models dual`")

@@ -25,10 +25,12 @@ SYSTEMS: dict[str, tuple[type[networks.SingleLayer], int, int, int, dict[str, An
     "S4": (networks.MinibatchNetwork, 32, 30, 1, {"l2": 0.01}),
     "S5": (networks.MultiClassNetwork, 256, 784, 10, {"units": 100}),
 }
+STEP_BY_STEP = {"en": "step by step", "ko": "단계별 유도"}
 
 
-def derivation(system: str, **settings: Any) -> tg.Explanation:
-    """The forward lines and gradients of a system of the chapter, on random data of its sizes.
+def derivation(system: str, lang: str = "en", **settings: Any) -> tg.Explanation:
+    """The forward lines and gradients of a system of the chapter, on random data of its sizes;
+    notes and steps in English or Korean.
 
     Raises:  KeyError for anything but S1 to S5
     Source:  D3 and D5 to D8, with D12
@@ -52,21 +54,21 @@ def derivation(system: str, **settings: Any) -> tg.Explanation:
         """(Σ cross-entropy + penalty)/m, as each step of the training has it."""
         return (network.criterion(Z, Y, reduction="sum") + network.penalty()) / len(Y)
 
-    return tg.explain(network, loss, X, Y)
+    return tg.explain(network, loss, X, Y, lang=lang)
 
 
-def pages(steps: bool = True) -> Iterator[str]:
-    """For each system its derivation as text.
+def pages(steps: bool = True, lang: str = "en") -> Iterator[str]:
+    """Yield for each system its derivation as text, in English ("en") or Korean ("ko").
 
     Example:
         >>> next(pages()).splitlines()[0]
         'S1 SingleLayer'
     """
     for system, (kind, *_) in SYSTEMS.items():
-        found = derivation(system)
+        found = derivation(system, lang)
         lines = [f"{system} {kind.__name__}", "", str(found)]
         if steps and system in ("S1", "S5"):
-            lines += ["", "step by step", str(found.steps)]
+            lines += ["", STEP_BY_STEP[lang], str(found.steps)]
         yield "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -44,6 +44,8 @@ class watching:
 
     found    (depth of the call, name, tensor or array), in the order met
     layers   (the layer, what it gave), in the order of the calls
+    numbers  whole numbers by name, with all values that each had
+    inside   (name, id) of what was found in methods of modules
     codes    the code that ran, with its global variables
 
     Example:
@@ -56,6 +58,8 @@ class watching:
     def __init__(self) -> None:
         self.found: list[tuple[int, str, Any]] = []
         self.layers: list[tuple[Any, Box]] = []
+        self.numbers: dict[str, set[int]] = {}
+        self.inside: set[tuple[str, int]] = set()
         self.codes: dict[Any, dict[str, Any]] = {}
         self._seen: set[tuple[str, int]] = set()
         self._before: Any = None
@@ -92,9 +96,26 @@ class watching:
         own = frame.f_locals.get("self")
         fields = {} if isinstance(own, nn.Module) else getattr(own, "__dict__", {})
         for name, x in [*frame.f_locals.items(), *fields.items()]:
+            if type(x) is int:
+                self.numbers.setdefault(name, set()).add(x)
             if isinstance(x, (Box, np.ndarray)) and (name, id(x)) not in self._seen:
                 self._seen.add((name, id(x)))
+                if isinstance(own, nn.Module):
+                    self.inside.add((name, id(x)))
                 self.found.append((depth, name, x))  # kept alive, so that its id stays its own
+
+    def own_names(self) -> dict[int, str]:
+        """For each result of a layer, by its id, the name that a module's own method has for it, if
+        no other tensor has that name: q = self.query(x), but not x = self.first(x)."""
+        by_name: dict[str, set[int]] = {}
+        for _, name, x in self.found:
+            by_name.setdefault(name, set()).add(id(x))
+        results = {id(result) for _, result in self.layers}
+        return {
+            next(iter(ids)): name for name, ids in reversed(by_name.items())
+            if len(ids) == 1 and ids <= results and not name.startswith(("_", "."))
+            and (name, *ids) in self.inside
+        }  # fmt: skip
 
 
 class Names:
@@ -139,11 +160,21 @@ class Names:
         self._taken.add(new)
         return new
 
-    def give_all(self, found: Iterable[tuple[int, str, Any]], loss: Box) -> None:
-        """Names from local variables: those of outer functions first."""
+    def give_all(
+        self,
+        found: Iterable[tuple[int, str, Any]],
+        loss: Box,
+        first: Collection[tuple[str, int]] = (),
+    ) -> None:
+        """Names from local variables: those in `first`, then those of outer functions."""
         wanted: dict[str, list[Any]] = {}
         owner: dict[int, str] = {}
-        for depth, name, x in sorted(found, key=lambda entry: entry[0]):
+
+        def order(entry: tuple[int, str, Any]) -> tuple[bool, int]:
+            depth, name, x = entry
+            return (name, id(x)) not in first, depth
+
+        for depth, name, x in sorted(found, key=order):
             if name.startswith(("_", ".")) or x is loss or id(x) in owner:
                 continue
             if (x := self._bearer(x)) is None or id(x) in owner:
@@ -170,11 +201,17 @@ class Names:
                 for x in tensors:
                     self.give(x, name)
 
-    def give_layers(self, layers: Iterable[tuple[Any, Box]]) -> None:
+    def give_layers(
+        self, layers: Iterable[tuple[Any, Box]], own: Mapping[int, str] | None = None
+    ) -> None:
         """Z1 for what the first layer gives, and so on: the number is that of its weights. What
-        is normalised after it is N1, what is pooled P1."""
+        is normalised after it is N1, what is pooled P1. A name of the author's `own` comes first.
+        """
         number = ""
         for layer, result in layers:
+            if own and id(result) in own:
+                self.give(result, own[id(result)])
+                continue
             letter = next(c for c, kinds in _LETTERS.items() if isinstance(layer, kinds))
             if letter == "Z":
                 weight = self.of.get(layer.weight, "")

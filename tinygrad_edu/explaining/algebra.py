@@ -13,6 +13,7 @@ and compares, so that a mistake in this file cannot come out as a wrong formula.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -105,6 +106,72 @@ class Sum:
     terms: tuple[Term, ...] = ()
 
 
+@dataclass(frozen=True)
+class Given:
+    """An array in a setting, by its name: the y of A[:, y].
+
+    Example:
+        >>> Given("y")
+        y
+    """
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Arange:
+    """0, 1 … stop − 1 in a setting, as in A[np.arange(m), y].
+
+    Example:
+        >>> str(Arange(3)), Arange(3)
+        ('arange(3)', np.arange(3))
+    """
+
+    stop: int
+
+    def __str__(self) -> str:
+        return f"arange({self.stop})"
+
+    def __repr__(self) -> str:
+        return f"np.{self}"
+
+
+def parts_changed(x: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a setting with every part of it changed: those of tuples, lists, slices and ranges.
+
+    Example:
+        >>> parts_changed((2, slice(None, 3)), lambda n: n + 1 if isinstance(n, int) else n)
+        (3, slice(None, 4, None))
+    """
+    if type(x) in (tuple, list):
+        return type(x)(parts_changed(part, change) for part in x)
+    if isinstance(x, slice):
+        return slice(*(parts_changed(v, change) for v in (x.start, x.stop, x.step)))
+    if isinstance(x, Arange):
+        return Arange(parts_changed(x.stop, change))
+    return change(x)
+
+
+def setting_value(x: Any, arrays: Mapping[str, Any]) -> Any:
+    """Return a setting with its arrays in the place of their names.
+
+    Example:
+        >>> setting_value((Arange(2), Given("y")), {"y": np.array([1, 0])})
+        (array([0, 1]), array([1, 0]))
+    """
+    if isinstance(x, Given):
+        a = np.asarray(arrays[x.name])
+        return a.astype(bool) if a.dtype.kind == "f" else a  # a mask that counts as 0 and 1
+    if isinstance(x, Arange):
+        return np.arange(x.stop)
+    if type(x) in (tuple, list):
+        return type(x)(setting_value(part, arrays) for part in x)
+    return x
+
+
 Base = Symbol | Call | Sum
 Factor = tuple[Base, Fraction]
 Rule = Callable[[Term], Term | None]
@@ -113,15 +180,59 @@ Part = TypeVar("Part")
 # --- building -------------------------------------------------------------------------------------
 
 
+CONSTANTS = {"π": np.pi, "∞": np.inf}  # numbers with a name of their own
+
+
 def number(x: Any) -> Sum:
-    """A constant: the fraction that a float was written as, if there is a short one.
+    """Return a constant as a formula: a short fraction, ∞, a root or a multiple of π, else the
+    decimal that the float prints as.
 
     Example:
         >>> number(0.25).terms[0].coefficient
         Fraction(1, 4)
+        >>> number(np.sqrt(3.0)).terms[0].factors[0][1]
+        Fraction(1, 2)
     """
+    if isinstance(x, float) and not _is_short(x):
+        if math.isinf(x):
+            return scale(of(Symbol("∞")), 1 if x > 0 else -1)
+        if (known := _known_number(x)) is not None:
+            return known
     c = fraction(x)
     return Sum((Term(c),)) if c else Sum()
+
+
+def _is_short(x: float) -> bool:
+    """Return True if few digits or a short fraction are exactly this float."""
+    if not math.isfinite(x):
+        return False
+    near = Fraction(x).limit_denominator(10**6)
+    return float(near) == x or len(repr(abs(x)).lstrip("0.").replace(".", "")) <= 12
+
+
+def _known_number(x: float) -> Sum | None:
+    """Return x as √r, r·π, r/π, √(r·π) or √(r/π) with a short fraction r, if it is one of these."""
+    sign = 1 if x > 0 else -1
+    for square in (False, True):
+        y = x * x if square else abs(x)
+        for exponent in (1, -1, 0) if square else (1, -1):
+            r = Fraction(y / math.pi**exponent).limit_denominator(10**5)
+            near = float(r) * math.pi**exponent
+            if r and math.isclose(math.sqrt(near) if square else near, abs(x), rel_tol=4e-16):
+                whole = of(Symbol("π"), exponent) if exponent else number(1)
+                root = _root(r, whole) if square else scale(whole, r)
+                return scale(root, sign)
+    return None
+
+
+def _root(r: Fraction, rest: Sum) -> Sum:
+    """Return √(r·rest), roots of squares drawn."""
+    found = [rest if rest == number(1) else of(rest, Fraction(1, 2))]
+    for n, sign in ((r.numerator, 1), (r.denominator, -1)):
+        root = math.isqrt(n)
+        whole = number(Fraction(root) ** sign)
+        found.append(whole if root * root == n else of(number(n), Fraction(sign, 2)))
+    return multiply(*found)
 
 
 def fraction(x: Any) -> Fraction:
@@ -354,8 +465,8 @@ def resized(x: Any, to: Mapping[int, int], letters: dict[Axis, Axis]) -> Any:
             while x.denominator % old == 0:
                 x = x * old / new
         return x
-    if isinstance(x, tuple):
-        return tuple(resized(part, to, letters) for part in x)
+    if isinstance(x, (tuple, slice, Arange)):
+        return parts_changed(x, lambda part: resized(part, to, letters))
     if isinstance(x, int) and not isinstance(x, bool):
         return to.get(x, x)
     if isinstance(x, Sum):
@@ -977,7 +1088,7 @@ class Definitions:
 
     def __init__(self, invent: Callable[[Call], str | None] = lambda call: None) -> None:
         self._calls: dict[str, tuple[Index, Call]] = {}
-        self._invent = invent  # a name for a call that has none
+        self.invent = invent  # a name for a call that has none
 
     def add(self, name: str, index: Index, s: Sum) -> None:
         """Note that the array of this name is that formula, if it is a single call."""
@@ -1012,7 +1123,7 @@ class Definitions:
                     opposite = replace(call, args=((scale(call.args[0][0], -1), ()),))
                     if _base_key(renamed(known, to)) == _base_key(opposite):
                         return add(number(1), scale(of(symbol), -1))
-        if (new := self._invent(call)) is None:
+        if (new := self.invent(call)) is None:
             return None
         index = call.index
         self._calls[new] = index, call
@@ -1134,9 +1245,10 @@ def _base(b: Base, arrays: Mapping[str, Any], functions: Functions) -> tuple[Any
         return functions[b.name](*args, **dict(b.settings)), axes
     if isinstance(b, Call):
         args = [_argument(s, i, arrays, functions) for s, i in b.args]
-        value = functions[b.name](*args, **dict(b.settings))
+        settings = {k: setting_value(v, arrays) for k, v in b.settings}
+        value = functions[b.name](*args, **settings)
     else:
-        value = arrays[b.name]
+        value = arrays[b.name] if b.name in arrays else CONSTANTS[b.name]
     ones = tuple(k for k, i in enumerate(b.index) if i is ONE)
     return np.squeeze(value, axis=ones) if ones else value, [i for i in b.index if i is not ONE]
 

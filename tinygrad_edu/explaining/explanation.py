@@ -2,7 +2,8 @@
 
 `explain` runs a loss, reads its recorded graph and that of its gradients, and writes both with the
 author's names. Before a formula is shown it is evaluated, as the NumPy code that belongs to it, and
-compared with the gradient: what is printed is right, or an error is raised.
+compared with the gradient. Whatever has no short form with the right value is written operation by
+operation, so that what runs is explained.
 """
 
 from __future__ import annotations
@@ -12,155 +13,36 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from .. import engine, nn, ops
 from ..engine import Box, NameMissing, history
-from ..naming import Names, activation_name, leaves, parameter_names
-from .algebra import (
-    Axis,
-    Call,
-    Definitions,
-    Index,
-    Sum,
-    Symbol,
-    contracted,
-    evaluate,
-    of,
-    only,
-    resized,
-    rows_sum_to_one,
-    simplify,
-)  # fmt: skip
-from .matrices import Writer
-from .notation import Node, code, latex, latex_name, shape_arithmetic, text, value
-from .reading import Reader
-from .tracing import Trace, differentiate, helpers, problem
+from ..naming import Names, leaves, parameter_names
+from .author import Author, Formula
+from .steps import Step, Steps, aligned, steps_of
+from .tracing import Problem, Sizes, Trace, differentiate, helpers, problem
+from .wording import LANGUAGES, Refused, say
 
 __all__ = ["Explanation", "Formula", "Step", "explain"]
 
 WIDE = 100  # characters that a gradient may have before errors get names, E1, E2 …
+AXES = {(1, "0"): "entries", (2, "0"): "rows", (2, "1"): "columns"}  # what the notes call them
 DEEP = 8  # named results on the way, from which on they get names at once
-
-
-class WrongFormula(AssertionError):
-    """A formula that is not worth what it should be: a mistake in this library, never printed.
-
-    Example:
-        >>> issubclass(WrongFormula, AssertionError)
-        True
-    """
-
-
-@dataclass(frozen=True)
-class Formula:
-    """A line of a derivation: `str()` is the line; `text`, `latex` and `code` are its right side.
-
-    name    what it is a formula of: "W1" for ∂L/∂W1, "Z1" for a forward line
-    left    its left side, "∂L/∂W1"
-    shapes  how the shapes come about, "(30, 364)·(364, 10) → (30, 10)"
-    value   what it is worth on the example inputs, an array
-
-    Example:
-        >>> import tinygrad_edu as tg
-        >>> W = tg.Tensor([1.0, 2.0], requires_grad=True)
-        >>> def loss(W, X):
-        ...     Z = W * X
-        ...     return (Z * Z).sum()
-        >>> found = tg.explain(loss, W, np.ones(2))
-        >>> print(found["W"])
-        ∂L/∂W = 2·Z ⊙ X
-    """
-
-    name: str
-    left: str
-    text: str
-    latex: str
-    code: str
-    shapes: str
-    value: Any
-
-    def __str__(self) -> str:
-        return f"{self.left} = {self.text}"
-
-    __repr__ = __str__
-
-    def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {latex_name(self.left)} = {self.latex}$"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One link of the chain: the error at a quantity from the error at those that use it.
-
-    formula  ∂L/∂A1 = ∂L/∂Z2·W2ᵀ
-    rule     ∂Z2/∂A1: ·W2ᵀ, the factor of the chain rule and what it comes from
-    becomes  the same with everything put in, "(A2 − Y)W2ᵀ/m"
-
-    Example:
-        >>> import tinygrad_edu as tg
-        >>> W = tg.Tensor([1.0, 2.0], requires_grad=True)
-        >>> def loss(W, X):
-        ...     Z = W * X
-        ...     return (Z * Z).sum()
-        >>> found = tg.explain(loss, W, np.ones(2))
-        >>> print(found.steps[1])
-        ∂L/∂W = ∂L/∂Z ⊙ X = 2·Z ⊙ X
-            ∂Z/∂W: ⊙ X
-    """
-
-    formula: Formula
-    rule: str
-    becomes: Formula
-
-    def __str__(self) -> str:
-        lines = [str(self.formula)]
-        if self.becomes.text != self.formula.text:
-            lines[0] += f" = {self.becomes.text}"
-        return "\n".join([*lines, *(f"    {line}" for line in self.rule.splitlines())])
-
-    __repr__ = __str__
-
-
-class Steps(tuple[Step, ...]):
-    """The links of a chain, printed one below the other.
-
-    Example:
-        >>> import tinygrad_edu as tg
-        >>> W = tg.Tensor([1.0, 2.0], requires_grad=True)
-        >>> def loss(W, X):
-        ...     Z = W * X
-        ...     return (Z * Z).sum()
-        >>> found = tg.explain(loss, W, np.ones(2))
-        >>> len(found.steps)
-        2
-    """
-
-    def __str__(self) -> str:
-        return "\n".join(f"{k}. {step}" for k, step in enumerate(self, 1))
-
-    __repr__ = __str__
-
-    @property
-    def latex(self) -> str:
-        """The links as LaTeX, one below the other."""
-        return _aligned([step.formula for step in self])
-
-    def _repr_latex_(self) -> str:
-        return self.latex
 
 
 @dataclass
 class Explanation:
-    """What `explain` found. It prints as text and shows as LaTeX in a notebook.
+    """The derivation that `explain` found. It prints as text and shows as LaTeX in a notebook.
 
     forward    the lines that lead to the loss, each a `Formula`
     errors     E1, E2 … of a long network
     gradients  {"W1": ∂L/∂W1, …}
     notes      what would make it shorter, what m is
+    sizes      the letters of lengths, as NumPy code: {"m": "X.shape[0]"}
+    lang       the language of notes and steps, "en" or "ko"
 
     `explanation["W1"]` is the Formula of ∂L/∂W1: its `.text`, `.latex`, `.code`, `.shapes` and
     `.value`.
@@ -180,13 +62,19 @@ class Explanation:
     gradients: dict[str, Formula]
     errors: list[Formula] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sizes: dict[str, str] = field(default_factory=dict)
+    lang: str = "en"
     _make_steps: Callable[[], Steps] = field(default=Steps, repr=False)
 
     def __getitem__(self, name: str) -> Formula:
         for line in (*self.gradients.values(), *self.errors, *self.forward):
             if name in (line.left, line.name):
                 return line
-        raise NameMissing(f"no gradient or line {name!r}; there are {', '.join(self.gradients)}")
+        raise NameMissing(say("no-line", self.lang, name=name, names=", ".join(self.gradients)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields for pickle: the steps themselves, not the function that makes them."""
+        return {**self.__dict__, "steps": self.steps, "_make_steps": Steps}
 
     @cached_property
     def steps(self) -> Steps:
@@ -212,19 +100,19 @@ class Explanation:
     @property
     def latex(self) -> str:
         """All lines as LaTeX, one below the other: for a slide; a notebook shows it by itself."""
-        return _aligned([*self.forward, *self.errors, *self.gradients.values()])
+        return aligned([*self.forward, *self.errors, *self.gradients.values()])
 
     def _repr_latex_(self) -> str:
         return self.latex
 
 
-def _aligned(lines: Sequence[Formula]) -> str:
-    rows = [rf"{latex_name(line.left)} &= {line.latex}" for line in lines]
-    return "$$\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}$$"
-
-
 def explain(
-    f: Any, *inputs: Any, wrt: Any = None, facts: str | Sequence[str] = (), **settings: Any
+    f: Any,
+    *inputs: Any,
+    wrt: Any = None,
+    facts: str | Sequence[str] = (),
+    lang: str = "en",
+    **settings: Any,
 ) -> Explanation:
     """The forward lines and the gradients of a loss as formulas, each checked on the inputs.
 
@@ -234,12 +122,14 @@ def explain(
 
     Names are those of the author's variables. `wrt` are names or tensors (default: all variables
     that require a gradient); `facts` are what may be relied on, such as "rows of Y sum to 1": each
-    is checked on the data. A function is also run on a batch of another size, so that m, the number
-    of samples, can be told from other numbers; a finished loss has only its numbers.
+    is checked on the data; `lang` is the language of notes, steps and errors, "en" or "ko". A
+    function is also run at other sizes, so that m, the number of samples, and the lengths of other
+    axes can be told from other numbers; a finished loss has only its numbers. What has no short
+    form is written operation by operation.
 
     Shapes:  the loss is one number; each gradient has the shape of its parameter
     Raises:  ValueError if the loss is no single number, depends on nothing, or a fact does not
-             hold; WrongFormula if a formula fails its check (a mistake in this library)
+             hold
     Source:  the chapter, D1 to D12
     Example:
         >>> import tinygrad_edu as tg
@@ -248,41 +138,101 @@ def explain(
         >>> print(explain(lambda W: tg.square(X @ W - Y).sum() / len(X), W)["W"])
         ∂L/∂W = 2·Xᵀ(XW − Y)/m
     """
+    if lang not in LANGUAGES:
+        raise Refused(say("language", languages=", ".join(LANGUAGES), lang=lang))
     if isinstance(facts, str):
         facts = (facts,)
     if isinstance(f, Box):
-        return _finished(f, inputs, wrt, facts)
-    if isinstance(f, nn.Module):
-        f, data = _of_model(f, inputs)
+        return _finished(f, inputs, wrt, facts, lang)
+    of_model = isinstance(f, nn.Module)
+    if of_model:
+        f, data = _of_model(f, inputs, lang)
         inputs = tuple(data)
     if not callable(f):
-        raise TypeError(f"explain: expected a function, a model or a loss, received {f!r:.60}")
-    posed = problem(f, inputs, wrt, settings)
+        raise TypeError(say("not-function", lang, found=f"{f!r:.60}"))
+    posed = problem(f, inputs, wrt, settings, lang)
+    posed.of_model = of_model
+    real = _real_trace(posed)
+    known = _facts(facts, real, lang) | real.rows_sum_to_one
+    for sizes in posed.sizes():
+        try:
+            other = posed.trace(sizes)
+            if list(other.names.values()) != list(real.names.values()):
+                continue
+            letters = _letters(sizes, other, posed)
+            author = Author(other, real, letters, sizes.lengths(), {*known}, strict=True)
+            author.samples = sizes.rows[1] if sizes.rows else None
+            return _derive(author, facts, lang)
+        except Exception:  # whatever the function does not like about other sizes
+            continue
+    return _derive(Author(real, real, ones=known), facts, lang)
+
+
+def _real_trace(posed: Problem) -> Trace:
+    """Run the function at its own sizes: with tensors in the place of numbers and arrays, which
+    then have names; or with less of that, if the function does not take it."""
     try:
-        real = posed.trace()
-    except (TypeError, ValueError, AttributeError):
+        return posed.trace()
+    except Refused:
+        raise
+    except Exception as error:
         posed.arguments, posed.variables = dict(posed.arguments), {}
-        real = posed.trace(numbers=False)
-    for length, prime in posed.batches():
-        try:
-            other = posed.trace(rows=(length, prime))
-        except Exception:  # whatever the function does not like about another length
-            continue
-        if list(other.names.values()) != list(real.names.values()):
-            continue
-        try:
-            return _derive(other, real, {prime: "m"}, facts, length)
-        except WrongFormula:  # right for the one size and not for the other: m is not in it
-            _derive(other, other, {}, facts, None)
-    return _derive(real, real, {}, facts, None)
+        for arrays in (True, False):
+            try:
+                return posed.trace(numbers=False, arrays=arrays)
+            except Refused:
+                raise
+            except Exception:  # the first error is that of the function as it was given
+                continue
+        raise error
 
 
-def _of_model(model: nn.Module, inputs: Sequence[Any]) -> tuple[Callable[..., Any], Sequence[Any]]:
+def _letters(sizes: Sizes, trace: Trace, posed: Problem) -> dict[int, str]:
+    """A letter for each length: m for the samples, the author's own name of a number, n for the
+    columns of the data, k for those of the targets, then h, d, p …"""
+    taken = {*trace.names.values(), *trace.arrays.values(), "L", "I"}
+    found: dict[int, str] = {}
+    if sizes.rows:
+        found[sizes.rows[1]] = next(a for a in ("m", "N", "M", "n_samples") if a not in taken)
+    primes = {*sizes.others.values()}
+    for name, (length, *others) in trace.counted.items():
+        usual = name.isidentifier() and name not in taken and not name.startswith("_")
+        if usual and not others and length in primes - found.keys():
+            found[length] = name
+            taken.add(name)
+    data = posed.data()
+    columns = [sizes.others.get(n, 0) for n in _columns(data, sizes)]
+    axes = [n for x in trace.names for n in np.shape(x.value)]
+    order = [p for p in dict.fromkeys([*columns[:1], *axes]) if p in primes - found.keys()]
+    if not order:
+        return found
+    last = columns[-1] if len(columns) > 1 else order[-1]
+    alone = last == order[0] and next(iter(data), "X")[0] in "Xx"
+    return found | _usual_letters(order, 0 if alone else last, taken)
+
+
+def _columns(data: Mapping[str, Any], sizes: Sizes) -> list[int]:
+    """The numbers of columns of the arrays that have the samples as their rows."""
+    rows = sizes.rows[0] if sizes.rows else None
+    return [a.shape[1] for a in data.values() if a.ndim == 2 and len(a) == rows]
+
+
+def _usual_letters(primes: Sequence[int], last: int, taken: set[str]) -> dict[int, str]:
+    """n, h, d … in this order, and k for the last."""
+    found = {last: "k"} if last in primes and "k" not in taken else {}
+    free = iter([a for a in "nhdpqrstuvwabcefgxyz" if a not in taken])
+    for prime in primes:
+        if prime not in found and (letter := next(free, "")):
+            found[prime] = letter
+    return found
+
+
+def _of_model(
+    model: nn.Module, inputs: Sequence[Any], lang: str
+) -> tuple[Callable[..., Any], Sequence[Any]]:
     if len(inputs) < 2 or not callable(inputs[0]):
-        raise TypeError(
-            "explain(model, loss_function, X, Y): after the model come the loss function and the "
-            f"data, received {', '.join(map(engine.describe, inputs)) or 'nothing'}"
-        )
+        found = ", ".join(map(engine.describe, inputs)) or say("nothing", lang)
+        raise TypeError(say("model-call", lang, found=found))
     loss_function, *data = inputs
     labels = len(data) == 2 and np.ndim(getattr(data[1], "value", data[1])) == 1
     names = (
@@ -300,289 +250,195 @@ def _of_model(model: nn.Module, inputs: Sequence[Any]) -> tuple[Callable[..., An
     return of_data, data
 
 
-def _finished(loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str]) -> Explanation:
+def _finished(
+    loss: Box, inputs: Sequence[Any], wrt: Any, facts: Sequence[str], lang: str
+) -> Explanation:
     """A loss that has been computed: names from the caller's variables, numbers as they are."""
     if inputs:
         wrt = inputs[0] if len(inputs) == 1 else list(inputs)
     if loss.value.size != 1:
-        raise ValueError(f"explain: a loss is one number, received {engine.describe(loss)}")
+        raise Refused(say("one-number", lang, found=engine.describe(loss)))
     if loss.record is None or loss.record[1] is engine.RELEASED:
-        raise RuntimeError(
-            "explain: nothing is recorded of this loss (computed from no variable, or released by "
-            "backward()); compute it again, or give the function that computes it"
-        )
-    names = Names()
+        raise RuntimeError(say("released", lang))
     frame = sys._getframe(2)
     variables = {**frame.f_globals, **frame.f_locals}
+    asked = wrt if isinstance(wrt, (list, tuple)) else [wrt]
+    names, used = _names_of_finished(loss, variables, asked)
+    if wrt is None:
+        targets = [x for x in used if x.record is not None and x.record[1] is engine.VARIABLE]
+    else:
+        by_name = {name: x for x, name in names.of.items()}
+        unknown = [x for x in asked if not isinstance(x, Box) and x not in by_name]
+        if unknown:
+            raise Refused(say("no-variable", lang, name=unknown[0], names=[*by_name]))
+        targets = [x if isinstance(x, Box) else by_name[x] for x in asked]
+    nodes = history(loss)
+    trace = differentiate(loss, targets, names)
+    m = _samples_of_finished(names, nodes, targets)
+    known = _facts(facts, trace, lang) | trace.rows_sum_to_one
+    return _derive(Author(trace, trace, ones=known, m=m), facts, lang)
+
+
+def _samples_of_finished(names: Names, nodes: Sequence[Box], targets: Sequence[Box]) -> int | None:
+    """The number of samples: the length of all data of two axes that no other axis has."""
+    data = [x.value for x in names.of if x.record is None]
+    for n in nodes:
+        pairs = zip(n.record[2], n.record[3], strict=True)
+        data += [raw for arg, raw in pairs if id(arg) in names.arrays]
+    rows = {len(a) for a in data if np.ndim(a) == 2}
+    others = {n for a in data for n in a.shape[1:]} | {n for t in targets for n in t.value.shape}
+    alone = len(rows) == 1 and not rows & others and "m" not in names.of.values()
+    return next(iter(rows)) if alone else None
+
+
+def _names_of_finished(
+    loss: Box, variables: Mapping[str, Any], asked: Sequence[Any]
+) -> tuple[Names, list[Box]]:
+    """Names from the caller's variables, and the tensors that the loss was computed from."""
+    names = Names()
     nodes = history(loss)
     names.helpers = helpers(nodes)
     involved = {id(x) for n in nodes for x in (*n.record[2], n)}
     used = {id(x): x for n in nodes for x in n.record[2] if isinstance(x, Box)}
-    asked = wrt if isinstance(wrt, (list, tuple)) else [wrt]
     for x in [*used.values(), *(x for x in asked if isinstance(x, Box))]:
         if x.name:
             names.give(x, x.name)
-    models = [v for v in variables.values() if isinstance(v, nn.Module)]
-    from_models = [pair for m in models for pair in parameter_names(m)]
-    for parameter, name in from_models:
-        if id(parameter) in involved:
-            names.give(parameter, name)
-    weights = {id(p): n[1:] for p, n in from_models if n.startswith("W")}
-    for node in nodes:  # what a layer has computed
-        if node.record[1] is ops.linear.op and (weight := id(node.record[2][1])) in weights:
-            names.give(node, f"Z{weights[weight]}")
+    _name_models(names, variables, nodes, involved)
     for name, v in variables.items():
         for own, x in leaves(name, v):
             if id(x) in involved and x is not loss and not own.startswith("_"):
                 names.give(x, own)
             elif isinstance(x, np.ndarray) and x.ndim:
                 names.constants.append((x, own))
-    if wrt is None:
-        targets = [
-            x for x in used.values() if x.record is not None and x.record[1] is engine.VARIABLE
-        ]
-    else:
-        items = list(wrt) if isinstance(wrt, (list, tuple)) else [wrt]
-        by_name = {name: x for x, name in names.of.items()}
-        unknown = [x for x in items if not isinstance(x, Box) and x not in by_name]
-        if unknown:
-            raise ValueError(f"wrt: no variable is called {unknown[0]}; there are {[*by_name]}")
-        targets = [x if isinstance(x, Box) else by_name[x] for x in items]
-    trace = differentiate(loss, targets, names)
-    data = [x.value for x in names.of if x.record is None] + [
-        raw for n in nodes for arg, raw in zip(n.record[2], n.record[3], strict=True)
-        if id(arg) in names.arrays
-    ]  # fmt: skip
-    rows = {len(a) for a in data if np.ndim(a) == 2}
-    others = {n for a in data for n in a.shape[1:]} | {n for t in targets for n in t.value.shape}
-    (m,) = rows if len(rows) == 1 and not rows & others and "m" not in names.of.values() else [None]
-    return _derive(trace, trace, {}, facts, m)
+    return names, [*used.values()]
 
 
-# --- writing down what a trace holds --------------------------------------------------------------
+def _name_models(
+    names: Names, variables: Mapping[str, Any], nodes: Sequence[Box], involved: set[int]
+) -> None:
+    """Names for the parameters of the caller's models, and for what their layers have computed."""
+    models = [v for v in variables.values() if isinstance(v, nn.Module)]
+    from_models = [pair for m in models for pair in parameter_names(m)]
+    for parameter, name in from_models:
+        if id(parameter) in involved:
+            names.give(parameter, name)
+    weights = {id(p): n[1:] for p, n in from_models if n.startswith("W")}
+    for node in nodes:
+        if node.record[1] is ops.linear.op and (weight := id(node.record[2][1])) in weights:
+            names.give(node, f"Z{weights[weight]}")
 
 
-@dataclass
-class _Author:
-    """Writes the formulas of one trace and checks each of them, there and on the real inputs."""
-
-    trace: Trace
-    real: Trace
-    sizes: dict[int, str]
-    ones: set[str]  # names of arrays whose rows sum to 1
-    m: int | None
-    names: dict[Box, str] = field(default_factory=dict)
-    real_names: dict[Box, str] = field(default_factory=dict)
-    known: Definitions | None = None
-    invented: list[Formula] | None = None  # A2 = softmax(Z2), once the author's lines are done
-
-    def __post_init__(self) -> None:
-        self.names = self.names or self.trace.names
-        self.real_names = self.real_names or self.real.names
-        m = self.m if self.real is self.trace else None
-        self.reader = Reader(self.names, self.trace.arrays, self.trace.constants, m)
-        self.real_reader = self.reader
-        if self.real is not self.trace:
-            self.real_reader = Reader(self.real_names, self.real.arrays, self.real.constants)
-        self.done: set[str] = set()
-        self.known = self.known or Definitions(self._invent)
-        nodes = [n for t in (self.trace, self.real) for n in history(t.loss)]
-        exact = all(
-            np.asarray(r).dtype != np.float32 for n in nodes for r in (n.value, *n.record[3])
-        )
-        self.tolerance = 1e-9 if exact else 1e-4
-
-    def with_names(self, more: dict[Box, str], real: dict[Box, str]) -> _Author:
-        """The same with names for more tensors."""
-        made = _Author(
-            self.trace, self.real, self.sizes, self.ones, self.m,
-            {**more, **self.names}, {**real, **self.real_names}, self.known, self.invented,
-        )  # fmt: skip
-        for old, new in ((self.reader, made.reader), (self.real_reader, made.real_reader)):
-            new.values, new.functions = old.values, old.functions
-        return made
-
-    def formula(self, x: Box, real: Box, name: str, left: str, own: str | None = None) -> Formula:
-        """The formula of a tensor, checked against its value."""
-        index, s = self.reader.formula(x, own)
-        if self.real is not self.trace:
-            self.real_reader.formula(real, own)
-        return self._formula(index, s, x, real, name, left)
-
-    def _invent(self, call: Call) -> str | None:
-        """A name for softmax(Z2) or sigmoid(Z2) that only the gradients have."""
-        if self.invented is None or call.name not in ("softmax", "sigmoid"):
-            return None
-        (s, _), *_ = call.args
-        index, z = call.index, only(s)
-        if not isinstance(z, Symbol) or z.name[0] not in "Zz":
-            return None
-        taken = {*self.names.values(), *self.reader.values}
-        if (name := activation_name(z.name, taken)) in taken or z.index != index:
-            return None
-        for reader in {id(r): r for r in (self.reader, self.real_reader)}.values():
-            array = reader.values[z.name]
-            reader.values[name] = reader.functions[call.name](array, **dict(call.settings))
-        if call.name == "softmax" and not call.settings:
-            self.ones.add(name)
-        tree = Writer(self.sizes).write(of(call), index)
-        self.invented.append(Formula(
-            name, name, text(tree), latex(tree), code(tree),
-            str(np.shape(array)), reader.values[name],
-        ))  # fmt: skip
-        return name
-
-    def parts(self) -> list[Formula]:
-        """The lines T1 = …, that were too long to be written out, since the last time."""
-        lines = []
-        for name in [n for n in self.reader.parts if n not in self.done]:
-            self.done.add(name)
-            index, s = self.reader.part(name)
-            real = self.real_reader.parts.get(name)
-            if real is None:
-                raise WrongFormula(f"{name} does not occur on the example inputs")
-            lines.append(self._formula(index, s, self.reader.parts[name], real, name, name))
-        return lines
-
-    def _formula(self, index: Index, s: Sum, x: Box, real: Box, name: str, left: str) -> Formula:
-        assert self.known is not None
-        rules = [
-            self.known.rule, rows_sum_to_one(self.ones), contracted(self.reader.identities)
-        ]  # fmt: skip
-        short = simplify(s, rules)
-        tree = Writer(self.sizes).write(short, index)
-        if left == name:  # a forward line
-            self.known.add(name, index, short)
-            self.reader.values.setdefault(name, x.value)
-            self.real_reader.values.setdefault(name, real.value)
-            if text(tree).startswith("softmax(") and "axis" not in text(tree):
-                self.ones.add(name)
-        worth = self._checked(tree, short, index, x, self.reader, left)
-        if self.real is not self.trace:
-            worth = self._checked(tree, short, index, real, self.real_reader, left)
-        shapes = {k: np.shape(v) for k, v in self.real_reader.values.items()}
-        if self.m is not None and self.sizes:
-            shapes["batch"] = (next(iter(self.sizes)), self.m)
-        result = real.value.shape
-        indexed = tree.kind == "indexed"
-        return Formula(
-            name, left, text(tree), latex(tree), "" if indexed else code(tree),
-            str(result) if indexed else shape_arithmetic(tree, shapes, result), worth,
-        )  # fmt: skip
-
-    def _checked(
-        self, tree: Node, short: Sum, index: Index, box: Box, reader: Reader, left: str
-    ) -> Any:
-        """What the formula is worth on the arrays of a reader, if that is what the tensor holds.
-
-        Raises:  WrongFormula if not
-        """
-        arrays: dict[str, Any] = {
-            k: np.asarray(v, np.float64) if np.asarray(v).dtype.kind in "fb" else v
-            for k, v in reader.values.items()
-        }
-        size = next(iter(self.sizes), None)
-        on_real = reader is self.real_reader and self.real is not self.trace
-        if (m := self.m if on_real else size) is not None:
-            arrays.setdefault("m", m)
-        to = {size: m} if on_real and size and m else {}
-        written = text(tree)
-        try:
-            if tree.kind == "indexed":
-                letters: dict[Axis, Axis] = {}
-                place = resized(index, to, letters)
-                worth = evaluate(resized(short, to, letters), place, arrays, reader.functions)
-            else:
-                worth = value(tree, arrays, reader.functions)
-        except (KeyError, NameError, ValueError, TypeError) as error:
-            raise WrongFormula(f"{left} = {written}: {error!r}") from error
-        worth = _same_shape(worth, box.value)
-        if worth is None or not _equal(worth, box.value, self.tolerance):
-            raise WrongFormula(f"{left} = {written} is not what was computed; please report this")
-        return worth
-
-
-def _same_shape(worth: Any, like: Any) -> Any:
-    worth = np.asarray(worth, dtype=np.float64)
-    if worth.size == like.size:
-        return worth.reshape(like.shape)
-    try:
-        return np.broadcast_to(worth, like.shape)
-    except ValueError:
-        return None
-
-
-def _equal(worth: Any, gradient: Any, tolerance: float) -> bool:
-    gradient = np.asarray(gradient, np.float64)
-    finite = np.abs(gradient[np.isfinite(gradient)])
-    scale = float(finite.max()) if finite.size else 0.0
-    return bool(
-        np.allclose(
-            worth, gradient, rtol=tolerance, atol=tolerance * scale + tolerance**1.4, equal_nan=True
-        )
-    )
-
-
-def _derive(
-    trace: Trace, real: Trace, sizes: dict[int, str], facts: Sequence[str], m: int | None
-) -> Explanation:
+def _derive(author: Author, facts: Sequence[str], lang: str) -> Explanation:
     """Forward lines, gradients, and the steps between them."""
-    author = _Author(trace, real, sizes, _facts(facts, real) | trace.rows_sum_to_one, m)
-    forward = []
+    trace, real = author.trace, author.real
+    forward: list[Formula] = []
     for x, y in zip(trace.forward, real.forward, strict=True):
         name = trace.names[x]
-        forward.append(author.formula(x, y, name, name, own=name))
+        line = author.formula(x, y, name, name, own=name)
+        forward += [*author.parts(), line]
     if trace.loss.record is not None:
-        forward.append(author.formula(trace.loss, real.loss, "L", "L", own="L"))
-    forward = [*author.parts(), *forward]
-    pairs = list(zip(trace.wrt, real.wrt, strict=True))
+        line = author.formula(trace.loss, real.loss, "L", "L", own="L")
+        forward += [*author.parts(), line]
     author.invented = []
+    lines, errors = _gradients(author)
+    long = any(len(line.text) > WIDE for line in lines.values())
+    if _stops(trace) and (not lines or errors or long):
+        lines, errors = _abbreviated(author)
+    forward = _in_order([*forward[:-1], *author.invented, *forward[-1:]])
+    every = [*forward, *errors, *lines.values()]
+    sizes = _sizes_used(author, every)
+    notes = _notes(author, every, sizes, lang)
+    make = partial(steps_of, author, facts, bool(errors), lang)
+    codes = {letter: code for letter, (code, _) in sizes.items()}
+    return Explanation(forward, lines, _in_order(errors), notes, codes, lang, make)
 
-    def gradients(by: _Author) -> tuple[dict[str, Formula], list[Formula]]:
-        lines: dict[str, Formula] = {}
-        for x, y in pairs:
-            name = trace.names.get(x) or by.reader.names.setdefault(x, f"V{len(lines) + 1}")
-            by.real_reader.names.setdefault(y, name)
-            lines[name] = by.formula(
-                trace.gradients[x], real.gradients[y], name, f"∂L/∂{name}", own=None
-            )
-        return lines, by.parts()
 
+def _gradients(by: Author, always: bool = False) -> tuple[dict[str, Formula], list[Formula]]:
+    """The gradients at what was asked for, and the lines T1 = … that they need; nothing if there
+    are so many results on the way that their errors need names."""
+    trace, lines = by.trace, dict[str, Formula]()
+    if not always and len(trace.between) > DEEP and _stops(trace):
+        return {}, []
+    for x, y in zip(trace.wrt, by.real.wrt, strict=True):
+        name = trace.names.get(x) or by.reader.names.setdefault(x, f"V{len(lines) + 1}")
+        by.real_reader.names.setdefault(y, name)
+        gradients = trace.gradients[x], by.real.gradients[y]
+        lines[name] = by.formula(*gradients, name, f"∂L/∂{name}", own=None)
+    return lines, by.parts()
+
+
+def _abbreviated(author: Author) -> tuple[dict[str, Formula], list[Formula]]:
+    """The gradients by the errors E1, E2 …, and these."""
+    trace, real = author.trace, author.real
+    stops, twins = _stops(trace), _stops(real)
+    marks = _marks([trace.names[x] for x in stops], set(trace.names.values()))
+    more = {trace.gradients[x]: mark for x, mark in zip(stops, marks, strict=True)}
+    also = {real.gradients[x]: mark for x, mark in zip(twins, marks, strict=True)}
+    by = author.with_names(more, also)
     errors: list[Formula] = []
-    lines: dict[str, Formula] = {}
-    stops = _stops(trace)
-    if len(trace.between) <= DEEP or not stops:
-        lines, errors = gradients(author)
-    if stops and (not lines or errors or any(len(line.text) > WIDE for line in lines.values())):
-        marks = _marks([trace.names[x] for x in stops], set(trace.names.values()))
-        more = {trace.gradients[x]: mark for x, mark in zip(stops, marks, strict=True)}
-        twins = _stops(real)
-        also = {real.gradients[x]: mark for x, mark in zip(twins, marks, strict=True)}
-        abbreviated = author.with_names(more, also)
-        errors = []
-        for x, y, mark in reversed(list(zip(stops, twins, marks, strict=True))):
-            name = trace.names[x]
-            line = abbreviated.formula(
-                trace.gradients[x], real.gradients[y], mark, f"{mark} = ∂L/∂{name}", own=mark
-            )
-            errors += [*abbreviated.parts(), line]
-        lines, more_parts = gradients(abbreviated)
-        errors += more_parts
-    forward[-1:-1] = author.invented
-    notes = [f"m = {m}, the number of samples"] if m and _mentions_m(forward, lines, errors) else []
-    notes += author.reader.notes
-    for line in lines.values():
-        for name in re.findall(r"rowsum\((\w+)\)", line.text):
-            array = next((x.value for x, n in real.names.items() if n == name), None)
-            hint = f"with facts='rows of {name} sum to 1' it is shorter: they do"
-            if array is not None and np.allclose(array.sum(axis=-1), 1) and hint not in notes:
-                notes.append(hint)
-    return Explanation(forward, lines, errors, notes, lambda: _steps(author, facts, bool(errors)))
+    for x, y, mark in reversed(list(zip(stops, twins, marks, strict=True))):
+        left = f"{mark} = ∂L/∂{trace.names[x]}"
+        line = by.formula(trace.gradients[x], real.gradients[y], mark, left, own=mark)
+        errors += [*by.parts(), line]
+    lines, parts = _gradients(by, always=True)
+    return lines, [*errors, *parts]
 
 
-def _mentions_m(*groups: Any) -> bool:
-    lines = [x for g in groups for x in (g.values() if isinstance(g, Mapping) else g)]
-    return any(re.search(r"(?<!\w)m(?!\w)", line.text) for line in lines)
+def _in_order(lines: Sequence[Formula]) -> list[Formula]:
+    """The lines, each after those whose names it uses, otherwise as they are."""
+    by_name = {line.name: line for line in lines}
+    placed: dict[str, Formula] = {}
+
+    def place(line: Formula, above: frozenset[str]) -> None:
+        for name in sorted(line.uses & by_name.keys() - above):
+            if name not in placed:
+                place(by_name[name], above | {name})
+        placed.setdefault(line.name, line)
+
+    for line in lines:
+        place(line, frozenset({line.name}))
+    return list(placed.values())
+
+
+def _sizes_used(author: Author, lines: Sequence[Formula]) -> dict[str, tuple[str, int]]:
+    """For each letter in the formulas the axis whose length it is, as code, and that length."""
+    letters = {letter: prime for prime, letter in author.sizes.items()}
+    if author.alike and author.m:
+        letters["m"] = author.m
+    written = "\n".join(line.text for line in lines)
+    arrays = {name: np.shape(x.value) for x, name in author.trace.names.items() if name}
+    found = {}
+    for letter, prime in letters.items():
+        if re.search(rf"(?<!\w){re.escape(letter)}(?!\w)", written):
+            axes = ((name, k) for name, shape in arrays.items()
+                    for k, n in enumerate(shape) if n == prime)  # fmt: skip
+            name, axis = next(axes, ("", 0))
+            found[letter] = f"{name}.shape[{axis}]", author.lengths.get(prime, prime)
+    return found
+
+
+def _notes(
+    author: Author, lines: Sequence[Formula], sizes: Mapping[str, tuple[str, int]], lang: str
+) -> list[str]:
+    """Sentences on letters, on what was left out, and on what would make it shorter."""
+    samples = {"m"} if author.alike else {author.sizes.get(author.samples or 0)}
+    values = {name: np.asarray(x.value) for x, name in author.real.names.items()}
+    notes = []
+    for letter, (code, n) in sizes.items():
+        name, axis = code[:-1].split(".shape[")
+        told = {"letter": letter, "n": n, "name": name, "axis": axis}
+        ndim = values[name].ndim if name in values else 2
+        kind = "samples" if letter in samples else AXES.get((ndim, axis), "axis")
+        notes.append(say(kind, lang, **told))
+    for name in author.reader.idle:
+        notes.append(say("idle-clip", lang, name=name or say("what-it-guards", lang)))
+    for what, left in dict.fromkeys(author.notes):
+        notes.append(say(what, lang, left=left))
+    for name in (n for line in lines for n in re.findall(r"rowsum\((\w+)\)", line.text)):
+        hint = say("fact", lang, name=name)
+        if name in values and hint not in notes and np.allclose(values[name].sum(axis=-1), 1):
+            notes.append(hint)
+    return notes
 
 
 def _stops(trace: Trace) -> list[Box]:
@@ -607,7 +463,7 @@ def _marks(names: list[str], taken: set[str]) -> list[str]:
 _FACT = re.compile(r"(?:the )?rows of (\w+) (?:sum|add up) to 1", re.IGNORECASE)
 
 
-def _facts(facts: Sequence[str], real: Trace) -> set[str]:
+def _facts(facts: Sequence[str], real: Trace, lang: str) -> set[str]:
     """The names of arrays whose rows sum to 1, each checked on the data.
 
     Raises:  ValueError for a fact that is not understood or does not hold
@@ -617,114 +473,10 @@ def _facts(facts: Sequence[str], real: Trace) -> set[str]:
     for fact in facts:
         match = _FACT.fullmatch(fact.strip())
         if not match or match[1] not in values:
-            raise ValueError(
-                f"facts: expected 'rows of NAME sum to 1' with a NAME out of {', '.join(values)}; "
-                f"received {fact!r}"
-            )
+            raise Refused(say("fact-form", lang, names=", ".join(values), fact=fact))
         sums = values[match[1]].sum(axis=-1)
         if not np.allclose(sums, 1):
-            raise ValueError(
-                f"facts: {fact!r} does not hold: the rows sum to {sums.min():g} … {sums.max():g}"
-            )
+            low, high = sums.min(), sums.max()
+            raise Refused(say("fact-false", lang, fact=fact, low=low, high=high))
         known.add(match[1])
     return known
-
-
-# --- steps ----------------------------------------------------------------------------------------
-
-JACOBIANS = {
-    "softmax": "∂aᵢ/∂zⱼ = aᵢ(δᵢⱼ − aⱼ)",
-    "log_softmax": "∂ log aᵢ/∂zⱼ = δᵢⱼ − aⱼ",
-    "sigmoid": "σ′(z) = σ(z)(1 − σ(z))",
-    "tanh": "tanh′(z) = 1 − tanh(z)²",
-    "relu": "relu′(z) = [z > 0]",
-    "exp": "(eˣ)′ = eˣ",
-    "log": "(log x)′ = 1/x",
-    "cross_entropy": "L = −Σ y log a with a = softmax(z): ∂L/∂aᵢ = −yᵢ/aᵢ, "
-    "∂aᵢ/∂zⱼ = aᵢ(δᵢⱼ − aⱼ);\nsummed, −yⱼ + aⱼ Σ yᵢ = aⱼ − yⱼ, because Σ y = 1",
-    "binary_cross_entropy_with_logits": "L = −y log a − (1 − y) log(1 − a) with a = σ(z): "
-    "∂L/∂a = (a − y)/(a(1 − a)),\n∂a/∂z = a(1 − a); their product is a − y",
-    "mse_loss": "(a − t)² has the slope 2(a − t)",
-}
-
-
-def _steps(author: _Author, facts: Sequence[str], long: bool) -> Steps:
-    """For each quantity on the way, from the loss inwards: its error from those after it."""
-    trace, real = author.trace, author.real
-    own = {trace.gradients[x]: f"∂L/∂{trace.names[x]}" for x in reversed(trace.between)}
-    also = {real.gradients[x]: f"∂L/∂{real.names[x]}" for x in reversed(real.between)}
-    links = author.with_names(own, also)
-    users = _users(trace)
-    steps = []
-    order = list(zip(reversed(trace.between), reversed(real.between), strict=True))
-    for x, y in [*order, *zip(trace.wrt, real.wrt, strict=True)]:
-        name = trace.names.get(x) or author.reader.names[x]
-        left = f"∂L/∂{name}"
-        gx, gy = trace.gradients[x], real.gradients[y]
-        link = links.formula(gx, gy, name, left, own=left if own.get(gx) == left else None)
-        rule = _ways(link.text, name, [f"∂L/∂{trace.names[u]}" for u in trace.between])
-        jacobians = [JACOBIANS[op] for op in users.get(x, []) if op in JACOBIANS]
-        if jacobians:
-            rule = [line for line in rule if line.count("…") < 2]
-        rule += jacobians
-        used = [f for f in facts if name != f and "softmax" in users.get(x, [])]
-        if used:
-            rule.append(f"because {', '.join(used)}")
-        full = link if long else author.formula(gx, gy, name, left)
-        steps.append(Step(link, "\n".join(filter(None, rule)), full))
-    return Steps(steps)
-
-
-def _users(trace: Trace) -> dict[Box, list[str]]:
-    """For each named tensor the operations that were applied to it, or to what was made of it
-    without a name."""
-    users: dict[Box, list[str]] = {}
-    for node in history(trace.loss):
-        for arg in node.record[2]:
-            if isinstance(arg, Box):
-                users.setdefault(arg, []).append(node.record[1].name)
-    return users
-
-
-def _ways(written: str, name: str, errors: Sequence[str]) -> list[str]:
-    """The rule of each way from the quantity to the loss."""
-    terms = _terms(written)
-    found = [_factor(term, name, errors) for term in terms]
-    if len(terms) > 1 and all(found) and any(error in written for error in errors):
-        return ["the errors on all ways, added:", *(f"  {line}" for line in found)]
-    whole = _factor(written, name, errors)
-    whole = "" if whole.startswith("L itself") else whole
-    several = sum(e in written for e in errors) > 1
-    return [whole or "the errors on all ways, added" * several]
-
-
-def _terms(written: str) -> list[str]:
-    """What is added and taken away, at the top of a formula."""
-    parts, depth = [""], 0
-    for word in re.split(r"( [+−] )", written):
-        if word in (" + ", " − ") and depth == 0:
-            parts.append("−" * (word == " − "))
-        else:
-            parts[-1] += word
-            depth += sum(word.count(c) for c in "([") - sum(word.count(c) for c in ")]")
-    return parts
-
-
-def _factor(written: str, name: str, errors: Sequence[str]) -> str:
-    """∂Z2/∂A1: ·W2ᵀ, if the formula is an error with a factor; what L itself has of it."""
-    inside = [e for e in errors if re.search(re.escape(e) + r"(?!\w)", written)]
-    if not inside:
-        return f"L itself: {written}"
-    if len(inside) > 1:
-        return ""
-    rest = written.replace(inside[0], "∎").replace("(∎)", "∎")
-    after = inside[0].removeprefix("∂L/∂")
-    if rest == "∎":
-        rest = "1"
-    else:
-        rest = rest.replace("·∎", "∎").replace("∎·", "∎")
-        rest = rest.removeprefix("∎ ⊙ ").removesuffix(" ⊙ ∎") if " ⊙ " in rest else rest
-        edge = (rest[0] == "∎" or rest[-1] == "∎") and rest.count("∎") == 1
-        rest = rest.replace("∎", "·" if edge else "…")
-    sign = " ⊙ " if " ⊙ " in written and not {"·", "…"} & {*rest} else " "
-    return f"∂{after}/∂{name}:{sign}{rest}"

@@ -14,7 +14,8 @@ written by their names alone where they stand element by element.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -83,7 +84,8 @@ class Piece:
 class Writer:
     """Writes formulas as trees.
 
-    sizes   numbers that have a name, such as the number of samples: {101: "m"}
+    sizes     numbers that have a name, such as the number of samples: {101: "m"}
+    decimals  whether 3/5 is written 0.6, as where the author has written 0.3
 
     Example:
         >>> i, j = Axis(2), Axis(3)
@@ -93,15 +95,19 @@ class Writer:
     """
 
     sizes: Mapping[int, str]
+    decimals: bool = False
     _known: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def write(self, s: Sum, index: Index) -> Node:
         """The tree of a formula whose axes are `index`: of matrices if they can say it, else with
         indices."""
-        try:
-            return self.matrices(s, index)
-        except _NoNotation:
-            return Indexed(self).write(s, index)
+        return next(self.ways(s, index))
+
+    def ways(self, s: Sum, index: Index) -> Iterator[Node]:
+        """The trees of a formula: of matrices if they can say it, and with indices."""
+        with suppress(_NoNotation):
+            yield self.matrices(s, index)
+        yield Indexed(self).write(s, index)
 
     def matrices(self, s: Sum, index: Index) -> Node:
         """The tree of a formula of matrices; a vector as is shorter, column or row.
@@ -143,6 +149,7 @@ class Writer:
         nodes = [self._term(t, place, ndim) for t in s.terms]
         common = content(s)
         alike = len({t.coefficient.denominator for t in s.terms}) == 1
+        alike &= not (self.decimals and common.denominator % 5 == 0)
         if alike and len(nodes) > 1 and abs(common) != 1 and not any(map(_has_product, nodes)):
             over, under = self.number(abs(common))
             inner = self._sum(scale(s, 1 / common), place, ndim)
@@ -152,6 +159,8 @@ class Writer:
         return _added(nodes)
 
     def _term(self, t: Term, place: Place, ndim: int) -> Node:
+        if place == NUMBER and _is_uneven(t) and (apart := multiplied_out(t)) is not None:
+            return self._sum(apart, place, ndim)
         try:
             plain = self._product(t, place, ndim)
             other = self._product(_divided(t), place, ndim)
@@ -207,12 +216,22 @@ class Writer:
                     sides[k].append(Node("name", (), (name, True)))
         top, bottom = map(int, values)
         decimal = Fraction(top, bottom)
-        if bottom != 1 and len(numeral(decimal)) < len(f"{top}/{bottom}") + (bottom > 10):  # 0.03
+        if self._is_decimal(decimal):
             values = [decimal, Fraction(1)]
         for side, n in zip(sides, values, strict=True):
             if n != 1:
                 side.insert(0, Node("number", (), n))
         return sides
+
+    def _is_decimal(self, x: Fraction) -> bool:
+        """Return True for a number that is written 0.03 rather than 3/100."""
+        top, bottom = x.numerator, x.denominator
+        decimal = numeral(x)
+        if bottom == 1 or "/" in decimal:
+            return False
+        if self.decimals and (top != 1 or bottom % 5 == 0) and len(decimal) <= 8:
+            return True
+        return len(decimal) < len(f"{top}/{bottom}") + (bottom > 10)
 
     def _piece(self, base: Base, p: Fraction) -> Piece:
         def orient(place: Place) -> Node:
@@ -327,6 +346,15 @@ def _natural(base: Base) -> Place:
         else [s for s, _ in base.args]
     )  # fmt: skip
     return max(map(_natural, inner), key=lambda p: sum(i is not None for i in p), default=NUMBER)
+
+
+def _is_uneven(t: Term) -> bool:
+    """Return True for (2·a + b)/(2·m), which is a/m + b/(2·m) on the slides."""
+    groups = [b for b, p in t.factors if isinstance(b, Sum) and p == 1]
+    return (
+        t.coefficient.denominator > 1 and not t.bound and len(groups) == 1
+        and len({abs(u.coefficient) for u in groups[0].terms}) > 1
+    )  # fmt: skip
 
 
 def _divided(t: Term) -> Term:
@@ -629,6 +657,8 @@ def _added(nodes: list[Node]) -> Node:
     if len(nodes) == 1:
         return nodes[0]
     nodes = [p for n in nodes for p in (n.parts if n.kind == "add" else (n,))]
+    if all(kind_of(n) == "s" for n in nodes):  # a loss and its penalty, as the author has them
+        return Node("add", tuple(nodes))
     nodes.sort(key=lambda n: (is_negative(n), not _has_product(n), n.kind == "T"))
     groups: list[tuple[Any, list[Node]]] = []
     for n in nodes:

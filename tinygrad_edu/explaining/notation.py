@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .algebra import COMPARISONS
+from .algebra import COMPARISONS, Arange, Given, parts_changed, setting_value
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,15 @@ def named(x: Any, sizes: Mapping[int, str]) -> Any:
         >>> named((101, 4), {101: "m"})
         (m, 4)
     """
-    if type(x) is tuple:
-        return tuple(named(part, sizes) for part in x)
-    if type(x) is not int or x not in sizes:
-        return x
-    length = Length(x)
-    length.name = sizes[x]
-    return length
+
+    def letter(n: Any) -> Any:
+        if type(n) is not int or n not in sizes:
+            return n
+        length = Length(n)
+        length.name = sizes[n]
+        return length
+
+    return parts_changed(x, letter)
 
 
 def kind_of(n: Node) -> str:
@@ -107,6 +109,20 @@ def kind_of(n: Node) -> str:
     if "m" in kinds or {"c", "r"} <= set(kinds):
         return "m"
     return "c" if "c" in kinds else "r" if "r" in kinds else "s"
+
+
+def names_in(n: Node) -> set[str]:
+    """Return the names that a formula uses.
+
+    Example:
+        >>> W = Node("name", (), ("W1", False))
+        >>> names_in(Node("matmul", (Node("T", (W,)), Node("vector", (), "x")))) == {"W1", "x"}
+        True
+    """
+    found = {n.value[0]} if n.kind == "name" else {n.value} if n.kind == "vector" else set()
+    if n.kind == "call":
+        parts_changed(tuple(v for _, v in n.value[1]), lambda x: found.add(repr(x)))
+    return found.union(*map(names_in, n.parts))
 
 
 # --- text -----------------------------------------------------------------------------------------
@@ -153,7 +169,8 @@ def _text(n: Node) -> tuple[str, int]:
         return _at(parts[0], PRODUCT) + "/" + _at(parts[1], ATOM), TERM
     if k == "power":
         if n.value == Fraction(1, 2):
-            return f"sqrt({text(parts[0])})", ATOM
+            inner = text(parts[0])
+            return f"√{inner}" if _is_plain_number(parts[0]) else f"sqrt({inner})", ATOM
         if n.value.denominator == 1:
             return _at(parts[0], ATOM) + str(n.value).translate(_RAISED), ATOM
         return f"{_at(parts[0], ATOM)}^({n.value})", ATOM
@@ -173,6 +190,13 @@ def _text(n: Node) -> tuple[str, int]:
     if k == "add":
         return _signed([(is_negative(p), _text(unsigned(p))[0]) for p in parts]), SUM
     return _scaled_text(n)
+
+
+def _is_plain_number(n: Node) -> bool:
+    """Return True for a whole number, or a size that has a letter: √3, √d."""
+    if n.kind == "name":
+        return bool(n.value[1]) and len(n.value[0]) == 1
+    return n.kind == "number" and n.value.denominator == 1 and 0 < n.value < 10**7
 
 
 def _scaled_text(n: Node) -> tuple[str, int]:
@@ -238,16 +262,35 @@ def numeral(x: Fraction) -> str:
     """A number: whole, as a decimal, or as a fraction where the decimal would not end.
 
     Example:
-        >>> numeral(Fraction(1, 4)), numeral(Fraction(1, 3))
-        ('0.25', '(1/3)')
+        >>> numeral(Fraction(1, 4)), numeral(Fraction(1, 3)), numeral(Fraction(10**9))
+        ('0.25', '(1/3)', '1e9')
     """
     if x.denominator == 1:
-        n = abs(x.numerator)
-        s = str(x.numerator) if n < 10**7 else repr(float(x))
+        s = _whole_number(x.numerator)
     else:
         s = repr(float(x))
         s = s if Fraction(s) == x else f"({x.numerator}/{x.denominator})"
     return s.replace("-", "−")
+
+
+def _whole_number(n: int) -> str:
+    """1e9 for 1000000000; a number of many digits as it is."""
+    digits = str(abs(n))
+    short = digits.rstrip("0")
+    if len(digits) < 8 or len(short) > 6:
+        return str(n)
+    sign = "-" * (n < 0)
+    return f"{sign}{short[0]}{'.' * (len(short) > 1)}{short[1:]}e{len(digits) - 1}"
+
+
+def _latex_numeral(x: Fraction) -> str:
+    """Return the number as LaTeX, 10^{9} for 1e9."""
+    s = numeral(x).replace("−", "-")
+    mantissa, e, exponent = s.partition("e")
+    if not e:
+        return s
+    power = rf"10^{{{int(exponent)}}}"
+    return power if mantissa == "1" else rf"{mantissa} \cdot {power}"
 
 
 def _call_text(n: Node) -> str:
@@ -288,7 +331,7 @@ def _setting(x: Any) -> str:
     if isinstance(x, slice):
         ends = ["" if v is None else str(v) for v in (x.start, x.stop, x.step)]
         return ":".join(ends[: 2 if x.step is None else 3])
-    if isinstance(x, tuple) and any(isinstance(v, (slice, np.ndarray)) for v in x):
+    if isinstance(x, tuple) and any(isinstance(v, (slice, np.ndarray, Arange, Given)) for v in x):
         return f"({', '.join(map(_setting, x))})"
     return str(x).replace("-", "−") if isinstance(x, (int, float)) else str(x)
 
@@ -297,6 +340,7 @@ def _setting(x: Any) -> str:
 
 _GREEK = {
     "α": r"\alpha", "β": r"\beta", "γ": r"\gamma", "δ": r"\delta", "ε": r"\varepsilon",
+    "π": r"\pi", "∞": r"\infty",
     "η": r"\eta", "θ": r"\theta", "λ": r"\lambda", "μ": r"\mu", "σ": r"\sigma", "φ": r"\varphi",
 }  # fmt: skip
 _LATEX_CALLS = {"sigmoid": r"\sigma", "exp": r"\exp", "log": r"\log", "tanh": r"\tanh",
@@ -344,7 +388,7 @@ def _latex(n: Node) -> tuple[str, int]:
     if k == "vector":
         return latex_name(n.value), ATOM
     if k == "number":
-        return numeral(n.value).replace("−", "-"), ATOM
+        return _latex_numeral(n.value), ATOM
     if k in ("row", "single"):
         return _latex(parts[0])
     if k == "T":
@@ -421,7 +465,7 @@ def _latex_call(n: Node) -> str:
 
 # --- shapes ---------------------------------------------------------------------------------------
 
-Shape = tuple[int, ...]
+Shape = tuple[Any, ...]
 
 
 def _shape_of(n: Node, shapes: Mapping[str, Shape]) -> Shape:
@@ -445,8 +489,8 @@ def _shape_of(n: Node, shapes: Mapping[str, Shape]) -> Shape:
     if k == "column":
         return (*inner[0], 1)
     if k == "call" and n.value[2]:
-        prime, m = shapes.get("batch", (1, 1))  # the prime that stood for m, and m
-        return tuple(m if length == prime else length for length in n.value[3])
+        lengths = dict(shapes.get("lengths", ()))  # the primes, and the sizes they stood for
+        return tuple(lengths.get(length, length) for length in n.value[3])
     kinds = {kind_of(p) for p in parts}
     if {"c", "r"} <= kinds or {"c", "m"} <= kinds:
         inner = [
@@ -528,8 +572,13 @@ _OPERATORS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": 
               "equal": "==", "not_equal": "!="}  # fmt: skip
 
 
+_CONSTANTS = {"π": "np.pi", "∞": "np.inf"}
+
+
 def _identifier(name: str) -> str:
     """The name as Python can have it."""
+    if name in _CONSTANTS:
+        return _CONSTANTS[name]
     plain = re.sub(r"\W", "_", name.replace("∂L/∂", "d"))
     if iskeyword(plain) or plain == "np":
         plain += "_"
@@ -663,9 +712,8 @@ def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[.
     settings: dict[str, Any] = {}
 
     def lengths(x: Any) -> Any:
-        if type(x) is tuple:
-            return tuple(map(lengths, x))
-        return scope[x.name] if isinstance(x, Length) else x
+        sized = parts_changed(x, lambda n: int(scope[n.name]) if isinstance(n, Length) else n)
+        return setting_value(sized, arrays)
 
     def bare(x: Node) -> Node:
         """Settings as names, since not every setting can be written as code."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,10 @@ from .algebra import (
     COMPARISONS,
     ONE,
     OPPOSITE,
+    Arange,
     Axis,
     Call,
+    Given,
     Index,
     Sum,
     Symbol,
@@ -33,23 +36,24 @@ from .algebra import (
     multiply,
     number,
     of,
+    parts_changed,
     power,
     renamed,
     scale,
     simplify,
     summed,
 )
+from .losses import is_loss, read_loss
 
 LONG = 150  # signs that a formula may have before a part of it gets a name
 EACH = {
     "exp", "log", "sqrt", "abs", "sin", "cos", "tanh", "log1p", "expm1", "sigmoid", "relu",
     "softplus", "sign", "floor", "ceil", "rint", "trunc", "maximum", "minimum", "clip", "power",
     "logical_and", "logical_or", "logical_not", "logical_xor", "bitwise_and", "bitwise_or",
-    "invert", "isnan", "isinf", "isfinite", "within", *COMPARISONS,
+    "invert", "isnan", "isinf", "isfinite", "within", "where", *COMPARISONS,
 }  # fmt: skip
-
-
-_OWN = {"sigmoid", "relu", "softplus", "clip", "power"}
+_OWN = {"sigmoid", "relu", "softplus", "clip", "power", "where"}
+FILLER = 1e6  # numbers from here on, as −1e9, stand in the place of −∞
 
 
 def within(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
@@ -71,7 +75,9 @@ class Reader:
     identities the names of identity matrices
     m          the number of samples, where what is divided by it can be seen
     parts      the formulas of `T1`, `T2` …, in the order of their use
-    notes      what was left out
+    idle       the names of arrays whose clip was left out
+    decimals   whether a number such as 0.3 was read, after which others are written as decimals
+    whole_losses  losses keep the name of their operation
 
     Example:
         >>> import tinygrad_edu as tg
@@ -96,10 +102,12 @@ class Reader:
             "within": within,
             "sigmoid": ops.sigmoid.op.forward,
             "softmax": ops.softmax.op.forward,
+            "log": np.log,
             **{name: getattr(np, name) for name in COMPARISONS},
         }
         self.parts: dict[str, Box] = {}
-        self.notes: list[str] = []
+        self.idle: list[str] = []
+        self.decimals = self.whole_losses = False
         self.identities: set[str] = set()
         self.constants: list[tuple[Any, str]] = []
         self._taken = {*names.values(), *self.arrays.values()}
@@ -121,8 +129,7 @@ class Reader:
         for node in self._below(x):
             index = tuple(map(Axis, node.value.shape))
             _, op, args, raw, settings = node.record
-            method = getattr(self, f"_op_{op.name}", None)
-            s = method(node, index, *args, **settings) if method else None
+            s = self._algebra(node, index)
             if s is None:
                 s = self._opaque(node, op, index, args, raw, settings)
             if node is not x and cost(s) > LONG:
@@ -135,6 +142,16 @@ class Reader:
                     continue
             self._forms[node] = index, s
         return self._forms[x]
+
+    def _algebra(self, node: Box, index: Index) -> Sum | None:
+        """Return an operation as sums and products; None if it has to keep its name."""
+        _, op, args, _, settings = node.record
+        method = getattr(self, f"_op_{op.name}", None)
+        reading = partial(read_loss, self) if is_loss(op) else method
+        try:
+            return reading(node, index, *args, **settings) if reading else None
+        except (ArithmeticError, AssertionError, LookupError, TypeError, ValueError):
+            return None  # an operation's own name is right whatever its arguments are
 
     def part(self, name: str) -> tuple[Index, Sum]:
         """The formula of `T1`, `T2` …"""
@@ -176,16 +193,29 @@ class Reader:
 
     def _constant(self, x: Any, index: Index) -> Sum:
         if isinstance(x, (bool, int, float)) and not isinstance(x, np.generic):
-            return number(x) if np.isfinite(x) else self._array(np.asarray(x), index)
+            return self._array(np.asarray(x), index) if np.isnan(x) else self._number(x)
         return self._array(np.asarray(x), index)
+
+    def _number(self, x: Any) -> Sum:
+        if isinstance(x, float) and np.isfinite(x) and not x.is_integer():
+            digits, short = Fraction(repr(x)), len(repr(x)) < 12
+            self.decimals |= short and (digits.numerator != 1 or digits.denominator % 5 == 0)
+        return number(x)
 
     def _array(self, a: Any, index: Index) -> Sum:
         known = self.arrays.get(id(a))
         if known is None and a.ndim == 2 and (whole := self._whole(a)) is not None:
             return self._array(whole, index[::-1])  # Xᵀ, which is no operation on plain arrays
-        if known is None and a.size and (a == a.flat[0]).all() and np.isfinite(a.flat[0]):
-            return number(a.flat[0].item())
-        name = known or next((n for b, n in self.constants if b is a), None)
+        if known is None and a.size and a.dtype.kind in "fiub" and (a == a.flat[0]).all():
+            single = a.dtype.kind == "f" and a.dtype.itemsize < 8  # 0.3 rather than 0.300000012
+            return self._number(float(str(a.flat[0])) if single else a.flat[0].item())
+        name = self._name_of(a)
+        self.values[name] = a
+        return of(Symbol(name, index))
+
+    def _name_of(self, a: Any) -> str:
+        """Return the author's name of an array, or a new one."""
+        name = self.arrays.get(id(a)) or next((n for b, n in self.constants if b is a), None)
         if name is None:
             alike = (n for b, n in self._alike if _same_entries(a, b) and self._is_free(n, a))
             usual = "I" if _is_identity(a) else "Y" if _is_one_hot(a) else ""
@@ -195,8 +225,40 @@ class Reader:
             if _is_identity(a):
                 self.identities.add(name)
             self.constants.append((a, name))
-        self.values[name] = a
-        return of(Symbol(name, index))
+        return name
+
+    def given(self, x: Any) -> Any:
+        """Return a setting with names in the place of its arrays."""
+        return parts_changed(x, self._given)
+
+    def _given(self, x: Any) -> Any:
+        if not isinstance(x, np.ndarray) or not x.ndim or x.dtype.kind not in "iub":
+            return x
+        if x.ndim == 1 and len(x) > 1 and x.dtype.kind != "b" and (x == np.arange(len(x))).all():
+            return Arange(len(x))
+        box = next((n for b, n in self.names.items() if b.value is x), None)
+        if box is None and id(x) not in self.arrays and x.size <= 4 and x.dtype.kind != "b":
+            return x.tolist()
+        name = box or self._name_of(x)
+        self.values[name] = x
+        return Given(name)
+
+    def operation(self, x: Box, index: Index) -> Sum:
+        """Return the last operation of x, by its name, of what has names or is no result."""
+        _, op, args, raw, settings = x.record
+        return self._opaque(x, op, index, args, raw, settings)
+
+    def name_part(self, x: Box) -> str:
+        """Name a result T1, T2 …"""
+        self.names[x] = name = self._new_name("T")
+        self.values[name] = x.value
+        return name
+
+    def label(self, x: Any) -> str:
+        """Return what an argument is called, or its number."""
+        if isinstance(x, Box):
+            return self.names.get(x) or self._name_of(x.value)
+        return self._name_of(x) if isinstance(x, np.ndarray) and x.ndim else str(x)
 
     def _whole(self, a: Any) -> Any:
         """The named array whose transpose this is."""
@@ -231,7 +293,7 @@ class Reader:
         if op in (ops.softmax.op, ops.log_softmax.op) and settings["axis"] == len(index) - 1:
             settings = {"axis": -1}
         given = tuple(
-            (k, settings[k]) for k in op.settings for v in [settings[k]]
+            (k, self.given(settings[k])) for k in op.settings for v in [settings[k]]
             if k not in op.defaults or not _same(op.defaults[k], v)
         )  # fmt: skip
         single = all(v is None or np.isscalar(v) or _is_number(v) for _, v in given)
@@ -269,13 +331,13 @@ class Reader:
             return None
         n = x.record[3][1]
         if self.m and np.size(n) == 1 and np.size(b) and not self._has_name(b):
-            under = self._count(np.asarray(n).item()) or under
+            under = self.count(np.asarray(n).item()) or under
         return multiply(top, power(under, Fraction(-1)))
 
     def _has_name(self, x: Any) -> bool:
         return isinstance(x, Box) and (x in self.names or x.record is not None)
 
-    def _count(self, n: float) -> Sum | None:
+    def count(self, n: float) -> Sum | None:
         """m for the number of samples, 3·m for what they have of entries."""
         if not self.m or n < self.m or n % self.m:
             return None
@@ -409,7 +471,7 @@ class Reader:
         n = np.size(x.record[3][0]) // max(1, x.value.size)
         if n == 0:
             return None
-        count = self._count(n) or number(n)
+        count = self.count(n) or number(n)
         return multiply(self._op_sum(x, index, a, axis, keepdims), power(count, Fraction(-1)))
 
     def _op_sum_to(self, x: Box, index: Index, a: Any, /, shape: tuple[int, ...]) -> Sum:
@@ -447,14 +509,15 @@ class Reader:
         """A guard that changes nothing here is left out, and that is said."""
         if not is_idle_guard(x):
             return None
-        name = self.names.get(a, "what it guards")
-        note = f"clip reaches no entry of {name} on these inputs and is left out"
-        if note not in self.notes:
-            self.notes.append(note)
+        name = self.names.get(a, "")
+        if name not in self.idle:
+            self.idle.append(name)
         return self.read(a, index, x.record[3][0])
 
-    def _op_where(self, x: Box, index: Index, condition: Any, a: Any, b: Any) -> Sum:
-        """[condition]·a + [not condition]·b."""
+    def _op_where(self, x: Box, index: Index, condition: Any, a: Any, b: Any) -> Sum | None:
+        """[condition]·a + [not condition]·b; where(mask, S, −∞) as it is, since 0·∞ is nan."""
+        if any(map(_is_filler, x.record[3][1:])):
+            return None
         mask, yes, no = self._operands(x, index, (condition, a, b))
         raw = x.record[3][0]
         if np.asarray(raw).dtype != bool:
@@ -505,6 +568,14 @@ class Reader:
         return None
 
 
+def _is_filler(x: Any) -> bool:
+    """Return True for −1e9 or −∞, which a mask puts in the place of entries that do not count."""
+    x = np.asarray(x)
+    return bool(x.size and np.abs(x.flat[0]) >= FILLER and (x == x.flat[0]).all()) or not bool(
+        np.isfinite(x).all()
+    )
+
+
 def is_algebra(op: engine.Op) -> bool:
     """Whether a formula shows an operation as sums and products, and not by its name.
 
@@ -512,7 +583,7 @@ def is_algebra(op: engine.Op) -> bool:
         >>> is_algebra(ops.mean.op), is_algebra(ops.var.op)
         (True, False)
     """
-    return hasattr(Reader, f"_op_{op.name}")
+    return is_loss(op) or hasattr(Reader, f"_op_{op.name}")
 
 
 def is_idle_guard(x: Box) -> bool:
