@@ -264,7 +264,10 @@ ACTIONS: dict[str, tuple[type[BaseException], Callable[[], None]]] = {
 
 @contextmanager
 def time_limit() -> Iterator[list[int]]:
-    """Have SIGALRM raise OutOfTime inside; the list has an entry for each time that it came."""
+    """Have SIGALRM raise OutOfTime inside; the list has an entry for each time that it came.
+
+    The handler of SIGINT is put back too: an error where `fit` puts it back would leave another.
+    """
     came: list[int] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -272,11 +275,13 @@ def time_limit() -> Iterator[list[int]]:
         raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, handler)
+    ctrl_c = signal.getsignal(signal.SIGINT)
     try:
         yield came
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGINT, ctrl_c)
 
 
 def interrupted(way: Way, ran: list[Place], error: str, seed: int) -> tuple[str, str]:
@@ -339,6 +344,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=200, help="errors of each kind for each way")
     parser.add_argument("--limits", type=int, default=20, help="time limits by a timer, each way")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--errors", nargs="+", choices=ACTIONS, default=[*ACTIONS])
     parser.add_argument("--only", default="", metavar="TEXT", help="ways whose name has this text")
     options = parser.parse_args(arguments)
     wrong = 0
@@ -346,7 +352,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.only not in name:
             continue
         ran = lines(way)
-        for error in ACTIONS:
+        for error in options.errors:
             counts = Counter[str]()
             for seed in range(options.seed, options.seed + options.count):
                 verdict, where = interrupted(way, ran, error, seed)

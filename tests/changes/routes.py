@@ -138,7 +138,7 @@ def _judged(
         if differs is None and not same(before, snapshot(case)):
             return Verdict(BROKEN, f"weights have moved; {told}")
         return Verdict(REFUSED if differs is None else RAISED, told)
-    if call < at and differs is None and not row.every_call:
+    if call < at and differs is None and not row.by_itself:
         return Verdict(FALSE_ALARM, told)
     return Verdict(RAISED, told)
 
@@ -202,10 +202,10 @@ def by_fit(row: Kind, at: int, more: int = 120, compile: bool | str = "auto") ->
     equal = same(expected.left, found.left) and np.array_equal(
         expected.losses, found.losses, equal_nan=True
     )
-    if type(found.error) is type(expected.error):
-        return Verdict(FOLLOWED, how) if equal else Verdict(SILENT, f"other weights, {how}")
+    if equal and type(found.error) is type(expected.error):
+        return Verdict(FOLLOWED, how)
     if found.error is None:
-        return Verdict(SILENT, f"no {type(expected.error).__name__}, {how}")
+        return Verdict(SILENT, f"other weights, {how}")
     told = f"{type(found.error).__name__}: {str(found.error).splitlines()[0]:.100}"
     if isinstance(found.error, tg.CannotCapture):
         return Verdict(REFUSED, told)

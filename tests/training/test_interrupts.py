@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -10,11 +11,16 @@ import pytest
 import tinygrad_edu as tg
 from tests.interrupts import (
     ACTIONS,
+    ARRIVED,
+    EPOCHS,
     HALF,
     RENAMED,
     STEPS,
     SWALLOWED,
     WAYS,
+    WRONG,
+    Lines,
+    Place,
     Training,
     Way,
     available,
@@ -23,11 +29,14 @@ from tests.interrupts import (
     interrupted,
     lines,
     main,
+    moment,
     reference,
+    time_limit,
     timed,
     whole_step,
 )
 
+lines_of = cache(lambda name: lines(WAYS[name]))
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "setitimer"), reason="there are no timers by signal on this system"
 )
@@ -43,6 +52,39 @@ def test_the_ways_without_an_error_end_with_the_last_step() -> None:
 def test_no_two_steps_leave_the_same() -> None:
     for i, found in enumerate(reference()):
         assert whole_step(found, exact=False) == i
+
+
+@pytest.mark.parametrize("error", ACTIONS)
+@pytest.mark.parametrize("name", ["fit, compile=False"])
+def test_an_error_arrives_and_leaves_a_whole_step(name: str, error: str) -> None:
+    way, ran = WAYS[name], lines_of(name)
+    first = 1000 * [*ACTIONS].index(error)
+    for seed in range(first, first + 8):
+        verdict, where = interrupted(way, ran, error, seed)
+        assert verdict not in WRONG, (verdict, where)
+
+
+@pytest.mark.parametrize("name", ["fit, compile=False"])
+def test_a_time_limit_by_a_timer_arrives_each_time(name: str) -> None:
+    assert [timed(WAYS[name], 0.001 + 0.002 * k) for k in range(20)] == [ARRIVED] * 20
+
+
+def test_the_first_ctrl_c_ends_fit_after_a_whole_step() -> None:
+    """A signal at a line, which `fit` notes, or which comes before or after it listens."""
+    way, ran, ended = WAYS["fit, compile=False"], lines_of("fit, compile=False"), 0
+    for seed in range(2000, 2012):
+        training, came = Training(), None
+        history = tg.History()
+        action = Lines(*moment(ran, seed), action=lambda: signal.raise_signal(signal.SIGINT))
+        try:
+            with time_limit(), action.watching():
+                fit(training, False, partial(tg.fit, history=history))
+        except KeyboardInterrupt as error:
+            came = error
+        assert whole_step(training.snapshot(), way.exact) is not None
+        assert came or history.interrupted or not action.reached or len(history.epoch) == EPOCHS
+        ended += history.interrupted
+    assert ended
 
 
 # --- the checker is shown what is broken ----------------------------------------------------------
@@ -89,11 +131,23 @@ def test_another_name_is_found() -> None:
     assert _verdicts(Way(renaming), "MemoryError", RENAMED) == {RENAMED}
 
 
+def _updates(way: Way) -> list[Place]:
+    """Return the line that assigns the new value of a parameter, as often as it runs."""
+    place = next(p for p in reversed(lines(way)) if p[0].endswith("optim.py"))
+    return [place] * (6 * STEPS)
+
+
+def test_an_update_broken_off_in_the_middle_is_undone_by_fit() -> None:
+    way = WAYS["fit, compile=False"]
+    ran = _updates(way)
+    for seed in range(9):
+        assert interrupted(way, ran, "MemoryError", seed)[0] == ARRIVED
+
+
 def test_half_a_step_is_found() -> None:
     """A loop of one's own without capture: the update itself may be broken off in the middle."""
     way = Way(by_hand, lambda training: training.step)
-    place = next(p for p in reversed(lines(way)) if p[0].endswith("optim.py"))
-    ran = [place] * (4 * STEPS)  # the line that assigns, once for each parameter
+    ran = _updates(way)
     assert any(interrupted(way, ran, "MemoryError", seed)[0] == HALF for seed in range(9))
 
 
@@ -101,7 +155,12 @@ def test_half_a_step_is_found() -> None:
 
 
 def test_the_command_counts(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--only", "compile=False", "--count", "2", "--limits", "2"]) == 0
+    assert (
+        main(
+            ["--only", "compile=False", "--count", "2", "--limits", "2", "--errors", "MemoryError"]
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "fit, compile=False, MemoryError: 2 arrived" in printed
     assert "fit, compile=False, timer: 2 arrived" in printed
@@ -111,5 +170,5 @@ def test_the_command_fails_where_an_error_is_swallowed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(WAYS, "mild", _catching(MemoryError))
-    assert main(["--only", "mild", "--count", "6", "--limits", "0"]) == 1
+    assert main(["--only", "mild", "--count", "6", "--limits", "0", "--errors", "MemoryError"]) == 1
     assert "mild, MemoryError: swallowed, seed" in capsys.readouterr().out

@@ -224,7 +224,8 @@ def fit(
         return train(
             model, steps, batches=batches, logs=logs, validate=validate, epochs=epochs,
             initial_epoch=initial_epoch, callbacks=given, history=history,
-            in_place=history.compiled is True, threads=threads, rows=min(batch_size, len(data[0])),
+            optimizer=optimizer, in_place=history.compiled is True, threads=threads,
+            rows=min(batch_size, len(data[0])),
         )  # fmt: skip
 
 

@@ -75,6 +75,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
     in_place: bool = False,
+    optimizer: Any = None,
     threads: int | str | None = None,
     rows: int = 1,
 ) -> History:
@@ -84,6 +85,7 @@ def train(
     What the steps of an epoch give is added up, place by place; `logs(sums)` makes of it what
     the History notes, and `validate()` what it notes with `val_` in front.
 
+    optimizer  whose states go back with the weights when a step fails
     in_place   steps may write over arrays of weights that nobody else holds, as captured ones do
     threads    for the matrix products (see `tg.threads`) of batches that have so many `rows`
 
@@ -105,7 +107,7 @@ def train(
     where = ""
     on = {name: hooks(callbacks, name) for name in HOOKS}
     batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
-    weights = _Weights(model, in_place)
+    weights = _Weights(model, optimizer, in_place)
     ended: Logs = {}
     batch = 0
 
@@ -180,15 +182,18 @@ def train(
 
 
 class _Weights:
-    """What parameters and buffers were before the last step and the one before it.
+    """Parameters, buffers and optimizer states before the last step and before the one before.
 
     A step gives them new arrays and writes into none, so references do. A captured step writes
-    over the arrays that nobody else holds; of these, copies are kept. The first step is recorded
-    in any case, which takes more memory than the others, and so is done without.
+    over the arrays that nobody else holds; of weights and buffers copies are kept then. The first
+    step is recorded in any case, which takes more memory than the others, and so is done without.
     """
 
-    def __init__(self, model: Module, copied: bool) -> None:
+    def __init__(self, model: Module, optimizer: Any, copied: bool) -> None:
         self.tensors = [*model.parameters(), *model.buffers()]
+        self.optimizer = optimizer if hasattr(optimizer, "state") else None
+        self.states = self._states()
+        self.earlier_states = self.states
         self.copied = copied
         self.before = [tensor.value for tensor in self.tensors]
         self.earlier = self.before
@@ -198,12 +203,17 @@ class _Weights:
         self.steps += 1
         self.earlier, room = self.before, self.earlier
         self.before = [tensor.value for tensor in self.tensors]
+        self.earlier_states, self.states = self.states, self._states()
         if self.copied and self.steps in (2, 3):
             self.before = [x.copy() for x in self.before]
         elif self.copied and self.steps > 3:  # these two take turns
             for copy, x in zip(room, self.before, strict=True):
                 copy[...] = x  # half of what np.copyto takes to be called
             self.before = room
+
+    def _states(self) -> dict[int, Any]:
+        """Return the state of each parameter; a step puts another object in its place."""
+        return {} if self.optimizer is None else dict(self.optimizer.state)
 
     def moved(self) -> bool:
         """Whether they have other values since they were noted."""
@@ -212,7 +222,10 @@ class _Weights:
 
     def undo(self) -> None:
         """Go back before the last step, and one more if that is where NaN came in."""
-        values = self.before if all(map(finite, self.before)) else self.earlier
+        last = all(map(finite, self.before))
+        values = self.before if last else self.earlier
+        if self.optimizer is not None:
+            self.optimizer.state = self.states if last else self.earlier_states
         for tensor, value in zip(self.tensors, values, strict=True):
             tensor.value = value.copy() if self.copied else value
 
