@@ -10,7 +10,7 @@ import html
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from unicodedata import east_asian_width
@@ -132,11 +132,27 @@ class Report:
     def text(self, colour: bool = False) -> str:
         """The report for people."""
         lines = [self._summary()]
-        for v in self.verdicts:
+        for v, details in self._explained(colour):
             head = f"{'✓' if v.right else '✗'} ∂L/∂{v.name}  {say(v.status, self.lang)}"
             lines.append(_paint(head, "32" if v.right else "31", colour))
-            lines += [f"    {line}" for line in self._details(v, colour)]
+            lines += [f"    {line}" for line in details]
         return "\n".join(lines + self.notes)
+
+    def _explained(self, colour: bool = False) -> Iterator[tuple[Verdict, list[str]]]:
+        """Yield each verdict with the lines that explain it, one mistake only once.
+
+        A line that several gradients share, or a function that fails, is explained with the first.
+        """
+        told: dict[tuple[Any, ...], str] = {}
+        for v in self.verdicts:
+            shared = v.line is not None or (v.status == "error" and v.text)
+            place = (v.before, v.after, v.line, v.cell) if v.before else (v.reason,)
+            if shared and any(place) and place in told:
+                yield v, [say("same", self.lang, other=told[place])]
+                continue
+            if shared:
+                told[place] = v.name
+            yield v, self._details(v, colour)
 
     def _details(self, v: Verdict, colour: bool = False) -> list[str]:
         lines = [v.reason] if v.reason else []
@@ -214,12 +230,12 @@ class Report:
 
     def _repr_html_(self) -> str:
         rows = []
-        for v in self.verdicts:
+        for v, lines in self._explained():
             colour = "#1a7f37" if v.right else "#cf222e"
             style = f'style="text-align:left;color:{colour}"'
             cells = [f"∂L/∂{v.name}", say(v.status, self.lang), v.text]
             row = "".join(f"<td {style}>{html.escape(c)}</td>" for c in cells)
-            details = html.escape("\n".join(self._details(v)))
+            details = html.escape("\n".join(lines))
             more = f'<tr><td colspan="3"><pre>{details}</pre></td></tr>' if details else ""
             rows.append(f"<tr>{row}</tr>{more}")
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)

@@ -28,6 +28,7 @@ __all__ = ["Changed", "Here", "Running"]
 MAX_TURNS = 10_000  # turns that the loops of a changed function may take
 ALL_TURNS = 1_000_000  # … and those of all changes that are tried
 
+_ANY = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _TURN = "_turn_of_a_loop"
 
 
@@ -74,7 +75,11 @@ class Running(ABC):
     def lacking(self, names: Mapping[str, Any]) -> list[str]:
         """Return the parameters that have neither a value among the names nor a default."""
         known = {"self", *names}
-        return [n for n, p in self.signature.items() if n not in known and p.default is p.empty]
+        return [
+            n
+            for n, p in self.signature.items()
+            if n not in known and p.default is p.empty and p.kind not in _ANY
+        ]
 
 
 class Here(Running):
@@ -135,8 +140,17 @@ class Here(Running):
     def _call(self, function: Callable[..., Any], names: Mapping[str, Any]) -> Any:
         own = {k: x.copy() if isinstance(x, np.ndarray) else x for k, x in names.items()}
         values = {"self": SimpleNamespace(**own), **own}
+        kinds_given = [p.kind for p in self.signature.values()]
+        others = own if Parameter.VAR_KEYWORD in kinds_given else {}  # f(**names)
+        kinds = {n: p.kind for n, p in self.signature.items() if p.kind not in _ANY}
+        by_place = [values[n] for n, k in kinds.items() if k is Parameter.POSITIONAL_ONLY]
+        by_name = {
+            n: values[n]
+            for n in dict.fromkeys([*kinds, *others])
+            if n in values and kinds.get(n) is not Parameter.POSITIONAL_ONLY
+        }
         with contextlib.redirect_stdout(None):  # it is run many times, and may print each time
-            return function(**{n: values[n] for n in self.signature if n in values})
+            return function(*by_place, **by_name)
 
     def _compiled(self, text: str) -> Callable[..., Any]:
         whole = ast.parse(text)

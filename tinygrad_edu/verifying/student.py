@@ -25,7 +25,7 @@ from .functions import ClaimError
 from .limits import die_with_parent, lay_out, restrict
 from .running import Here
 from .sources import executed
-from .wire import receive, send
+from .wire import pack, receive
 
 __all__ = ["Student", "main"]
 
@@ -106,22 +106,26 @@ class Student:
 
 def _failure(error: BaseException, file: str) -> dict[str, Any]:
     """Return what is told of an exception: its type, its message and the line of the file."""
-    with contextlib.suppress(Exception):  # its own __str__ may fail
+    with contextlib.suppress(BaseException):  # its own __str__ may fail
         if isinstance(error, ClaimError):
             return {"refused": error.what, "about": {k: str(x) for k, x in error.about.items()}}
         frames = traceback.extract_tb(error.__traceback__)
         line = next((f.lineno for f in reversed(frames) if f.filename == file), None)
-        return {"error": type(error).__name__, "message": str(error)[:2000], "line": line}
+        return {"error": type(error).__name__, "message": str(error)[:500], "line": line}
     return {"error": "Exception", "message": "", "line": None}
 
 
-def _guarded(file: str, work: Callable[[], Any], made: list[Student]) -> dict[str, Any]:
-    """Return what the work gives, or what it raises, and whether differentiation was seen."""
+def _guarded(file: str, work: Callable[[], Any], made: list[Student]) -> bytes:
+    """Return the message of what the work gives, or of what it raises.
+
+    A value that no message can hold, such as a list that contains itself, is an exception too.
+    """
     try:
-        found: dict[str, Any] = {"value": work()}
+        found = {"value": work()}
+        pack(found)
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: it goes on
         found = _failure(error, file)
-    return {**found, "seen": made[0].seen() if made else []}
+    return pack({**found, "seen": made[0].seen() if made else []})
 
 
 def _streams() -> tuple[IO[bytes], IO[bytes]]:
@@ -146,14 +150,18 @@ def main() -> None:
         made.append(Student(first["source"], first["file"]))
         return made[0].described()
 
+    def reply(work: Callable[[], Any]) -> None:
+        answers.write(_guarded(file, work, made))
+        answers.flush()
+
     file = str(Path(first["file"]).resolve())
-    send(answers, _guarded(file, load, made))
+    reply(load)
     while made:
         try:
             request = receive(requests)
         except EOFError:
             break
-        send(answers, _guarded(file, partial(made[0].answer, request), made))
+        reply(partial(made[0].answer, request))
     os._exit(0)  # no clean-up that the submission has registered
 
 

@@ -131,10 +131,14 @@ def _mistakes_of(outcome: Outcome, lang: str) -> Iterator[tuple[str, str]]:
     """Yield the mistakes in a submission, each with the change that repairs it, if that is told."""
     if outcome.code == CANNOT:
         yield f"{say('cannot be checked', lang)}: {outcome.reason.partition(chr(10))[0]}", ""
-    seen = set()
+    seen: set[tuple[Any, ...]] = set()
     for claim in outcome.report.get("claims", []):
-        place = (claim["before"], claim["after"], claim["line"], claim["cell"])
-        if claim["status"] == "right" or (place[0] and place in seen):
+        if claim["status"] == "right":
+            continue
+        place: tuple[Any, ...] = (claim["reason"] or claim["name"],)
+        if claim["before"]:
+            place = tuple(claim[part] for part in ("before", "after", "line", "cell"))
+        if place in seen:  # a line that several gradients share, or a function that fails
             continue
         seen.add(place)
         why = kind_alone(claim["kinds"], lang) if claim["kinds"] else claim["reason"]
