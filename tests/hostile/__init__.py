@@ -128,9 +128,9 @@ def listed(file: str) -> list[Entry]:
 
 def notebook(*cells: str | list[str]) -> bytes:
     """Return a notebook with these code cells, and a text cell in front."""
-    made = [{"cell_type": "markdown", "source": "# Homework", "metadata": {}}]
+    made: list[object] = [{"cell_type": "markdown", "source": "# Homework", "metadata": {}}]
     for source in cells:
-        made.append({"cell_type": "code", "source": source, "metadata": {}, "outputs": []})  # type: ignore[dict-item]
+        made.append({"cell_type": "code", "source": source, "metadata": {}, "outputs": []})
     return json.dumps({"cells": made, "nbformat": 4, "nbformat_minor": 5}).encode()
 
 
