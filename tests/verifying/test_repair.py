@@ -16,7 +16,8 @@ from tinygrad_edu.verifying.edits import TABLE, Edit, describe, edits
 from tinygrad_edu.verifying.evaluation import Evaluator
 from tinygrad_edu.verifying.expressions import Node, render
 from tinygrad_edu.verifying.grammar import parse
-from tinygrad_edu.verifying.repair import Budget, Truth, find_repair
+from tinygrad_edu.verifying.repair import Budget, find_repair
+from tinygrad_edu.verifying.truth import Truth
 from tinygrad_edu.verifying.vocabulary import Vocabulary
 
 ALL = [mistake for system in SYSTEMS for mistake in planted(system)]

@@ -17,7 +17,7 @@ from tinygrad_edu.verifying.evaluation import Evaluator
 from tinygrad_edu.verifying.functions import ClaimError
 from tinygrad_edu.verifying.grammar import parse
 from tinygrad_edu.verifying.problems import CannotCheck
-from tinygrad_edu.verifying.repair import Truth
+from tinygrad_edu.verifying.truth import Truth
 from tinygrad_edu.verifying.verification import verify
 
 RNG = np.random.default_rng(0)

@@ -69,8 +69,13 @@ def test_reports_of_every_kind_are_korean() -> None:
     assert len(seen) > 6
     text = verify(chapter, MultiClassNetwork.backprop, inputs=CHAPTER, lang="ko").text()
     assert "샘플(행)끼리만 더해 열마다 값이 하나씩 남아야 합니다(axis=0, 슬라이드의 1ᵀE)" in text
-    assert "출력이 하나인 경우(k = 1)에는 맞습니다" in text
     assert not english(text)
+    sums = {
+        "W": "np.sum(X, axis=0)[:, None] * np.sum(A - Y) / m + (l1 * np.sign(W) + l2 * W) / m",
+        "b": "np.sum(A - Y) / m",
+    }
+    report = verify(SYSTEMS[0].forward, sums, inputs=SYSTEMS[0].inputs, lang="ko")
+    assert "출력이 하나인 경우(k = 1)에는 맞습니다" in report["b"].remarks
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -7,7 +7,7 @@ claim may also use another, as `∂L/∂Z2`. What `explain` has found is read fr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -19,8 +19,9 @@ from .expressions import SLIDES, Node
 from .functions import ClaimError
 from .grammar import parse
 from .problems import CannotCheck, Problem
-from .repair import Truth
+from .rounding import Disturbed, disturbed_names
 from .running import Running
+from .truth import Truth
 
 __all__ = ["Claim", "Sheet", "is_slides"]
 
@@ -44,9 +45,35 @@ class Claim:
     on_example: bool = False  # an array: for the example inputs only
 
     def truth(self, problem: Problem) -> Truth:
-        """What it should be worth."""
+        """Return what it should be worth."""
         slides = self.function is None and is_slides(self.text)
-        return Truth(problem.gradients[self.name], slides, problem.scale)
+        return Truth(problem.gradients[self.name], slides, partial(problem.spread, self.name))
+
+    def agrees(self, problem: Problem) -> bool:
+        """Return True if it is right on a problem, but for the rounding of its own terms.
+
+        Raises:  ClaimError if it cannot be worked out
+        """
+        truth, value = self.truth(problem), self.value(problem)
+        return truth.agrees(value) or (
+            not self.on_example and truth.agrees_with_terms(value, self.disturbed(problem))
+        )
+
+    def disturbed(self, problem: Problem) -> Iterator[Any]:
+        """Yield what it is worth where every array that it uses is changed a little."""
+        rng = np.random.default_rng(0)
+        while True:
+            try:
+                if isinstance(self.derivation, Derivation) and self.values is None:
+                    yield Disturbed(problem.evaluator, rng)(self.derivation.tree())
+                elif self.function is not None:
+                    names = disturbed_names(problem.names, rng)
+                    found = self.function.outputs(self.function.call(names), problem)
+                    yield found.get(self.name)
+                else:
+                    return
+            except Exception:  # of the author's own function
+                return
 
     def value(self, problem: Problem) -> Any:
         """What it is worth.

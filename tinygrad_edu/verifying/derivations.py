@@ -9,6 +9,7 @@ function is run again, with a bound on the number of turns that its loops may ta
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -485,13 +486,28 @@ def _results(value: ast.expr) -> list[tuple[str, ast.expr]]:
 
 
 def number(x: Any) -> Any:
-    """The plain array of a tensor.
+    """Return the plain array of a tensor, of this library or another; anything else as it is.
+
+    An array of another library is what has `__array__`; `detach` and `cpu` are called where it
+    refuses (PyTorch's tensors that require a gradient, or lie on a device).
 
     Example:
         >>> number(2.0)
         2.0
     """
-    return x.value if isinstance(x, Box) else x
+    if isinstance(x, Box):
+        return x.value
+    if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "__array__"):
+        return x
+    for methods in ((), ("detach",), ("detach", "cpu")):
+        with contextlib.suppress(Exception):  # of a class of anybody's
+            plain = x
+            for method in methods:
+                plain = getattr(plain, method)()
+            array = np.asarray(plain)
+            if array.dtype.kind in "fiub":
+                return array
+    return x
 
 
 def plain_name(name: str, problem: Problem) -> str:

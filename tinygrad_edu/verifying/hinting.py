@@ -81,6 +81,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "shape": ("the result has the wrong shape", "결과의 모양이 틀렸습니다"),
     "factor": ("the result is a multiple of the gradient", "결과가 그레이디언트의 배수입니다"),
     "differs": ("some entries of the result are wrong", "결과에 틀린 원소가 있습니다"),
+    "precision": ("the precision of its numbers is too low", "수의 정밀도가 부족합니다"),
     "part-wrong": ("one part of it is wrong", "식의 한 부분이 틀렸습니다"),
 }
 

@@ -11,12 +11,13 @@ equal), to tell what holds only there.
 from __future__ import annotations
 
 import inspect
+import linecache
 import math
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, combinations, count
 from types import FrameType
 from typing import Any
 
@@ -25,45 +26,50 @@ import numpy as np
 from .. import engine
 from ..engine import Array, Box
 from ..tensor import Tensor
+from .branches import Branch, Branches
 from .evaluation import Evaluator
 from .functions import own_function
+from .inputs import (
+    TARGETS,
+    CannotCheck,
+    Kind,
+    Spec,
+    choose_sizes,
+    draw,
+    letter_names,
+    read_specs,
+    size_letters,
+)
+from .rounding import spread
 from .wording import Told
 
-__all__ = ["CannotCheck", "Problem", "Spec", "make_problem", "read_specs", "separate", "solve"]
-
-TARGETS = {"Y", "y", "T", "t", "target", "targets", "Target", "Targets"}
-KINDS = ("real", "positive", "probability", "binary", "onehot", "labels")
-
-
-class CannotCheck(Told):
-    """There is nothing that claims could be held against, with the reason.
-
-    Example:
-        >>> read_specs({"X": "m n nonsense!"})  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        tinygrad_edu...CannotCheck: X='m n nonsense!': expected letters for sizes and at \
-most one of real, positive, probability, binary, onehot, labels
-    """
-
-
-@dataclass(frozen=True)
-class Spec:
-    """An input: the length of each axis (a letter or a number), and what its entries are.
-
-    Example:
-        >>> read_specs({"Y": "m k onehot"})["Y"]
-        Spec(axes=('m', 'k'), kind='onehot', example=None)
-    """
-
-    axes: tuple[str | int, ...]
-    kind: str | None  # one of KINDS; None: real, or what suits a target
-    example: Any = None  # of a number: the number
+__all__ = [
+    "TARGETS",
+    "CannotCheck",
+    "Problem",
+    "Spec",
+    "choose_sizes",
+    "make_problem",
+    "read_specs",
+    "separate",
+    "size_letters",
+    "solve",
+]
 
 
 @dataclass
 class Problem:
     """Inputs, the values of all names, and the gradients that are right.
+
+    sizes       the length of each letter
+    inputs      by the name of the argument of `forward`
+    names       the values of all names that a claim may use
+    gradients   by name, for all that the loss depends on
+    order       of the gradients, from the loss inwards
+    operations  those that the loss was computed by
+    branches    the sides of thresholds: was each one reached?
+    saturated   the largest argument of an operation that is constant far out, such as tanh
+    recorded    the loss and the names as recorded tensors
 
     Example:
         >>> problem = solve(lambda w: (w * w).sum(), {"w": np.array([1.0, 2.0])})
@@ -75,70 +81,33 @@ class Problem:
     inputs: dict[str, Any]
     names: dict[str, Any]
     gradients: dict[str, Array]
-    order: list[str]  # of the gradients, from the loss inwards
+    order: list[str]
     loss: float
-    operations: dict[str, Any] = field(default_factory=dict)  # that the loss was computed by
-    scale: float = 1.0  # of the gradients, where all are small: what counts as 0
+    operations: dict[str, Any] = field(default_factory=dict)
+    branches: dict[Branch, bool] = field(default_factory=dict)
+    saturated: float = 0.0
+    recorded: tuple[Box, dict[str, Box]] | None = field(default=None, repr=False)
     evaluator: Evaluator = field(init=False)
+    _spreads: dict[str, Array] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         own = {name: own_function(f) for name, f in self.operations.items()}
         self.evaluator = Evaluator(self.names, own)
 
+    def spread(self, name: str) -> Array:
+        """Return the size of the terms behind each entry of a gradient; see `rounding`."""
+        if self._spreads is None:
+            assert self.recorded is not None
+            with np.errstate(all="ignore"):
+                self._spreads = spread(*self.recorded)
+        return self._spreads[name]
 
-def read_specs(inputs: Mapping[str, Any]) -> dict[str, Spec]:
-    """What is said about each input: letters, an example array, or a number.
-
-    Raises:  CannotCheck for text that is no list of sizes
-    Example:
-        >>> read_specs({"X": np.ones((4, 3)), "m": 4})["X"].axes
-        ('m', 'n')
-    """
-    specs: dict[str, Spec] = {}
-    letters = _letters({k: x for k, x in inputs.items() if not isinstance(x, (str, int, float))})
-    for name, given in inputs.items():
-        if isinstance(given, str):
-            specs[name] = _read_spec(name, given)
-        elif isinstance(given, (bool, int, float)) and not isinstance(given, np.generic):
-            specs[name] = Spec((), None, given)
-        else:
-            array = engine.as_array(given.value if isinstance(given, Box) else given)
-            axes = tuple(1 if n == 1 else letters[n] for n in array.shape)
-            kind = _kind_of(array)
-            if kind == "labels":
-                classes = int(array.max(initial=0)) + 1
-                specs[name] = Spec((*axes, letters.get(classes, classes)), "labels", array)
-            else:
-                specs[name] = Spec(axes, kind, array)
-    return specs
-
-
-def _read_spec(name: str, text: str) -> Spec:
-    words = text.replace(",", " ").replace("(", " ").replace(")", " ").split()
-    kinds = [word for word in words if word in KINDS]
-    axes = [int(w) if w.isdigit() else w for w in words if w not in KINDS]
-    if (
-        len(kinds) > 1
-        or any(
-            isinstance(axis, str) and not re.fullmatch(r"[A-Za-z]\w{0,7}", axis) for axis in axes
+    @property
+    def is_finite(self) -> bool:
+        """Return True if the loss and all its gradients are finite."""
+        return bool(
+            np.isfinite(self.loss) and all(np.isfinite(g).all() for g in self.gradients.values())
         )
-        or any(isinstance(axis, int) and not 1 <= axis <= 1000 for axis in axes)
-    ):
-        raise CannotCheck("bad-sizes", name=name, text=text, kinds=", ".join(KINDS))
-    if kinds == ["labels"] and not axes:
-        raise CannotCheck("labels-classes", name=name, text=text)
-    return Spec(tuple(axes), kinds[0] if kinds else None)
-
-
-def _letters(examples: Mapping[str, Any]) -> dict[int, str]:
-    """A letter for each length: m for the rows of the first matrix, then n, h, k, …"""
-    shapes = [np.shape(x.value if isinstance(x, Box) else x) for x in examples.values()]
-    sizes = list(dict.fromkeys(n for shape in shapes for n in shape if n != 1))
-    return dict(zip(sizes, (c for c in _letter_names() if c not in examples), strict=False))
-
-
-def _letter_names() -> Iterator[str]:
-    return chain("mnhkpqrstuvw", (f"s{i}" for i in count()))
 
 
 def separate(
@@ -159,11 +128,10 @@ def separate(
     """
     found, unclear = dict(specs), set()
     for letter in size_letters(specs):
-        places = [(name, i) for name, s in specs.items() if isinstance(s.example, np.ndarray)
-                  for i, axis in enumerate(s.axes) if axis == letter]  # fmt: skip
+        places = [place for place in _read_off(specs) if specs[place[0]].axes[place[1]] == letter]
         while len(places) > 1:
             taken = {*size_letters(found), *specs}
-            new = next(c for c in _letter_names() if c not in taken)
+            new = next(c for c in letter_names() if c not in taken)
             tried = (_belong(forward, found, places, start, new) for start in reversed(places))
             together = next(filter(None, tried), None)
             if together is None:
@@ -172,6 +140,18 @@ def separate(
             places = [place for place in places if place not in together]
             found = _renamed(found, together, new) if places else found
     return found, unclear
+
+
+def _read_off(specs: Mapping[str, Spec]) -> list[tuple[str, int]]:
+    """The axes whose length was read off an example or a shape, and not said by a letter."""
+    found = []
+    for name, spec in specs.items():
+        shape = spec.example
+        for i in range(len(spec.axes)):
+            said = isinstance(shape, tuple) and isinstance(shape[i], str)
+            if isinstance(shape, (np.ndarray, tuple)) and not said:
+                found.append((name, i))
+    return found
 
 
 def _belong(
@@ -219,97 +199,16 @@ def _progress(forward: Callable[..., Any], specs: Mapping[str, Spec]) -> float:
     return math.inf
 
 
-def _kind_of(array: Array) -> str | None:
-    if array.size == 0:
-        raise CannotCheck("no-entries")
-    if array.dtype.kind in "iu" and array.ndim == 1 and array.min() >= 0 and array.max() > 1:
-        return "labels"
-    if np.isin(array, (0, 1)).all():
-        if array.ndim == 2 and array.shape[1] > 1 and (array.sum(axis=1) == 1).all():
-            return "onehot"
-        return (
-            "binary"
-            if ((array == 0).any() and array.dtype.kind != "f") or array.ndim == 2
-            else None
-        )
-    return None
-
-
-def draw(name: str, spec: Spec, sizes: Mapping[str, int], kind: str, rng: Any, whole: bool) -> Any:
-    """A random value for an input; `whole`: of small whole numbers.
-
-    Example:
-        >>> draw("X", Spec(("m", 2), None), {"m": 3}, "real", np.random.default_rng(0), True).shape
-        (3, 2)
-    """
-    if not spec.axes and spec.example is not None and not isinstance(spec.example, np.ndarray):
-        x = spec.example
-        if isinstance(x, float) and not whole:
-            return x * float(rng.uniform(0.5, 2.0)) if x else x
-        return x
-    shape = tuple(n if isinstance(n, int) else sizes[n] for n in spec.axes)
-    if kind == "labels":
-        return rng.integers(0, shape[-1], shape[:-1])
-    if kind == "onehot":
-        return np.eye(shape[-1])[rng.integers(0, shape[-1], shape[:-1])]
-    if kind == "binary":
-        return rng.integers(0, 2, shape).astype(float)
-    if whole:
-        x = rng.integers(1, 3, shape) if kind == "positive" else rng.integers(-2, 3, shape)
-        return np.asarray(x / (4.0 if kind == "probability" else 1.0))
-    if kind == "positive":
-        return rng.uniform(0.3, 2.0, shape)
-    if kind == "probability":
-        return rng.uniform(0.1, 0.9, shape)
-    if not shape:
-        return np.array(rng.uniform(0.5, 2.0))
-    return rng.normal(size=shape)
-
-
-def size_letters(specs: Mapping[str, Spec]) -> list[str]:
-    """The letters of all sizes, in the order in which they occur.
-
-    Example:
-        >>> size_letters(read_specs({"X": "m n", "W": "n k"}))
-        ['m', 'n', 'k']
-    """
-    return list(dict.fromkeys(a for s in specs.values() for a in s.axes if isinstance(a, str)))
-
-
-def choose_sizes(letters: Sequence[str], general: int) -> list[tuple[str, dict[str, int]]]:
-    """Sizes to try with what is special about them: "" where all differ, else "k = 1", "n = k" …
-
-    Example:
-        >>> choose_sizes(["m", "n"], 1)
-        [('', {'m': 5, 'n': 3}), ('m = 1', {'m': 1, 'n': 3}), ('n = 1', {'m': 5, 'n': 1}), \
-('m = n', {'m': 5, 'n': 5}), ('m = n', {'m': 3, 'n': 3})]
-    """
-    base = [5, 3, 4, 2, 6, 7, 8, 9, 10, 11, 12, 13]
-    base += list(range(14, 14 + max(0, len(letters) - len(base))))
-    found: list[tuple[str, dict[str, int]]] = []
-    rng = np.random.default_rng(7)
-    for i in range(general):
-        sizes = base[: len(letters)] if i == 0 else (rng.permutation(len(letters) + 3) + 2).tolist()
-        found.append(("", dict(zip(letters, sizes, strict=False))))
-    first = found[0][1]
-    for letter in letters:
-        for _, sizes in found[: min(2, general)]:
-            found.append((f"{letter} = 1", {**sizes, letter: 1}))
-    for a, b in combinations(letters[:6], 2):
-        found.append((f"{a} = {b}", {**first, a: first[a], b: first[a]}))
-        found.append((f"{a} = {b}", {**first, a: first[b], b: first[b]}))
-    return found
-
-
 def make_problem(
     forward: Callable[..., Any],
     specs: Mapping[str, Spec],
     sizes: Mapping[str, int],
-    kinds: Mapping[str, str],
+    kinds: Mapping[str, Kind],
     rng: Any,
     whole: bool = False,
+    stretch: Mapping[str, Callable[[Array], Array]] | None = None,
 ) -> Problem:
-    """A problem of the given sizes.
+    """Return a problem of the given sizes; `kinds` and `stretch` by the name of the input.
 
     Example:
         >>> specs = read_specs({"w": "n"})
@@ -317,11 +216,33 @@ def make_problem(
         >>> make_problem(f, specs, {"n": 2}, {}, np.random.default_rng(0)).gradients["w"].shape
         (2,)
     """
+    changes = stretch or {}
     inputs = {
-        name: draw(name, spec, sizes, kinds.get(name) or spec.kind or "real", rng, whole)
+        name: draw(
+            name, spec, sizes, kinds.get(name) or usual_kind(spec), rng, whole, changes.get(name)
+        )
         for name, spec in specs.items()
     }
     return solve(forward, inputs, sizes)
+
+
+def usual_kind(spec: Spec) -> Kind:
+    """Return the kind of an input where nothing is known of how `forward` uses it.
+
+    Classes lie along the last axis that is not of length 1. A column of probabilities is one of
+    independent numbers.
+
+    Example:
+        >>> usual_kind(Spec(("k", 1), "onehot")), usual_kind(Spec(("m", "k"), None))
+        (Kind(name='onehot', axis=0), Kind(name='real', axis=None))
+    """
+    if spec.kind == "onehot":
+        along = [spec.axis] if spec.axis is not None else spec.class_axes
+        return Kind("onehot", along[0] if along else len(spec.axes) - 1)
+    if spec.kind == "probability" and spec.axis is None:
+        rows = bool(spec.axes) and spec.axes[-1] != 1
+        return Kind("probability", len(spec.axes) - 1 if rows else None)
+    return Kind(spec.kind or "real", spec.axis)
 
 
 def solve(
@@ -344,10 +265,40 @@ def solve(
         else x
         for name, x in inputs.items()
     }
-    loss, found = _run(forward, tensors)
+    with Branches() as branches:
+        loss, found = _run(forward, tensors)
     if not isinstance(loss, Box) or loss.value.size != 1 or loss.record is None:
         raise CannotCheck("not-a-loss", what=_what(loss))
     found = {**found, **tensors}
+    names, nodes = _values(found, loss)
+    for letter, size in (sizes or {}).items():
+        names.setdefault(letter, size)
+    if "m" not in names and (rows := [np.shape(x)[0] for x in inputs.values() if np.ndim(x) > 1]):
+        names["m"] = rows[0]
+    history = engine.history(loss)
+    members = {*history, *(t for t in tensors.values() if isinstance(t, Box))}
+    nodes = {name: x for name, x in nodes.items() if x in members}
+    try:
+        with np.errstate(all="ignore"):
+            gradients = engine.grad(loss, list(nodes.values()))
+    except Exception as error:  # of a rule: np.std(x, ddof=1) of one row divides by 0
+        raise CannotCheck("gradient-fails", error=f"{type(error).__name__}: {error}") from error
+    return Problem(
+        dict(sizes or {}),
+        dict(inputs),
+        names,
+        dict(zip(nodes, gradients, strict=True)),
+        _from_the_loss(nodes, history),
+        float(loss.value.item()),
+        {node.record[1].name: node.record[1].forward for node in history},
+        branches.sides,
+        branches.saturated,
+        (loss, nodes),
+    )
+
+
+def _values(found: Mapping[str, Any], loss: Any) -> tuple[dict[str, Any], dict[str, Box]]:
+    """The plain values of all names, and those that are recorded tensors."""
     names: dict[str, Any] = {}
     nodes: dict[str, Box] = {}
     for name, x in found.items():
@@ -359,24 +310,82 @@ def solve(
                 nodes[name] = x
         elif isinstance(x, (bool, int, float, np.ndarray, np.generic)):
             names[name] = x
-    for letter, size in (sizes or {}).items():
-        names.setdefault(letter, size)
-    if "m" not in names and (rows := [np.shape(x)[0] for x in inputs.values() if np.ndim(x) > 1]):
-        names["m"] = rows[0]
-    history = engine.history(loss)
-    members = {*history, *(t for t in tensors.values() if isinstance(t, Box))}
-    nodes = {name: x for name, x in nodes.items() if x in members}
-    with np.errstate(all="ignore"):
-        gradients = engine.grad(loss, list(nodes.values()))
-    return Problem(
-        dict(sizes or {}),
-        dict(inputs),
-        names,
-        dict(zip(nodes, gradients, strict=True)),
-        _from_the_loss(nodes, history),
-        float(loss.value.item()),
-        {node.record[1].name: node.record[1].forward for node in history},
-    )
+    return names, nodes
+
+
+# --- the axis of the classes ----------------------------------------------------------------------
+
+
+def axes_of_classes(
+    forward: Callable[..., Any], specs: Mapping[str, Spec], names: Sequence[str]
+) -> dict[str, int]:
+    """Return, for each of these inputs, the axis along which `forward` normalises its predictions.
+
+    Predictions are what has the shape of the input, or its transpose: numbers that add up to 1
+    along one axis, their logarithms, or what softmax, log-softmax or log-sum-exp are taken of. An
+    input of which nothing of the kind is found, or more than one axis, is left out.
+
+    Example:
+        >>> import tinygrad_edu as tg
+        >>> def forward(X, Y, W):
+        ...     A = tg.softmax(W @ X, axis=0)
+        ...     return -(Y * np.log(A)).sum()
+        >>> specs = read_specs({"X": "n m", "Y": "k m onehot", "W": "k n"})
+        >>> axes_of_classes(forward, specs, ["Y"])
+        {'Y': 0}
+    """
+    _, sizes = choose_sizes(size_letters(specs), 1)[0]
+    rng = np.random.default_rng(0)
+    free = {name: Kind("probability") for name in names}
+    kinds = [free, *({n: Kind("onehot", specs[n].class_axes[i]) for n in names} for i in (0, -1))]
+    history: list[Box] = []
+    for chosen in kinds:  # cross_entropy wants targets that add up to 1
+        try:
+            problem = make_problem(forward, specs, sizes, chosen, rng)
+        except CannotCheck:
+            continue
+        assert problem.recorded is not None
+        history = engine.history(problem.recorded[0])
+        break
+    found = {}
+    for name in names:
+        shape = tuple(n if isinstance(n, int) else sizes[n] for n in specs[name].axes)
+        axes = {axis for node in history for axis in _normalised(node, shape)}
+        if len(axes) == 1:
+            found[name] = axes.pop()
+    return found
+
+
+def _normalised(node: Box, shape: tuple[int, ...]) -> Iterator[int]:
+    """The axes of an array of this shape along which a result, or its exponential, adds up to 1."""
+    _, op, args, raw, settings = node.record
+    if op.name in _ALONG or (op.name == "sum" and _is_exponential(args[0])):
+        axis = settings.get("axis", -1)
+        yield from _axes_in(shape, np.shape(raw[0]), -1 if axis is None else axis)
+    x = node.value
+    for array in (x, np.exp(x)) if x.size and x.max() <= 0 else (x,):
+        if array.min(initial=0.0) >= 0:
+            for axis in range(x.ndim):
+                sums = array.sum(axis=axis)
+                if x.shape[axis] > 1 and sums.size and np.allclose(sums, 1, rtol=0, atol=1e-9):
+                    yield from _axes_in(shape, x.shape, axis)
+
+
+_ALONG = {"softmax", "log_softmax", "logsumexp", "cross_entropy"}
+
+
+def _is_exponential(x: Any) -> bool:
+    return isinstance(x, Box) and x.record is not None and x.record[1].name == "exp"
+
+
+def _axes_in(shape: tuple[int, ...], found: tuple[int, ...], axis: Any) -> Iterator[int]:
+    """An axis of an array as an axis of a shape that is the array's or its transpose's."""
+    if isinstance(axis, int) and found:
+        axis %= len(found)
+        if found == shape and shape[axis] > 1:
+            yield axis
+        elif found == shape[::-1] and found[axis] > 1:
+            yield len(shape) - 1 - axis
 
 
 def _from_the_loss(nodes: Mapping[str, Box], history: list[Box]) -> list[str]:
@@ -435,11 +444,30 @@ def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
 
     before = sys.getprofile()
     try:
-        with np.errstate(all="ignore"), engine.recording(engine.ON):
+        with np.errstate(all="ignore"), warnings.catch_warnings(), engine.recording(engine.ON):
+            warnings.simplefilter("ignore", RuntimeWarning)  # it is run many times
             sys.setprofile(note)
             loss = forward(*by_place, **by_name)
     except Exception as error:
+        if line := _filling(error, code):
+            raise CannotCheck("fills-array", line=line) from error
         raise CannotCheck("forward-fails", error=f"{type(error).__name__}: {error}") from error
     finally:
         sys.setprofile(before)
     return loss, {**inner, **outer}
+
+
+_INTO_ENTRY = re.compile(r"[\w.]+\s*\[.*\]\s*[-+*/@]?=(?!=)")
+
+
+def _filling(error: Exception, code: Any) -> str:
+    """The line of `forward` that failed, if it is one that puts a tensor into an array."""
+    line, trace = "", error.__traceback__
+    if not isinstance(error, TypeError) and "sequence" not in str(error):
+        return ""
+    while trace is not None and code is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_filename == code.co_filename:
+            line = linecache.getline(code.co_filename, trace.tb_lineno).strip()
+        trace = trace.tb_next
+    return line if _INTO_ENTRY.match(line) else ""

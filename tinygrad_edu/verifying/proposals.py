@@ -19,7 +19,8 @@ from .expressions import Node, render
 from .functions import ClaimError
 from .grammar import parse
 from .problems import Problem
-from .repair import Budget, Repair, Truth, find_repair
+from .repair import Budget, Repair, find_repair
+from .truth import Truth
 from .vocabulary import Vocabulary
 
 __all__ = ["Changes", "Proposals"]

@@ -23,66 +23,12 @@ from .edits import Edit, edits
 from .evaluation import Evaluator
 from .expressions import Node
 from .functions import ClaimError
+from .truth import Truth, stripped
 from .vocabulary import Vocabulary
 
-__all__ = ["TABLES", "Budget", "Repair", "Truth", "factor_between", "find_repair", "words_in"]
+__all__ = ["TABLES", "Budget", "Repair", "factor_between", "find_repair", "words_in"]
 
 TABLES = (mistakes, textbook)  # the modules whose import declares the mistakes
-
-
-class Truth:
-    """A right value, with how close is equal.
-
-    A value is equal if no entry differs by more than 1e-9·scale + 1e-7·(the largest entry of the
-    right one), after leading axes of length 1 are dropped and NumPy has broadcast what is smaller.
-    With `columns`, a column stands for a vector, as on the slides.
-
-    Example:
-        >>> truth = Truth(np.array([1.0, 2.0]))
-        >>> truth.agrees(np.array([[1.0, 2.0]])), truth.agrees(np.array([[1.0], [2.0]]))
-        (True, False)
-    """
-
-    __slots__ = ("array", "columns", "shape", "tolerance")
-
-    def __init__(self, array: Array, columns: bool = False, scale: float = 1.0):
-        self.array, self.columns = array, columns
-        self.shape = _stripped(array.shape)
-        self.tolerance = 1e-9 * scale + 1e-7 * float(np.abs(array).max(initial=0.0))
-
-    def agrees(self, value: Any) -> bool:
-        """Whether a value is this one."""
-        if type(value) is not np.ndarray or value.dtype.kind not in "fiub":  # its own arithmetic
-            if not isinstance(value, (list, tuple, np.ndarray, np.generic, int, float)):
-                return False
-            try:
-                value = np.asarray(value)
-                if value.dtype.kind not in "fiubO":
-                    return False
-                value = value.astype(float)
-            except (ValueError, TypeError):
-                return False
-        column = self.columns and np.shape(value) == (*self.array.shape, 1)
-        if column or _stripped(np.shape(value)) == self.shape:
-            value = np.reshape(value, self.array.shape)
-        elif not _spreads(np.shape(value), self.array.shape):
-            return False
-        difference = np.abs(value - self.array)
-        return bool(difference.max(initial=0.0) <= self.tolerance)  # nan is not
-
-
-def _stripped(shape: tuple[int, ...]) -> tuple[int, ...]:
-    i = 0
-    while i < len(shape) and shape[i] == 1:
-        i += 1
-    return shape[i:]
-
-
-def _spreads(shape: tuple[int, ...], over: tuple[int, ...]) -> bool:
-    """Whether NumPy broadcasts the one shape to the other."""
-    return len(shape) <= len(over) and all(
-        n in (1, length) for n, length in zip(shape[::-1], over[::-1], strict=False)
-    )
 
 
 @dataclass(frozen=True)
@@ -325,7 +271,7 @@ def _nearly(value: Any, truth: Truth) -> bool:
     x, t = np.asarray(value, dtype=float), truth.array
     if x.ndim == 2 and x.T.shape == t.shape and x.shape != t.shape and truth.agrees(x.T):
         return True
-    if _stripped(x.shape) != truth.shape:
+    if stripped(x.shape) != truth.shape:
         return False
     return factor_between(x.reshape(t.shape), t) is not None
 
@@ -345,4 +291,5 @@ def factor_between(x: Array, t: Array) -> float | None:
     c = float(x.flat[i] / t.flat[i])
     if not np.isfinite(c) or c == 0:
         return None
-    return c if np.abs(x - c * t).max() <= 1e-8 * (np.abs(x).max() + 1e-300) else None
+    close = np.abs(x - c * t) <= 1e-8 * np.abs(c * t) + 1e-13 * np.abs(x).max()
+    return c if close.all() else None

@@ -295,4 +295,4 @@ def _plain(x: Any) -> Any:
         return [_plain(y) for y in x]
     if isinstance(x, float) and not np.isfinite(x):
         return str(x)
-    return x
+    return x if x is None or isinstance(x, (bool, int, float, str)) else repr(x)

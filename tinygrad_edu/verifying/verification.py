@@ -23,41 +23,33 @@ from typing import Any
 
 import numpy as np
 
+from .branches import count_reached, source_of
 from .claims import Claim, Sheet, is_slides
 from .derivations import Function, line_text, number
 from .edits import describe
-from .evaluation import Evaluator
 from .functions import ClaimError
-from .grammar import parse
 from .hinting import HINTS, within
+from .inputs import Kind, is_shape
 from .problems import (
     TARGETS,
     CannotCheck,
     Problem,
-    choose_sizes,
     make_problem,
     read_specs,
     separate,
     size_letters,
     solve,
+    usual_kind,
 )
 from .proposals import Proposals
-from .repair import Repair, Truth, factor_between
+from .repair import Repair, factor_between
 from .report import Counterexample, Report, Verdict
+from .sampling import LEAST, Drawn, Sampler
+from .truth import Truth, digits_of
 from .wording import LANGUAGES, Told, say
 
 __all__ = ["assert_right", "verify"]
 
-GENERAL = 12  # problems whose sizes all differ
-_AXES = {
-    "axis-missing",
-    "axis-wrong",
-    "axis-extra",
-    "keepdims",
-    "sum-missing",
-    "sum-extra",
-    "shape",
-}
 _SOFTMAX = {"softmax", "log_softmax", "logsumexp", "cross_entropy", "log"}
 
 
@@ -107,12 +99,15 @@ def verify(
     the number of rows, a name of `given`, or `∂L/∂Z2` where that is claimed too. Claims may be
     about any of the first two (`Z2`, `A1`).
 
-    Two values are equal if no entries differ by more than 1e-7·(the largest entry of the gradient)
-    + 1e-9·(the largest of all gradients, at most 1), on about 30 random problems; leading axes of
-    length 1 do not count, and what NumPy broadcasts to the gradient's shape counts as that. A right
-    claim is thus not proven, but wrong ones that pass are wrong by less than rounding. The search
-    for changes is bounded by the operations it does; a report says where the bound was reached. A
-    function is run as it stands, without a bound on its time.
+    An entry is right if it differs from the gradient's by no more than 1e-7·|gradient| + 1e-10·(the
+    size of the terms that it is a sum of), on about 40 random problems: of many sizes, with unlike
+    scales, and on both sides of each threshold that can be reached; the report says what was not
+    reached (`sampling`, `truth`). Leading axes of length 1 do not count, and what NumPy broadcasts
+    to the gradient's shape counts as that. Results of `backprop` may be arrays of any library that
+    gives NumPy its numbers; those in float32 are compared to five digits. A right claim is thus not
+    proven, but wrong ones that pass are wrong by less than rounding. The search for changes is
+    bounded by the operations it does; a report says where the bound was reached. A function is run
+    as it stands, without a bound on its time.
 
     Raises:  CannotCheck, which is a ValueError, if there is nothing to hold claims against
     Source:  the verdict on what `forward` computes is `grad`'s
@@ -140,12 +135,20 @@ def verify(
 
 @dataclass
 class _Tried:
-    """The problems of one choice for what targets are, and how the claims fare on them."""
+    """The problems of one choice of kinds, and how the claims fare on them."""
 
-    kinds: dict[str, str]
-    problems: list[tuple[str, Problem]]
+    kinds: dict[str, Kind]
+    drawn: Drawn
     outcomes: dict[Claim, list[bool]] = field(default_factory=dict)
     errors: dict[Claim, ClaimError] = field(default_factory=dict)
+
+    @property
+    def problems(self) -> list[tuple[str, Problem]]:
+        return self.drawn.problems
+
+    @property
+    def has_classes(self) -> bool:
+        return any(kind.name == "onehot" for kind in self.kinds.values())
 
 
 class _Verification:
@@ -161,15 +164,15 @@ class _Verification:
         seed: int,
         hints: int,
     ):
-        self.forward, self.given, self.lang = forward, given, lang
+        self.forward, self.lang, self.inputs = forward, lang, dict(inputs)
         self.hints, self.repair = hints, repair and hints > 0
-        self.seed, self.inputs, self.scale = seed, dict(inputs), 1.0
         as_said = read_specs(inputs)
         self.specs, self.unclear = separate(forward, as_said)
         self.separated = self.specs != as_said
         self.letters = size_letters(self.specs)
-        self.choices = self.choose()
-        self.tried = self.choices[0]
+        self.sampler = Sampler(forward, self.specs, given, seed)
+        self.choices = self.trials()
+        self.tried = next(self.choices)
         self.first = self.tried.problems[0][1]
         rank = {name: i for i, name in enumerate(self.first.order)}
         found = Sheet(self.first, given, wrt).read(claims)
@@ -185,66 +188,27 @@ class _Verification:
 
     # --- the problems
 
-    def choose(self) -> list[_Tried]:
-        """Problems for each choice of what targets hold; the first that `forward` takes leads."""
-        options: list[list[tuple[str, str]]] = []
-        for name, spec in self.specs.items():
-            if name in TARGETS and spec.kind is None and spec.axes:
-                kinds = ["real", "binary"]
-                if len(spec.axes) > 1 and spec.axes[-1] != 1:
-                    kinds.insert(1, "onehot")
-                options.append([(name, kind) for kind in kinds])
-        found, failure = [], None
-        for choice in itertools.product(*options):
+    def trials(self) -> Iterator[_Tried]:
+        """Yield problems for each choice of what targets hold that `forward` takes.
+
+        Raises:  CannotCheck if it takes none
+        """
+        failure, found = None, False
+        for kinds in self.sampler.choices():
             try:
-                found.append(_Tried(dict(choice), self.problems(dict(choice))))
+                drawn = self.sampler.draw(kinds)
             except CannotCheck as error:
                 failure = failure or error
+                continue
+            found = True
+            yield _Tried(kinds, drawn)
         if not found:
             assert failure is not None
             raise failure
-        return found
-
-    def problems(self, kinds: Mapping[str, str]) -> list[tuple[str, Problem]]:
-        rng = np.random.default_rng(self.seed)
-        positive = {n: "positive" for n, s in self.specs.items() if s.kind is None}
-        found = []
-        for what, sizes in choose_sizes(self.letters, GENERAL if self.letters else 4):
-            for chosen in (kinds, {**positive, **kinds}):
-                problem = make_problem(self.forward, self.specs, sizes, chosen, rng)
-                if self.finite(problem):
-                    found.append((what, self.complete(problem)))
-                    break
-        if sum(not what for what, _ in found) < 3:
-            raise CannotCheck("not-finite")
-        largest = (abs(g).max(initial=0.0) for _, p in found for g in p.gradients.values())
-        self.scale = min(1.0, float(max(largest)))
-        for _, problem in found:
-            problem.scale = self.scale
-        return found
-
-    @staticmethod
-    def finite(problem: Problem) -> bool:
-        return bool(
-            np.isfinite(problem.loss)
-            and all(np.isfinite(g).all() for g in problem.gradients.values())
-        )
-
-    def complete(self, problem: Problem) -> Problem:
-        """The problem with the names that were given as expressions."""
-        problem.scale = self.scale
-        try:
-            for name, text in self.given.items():
-                tree = parse(text, problem.names, problem.operations)
-                problem.names[name] = problem.evaluator(tree)
-                problem.evaluator = Evaluator(problem.names, problem.evaluator.functions)
-        except ClaimError as error:
-            raise CannotCheck(error.what, **error.about) from None
-        return problem
 
     def example(self) -> Problem | None:
         """The example inputs themselves, if arrays were given."""
-        if any(isinstance(x, str) for x in self.inputs.values()):
+        if any(isinstance(x, str) or is_shape(x) for x in self.inputs.values()):
             return None
         inputs = {}
         for name, x in self.inputs.items():
@@ -252,30 +216,30 @@ class _Verification:
             x = np.asarray(x) if isinstance(x, list) else x
             real = isinstance(x, np.ndarray) and x.dtype.kind == "f"
             inputs[name] = x.astype(float) if real else x
-        return self.complete(solve(self.forward, inputs))
+        return self.sampler.complete(solve(self.forward, inputs))
 
     # --- the verdicts
 
     def report(self) -> Report:
         with np.errstate(all="ignore"):
-            for tried in self.choices:
+            done: list[_Tried] = []
+            for tried in itertools.chain([self.tried], self.choices):
                 for claim in self.claims:
                     self.try_on(claim, tried)
+                done.append(tried)
                 if all(map(all, tried.outcomes.values())):
                     break
-            done = [t for t in self.choices if t.outcomes]
             # What the targets hold is taken to be what makes most claims right; else, for a loss
-            # with a softmax, rows that add up to 1; else anything.
+            # with a softmax, vectors that add up to 1; else anything.
             classes = bool(_SOFTMAX & done[0].problems[0][1].operations.keys())
             self.tried = max(
                 done,
-                key=lambda t: (
-                    sum(map(all, t.outcomes.values())), classes and "onehot" in t.kinds.values()
-                ),
-            )  # fmt: skip
+                key=lambda t: (sum(map(all, t.outcomes.values())), classes and t.has_classes),
+            )
             right = {claim: all(self.tried.outcomes[claim]) for claim in self.claims}
             self.proposals = Proposals(self.claims, right, self.ordered())
-            if self.repair:
+            wrong = [claim for claim in self.claims if not right[claim]]
+            if self.repair and not all(map(self.is_imprecise, wrong)):
                 self.proposals.search()
             verdicts = [self.judge(claim) for claim in self.claims]
         notes = self.notes(verdicts)
@@ -303,7 +267,7 @@ class _Verification:
         found, errors = [], []
         for problem in problems:
             try:
-                found.append(claim.truth(problem).agrees(claim.value(problem)))
+                found.append(claim.agrees(problem))
             except ClaimError as error:
                 errors.append(error)
                 found.append(False)
@@ -313,6 +277,7 @@ class _Verification:
         outcomes, error = self.tried.outcomes[claim], self.tried.errors.get(claim)
         verdict = Verdict(claim.name, "right" if all(outcomes) else "wrong", claim.text)
         if verdict.right:
+            verdict.remarks += self.on_precision(claim)
             return verdict
         if claim.refusal or claim.on_example:
             if error:
@@ -328,42 +293,94 @@ class _Verification:
         general = special.pop("")
         if error and not any(outcomes):
             verdict.status = "error"
-        repaired = self.proposals.found.get(claim)
+        is_imprecise = not error and self.is_imprecise(claim)
+        repaired = None if is_imprecise else self.proposals.found.get(claim)
         if repaired is not None:
             self.tell(claim, verdict, repaired)
         elif error:
             verdict.reason = self.say("cannot", reason=error)
         else:
-            self.differ(claim, verdict, self.ordered())
+            self.differ(claim, verdict, self.ordered(), is_imprecise)
         if claim in self.proposals.given_up:
             verdict.remarks.append(self.say("search-ended", tries=self.proposals.budget.tries))
         if error and not verdict.before and "text" in error.about and "line" in error.about:
             verdict.before, verdict.line = error.about["text"], error.about["line"]
-        verdict.conditions = [
-            what for what, oks in special.items()
-            if all(oks) != all(general) and (all(general) or self.tells(claim, what, verdict.kinds))
-        ]  # fmt: skip
+        if self.repair and claim.function is not None and claim.function.tree is None:
+            verdict.remarks.append(self.say("no-source", function=claim.function.name))
+        if self.hints > 1:
+            verdict.counterexample = self.counterexample(claim)
+        if within_sides := [] if all(general) else self.beyond_threshold(outcomes):
+            verdict.remarks += within_sides  # … and sizes are not the reason
+        else:
+            self.add_conditions(claim, verdict, special, all(general))
+        if "axis-missing" in verdict.kinds and (remark := self.also_added(claim.name)):
+            verdict.remarks.insert(0, remark)
+        return verdict
+
+    def add_conditions(
+        self, claim: Claim, verdict: Verdict, special: Mapping[str, list[bool]], right: bool
+    ) -> None:
+        """Say where a claim is right, or, if it is `right` in general, where it is not."""
+        for what, oks in special.items():
+            if all(oks) == right:
+                continue
+            if right or self.holds_at(claim, what, verdict.counterexample):
+                verdict.conditions.append(what)
         if verdict.conditions:
             verdict.status = "special"
             where = self.say("or").join(verdict.conditions)
             verdict.remarks[:0] = (
-                [self.say("except", conditions=where)] if all(general)
+                [self.say("except", conditions=where)]
+                if right
                 else self.only_for(verdict.conditions, where)
-            )  # fmt: skip
-        if "axis-missing" in verdict.kinds and (remark := self.also_added(claim.name)):
-            verdict.remarks.insert(0, remark)
-        if self.hints > 1:
-            verdict.counterexample = self.counterexample(claim)
-        return verdict
+            )
 
-    def tells(self, claim: Claim, what: str, kinds: Sequence[str]) -> bool:
-        """Whether it says something about the claim that it is right there. Where the gradient is
-        0, as behind a softmax of one class, only a claim whose axes are wrong is met by it."""
-        there = [p.gradients[claim.name] for kind, p in self.tried.problems if kind == what]
-        if any(np.any(abs(g) > 1e-9) for g in there):
-            return True
-        spec = self.specs.get(claim.name)
-        return bool(_AXES & {*kinds}) and (spec is None or what.partition(" ")[0] in spec.axes)
+    def holds_at(self, claim: Claim, what: str, example: Counterexample | None) -> bool:
+        """Return True if a claim is right at special sizes, which takes at least three problems of
+        that size whose gradient depends on the data, and no counterexample there."""
+        a, _, b = what.partition(" = ")
+        if example is not None and example.sizes[a] == (1 if b == "1" else example.sizes[b]):
+            return False
+        problems = self.sampler.special(what, self.tried.kinds, claim.name)
+        return len(problems) >= LEAST and all(self.outcomes(claim, problems)[0])
+
+    def beyond_threshold(self, outcomes: Sequence[bool]) -> list[str]:
+        """Return the remark that a claim fails on just those problems that reach a side of a
+        threshold, if there is such a side."""
+        general = [
+            (ok, p) for ok, (what, p) in zip(outcomes, self.tried.problems, strict=True) if not what
+        ]
+        right = count_reached(p.branches for ok, p in general if ok)
+        wrong = count_reached(p.branches for ok, p in general if not ok)
+        if sum(ok for ok, _ in general) < LEAST:
+            return []
+        failures = len(general) - sum(ok for ok, _ in general)
+        for branch, times in wrong.items():
+            if times == failures and not right.get(branch):
+                side = Told(branch[-1])
+                return [self.say("only-within", source=source_of(branch), side=side)]
+        return []
+
+    # --- precision
+
+    def is_imprecise(self, claim: Claim) -> bool:
+        """Return True if a claim is nowhere further from the gradient than rounding to float32."""
+        try:
+            return all(claim.truth(p).nearly(claim.value(p)) for p in self.ordered())
+        except ClaimError:
+            return False
+
+    def on_precision(self, claim: Claim) -> list[str]:
+        """Return the remark on a right claim whose numbers have less precision than float64."""
+        if claim.values is None or (claim.on_example and self.example() is None):
+            return []
+        problem = self.example() if claim.on_example else self.first
+        assert problem is not None
+        dtype = getattr(claim.value(problem), "dtype", None)
+        if not isinstance(dtype, np.dtype) or dtype.kind != "f" or dtype.itemsize >= 8:
+            return []
+        bound = claim.truth(problem).relative_for(dtype)
+        return [self.say("in-precision", dtype=dtype.name, tolerance=f"{bound:.0e}")]
 
     def only_for(self, conditions: list[str], where: str) -> list[str]:
         remarks = [self.say("only-for", conditions=where)]
@@ -445,22 +462,31 @@ class _Verification:
         if (other := self.proposals.same.get(claim)) is not None:
             verdict.remarks.append(self.say("same", other=other.name))
 
-    def differ(self, claim: Claim, verdict: Verdict, problems: Sequence[Problem]) -> None:
-        """Where and how a claim differs that no small change makes right."""
+    def differ(
+        self,
+        claim: Claim,
+        verdict: Verdict,
+        problems: Sequence[Problem],
+        is_imprecise: bool | None = None,
+    ) -> None:
+        """Say where and how a claim differs that no small change makes right."""
         for problem in problems:
-            true = problem.gradients[claim.name]
+            truth = claim.truth(problem)
             try:
                 value = claim.value(problem)
             except ClaimError:
                 continue
-            if claim.truth(problem).agrees(value):
+            if truth.agrees(value):
                 continue
-            verdict.kinds, verdict.reason = self.difference(value, true, problem)
+            if truth.nearly(value) if is_imprecise is None else is_imprecise:
+                digits = digits_of(truth.relative_difference(value))
+                verdict.kinds = ("precision",)
+                verdict.reason = self.say("precision", digits=digits)
+                return
+            verdict.kinds, verdict.reason = self.difference(value, truth, problem)
             if verdict.kinds == ("factor",) and len(problems) > 1:
                 word = self.factor_on_all(claim, problems)
-                verdict.reason = self.say("factor", c=word) if word else self.entry(
-                    value, true, problem
-                )  # fmt: skip
+                verdict.reason = self.say("factor", c=word) if word else self.entry(value, truth)
                 verdict.kinds = ("factor",) if word else ("differs",)
             if claim.function is not None:
                 verdict.remarks += self.begins(claim.function, problem)
@@ -471,32 +497,33 @@ class _Verification:
         remarks = []
         for name, value in function.locals_on(problem).items():
             if name in problem.gradients and name not in function.parameters:
-                right = problem.names[name]
-                if not Truth(right).agrees(value):
+                right = Truth(problem.names[name])
+                if not right.agrees(value):
                     _, how = self.difference(value, right, problem)
                     remarks.append(self.say("begins", name=name, difference=how))
         return remarks
 
-    def difference(self, value: Any, true: Any, problem: Problem) -> tuple[tuple[str, ...], str]:
+    def difference(self, value: Any, truth: Truth, problem: Problem) -> tuple[tuple[str, ...], str]:
         """In what way a value differs from the truth: a word and a sentence."""
         try:
             x = np.asarray(value, dtype=float)
         except Exception:  # whatever an object of the author's own raises
             reason = ClaimError("not-array", kind=type(value).__name__)
             return ("shape",), self.say("cannot", reason=reason)
-        if x.ndim == 2 and x.T.shape == true.shape and Truth(true).agrees(x.T):
+        true = truth.array
+        if x.ndim == 2 and x.T.shape == true.shape and truth.agrees(x.T):
             return ("transposed",), self.say("transposed")
         if x.shape != true.shape:
             return ("shape",), self.say("shape", got=x.shape, expected=true.shape)
         c, m = factor_between(x, true), problem.names.get("m")
         if c is not None:
-            word = f"{c:.6g}"
+            word = _number(c)
             if m and np.ndim(m) == 0 and m > 1:
                 word = "m" if abs(c - m) < 1e-8 else "1/m" if abs(c * m - 1) < 1e-8 else word
             negative = abs(c + 1) < 1e-8
             kind = "sign" if negative else "factor"
             return (kind,), self.say("negative" if negative else "factor", c=word)
-        return ("differs",), self.entry(x, true, problem)
+        return ("differs",), self.entry(value, truth)
 
     def factor_on_all(self, claim: Claim, problems: Sequence[Problem]) -> str:
         """Return the factor between a claim and the gradient if it is one number or one size on
@@ -513,21 +540,22 @@ class _Verification:
                 if c is None:
                     return ""
                 found.append((c, problem))
+        if not found:
+            return ""
         if all(np.isclose(c, found[0][0], rtol=1e-7) for c, _ in found):
-            return f"{found[0][0]:.6g}"
+            return _number(found[0][0])
         for word, size in _factors_of_sizes(self.letters):
             if all(np.isclose(c, size(p.names), rtol=1e-7) for c, p in found):
                 return word
         return ""
 
-    def entry(self, value: Any, true: Any, problem: Problem) -> str:
+    def entry(self, value: Any, truth: Truth) -> str:
         """Return the sentence on the first entry that differs."""
-        x = np.asarray(value, dtype=float)
-        place = tuple(
-            int(i)
-            for i in np.argwhere(~(abs(x - true) <= Truth(true, scale=problem.scale).tolerance))[0]
-        )
+        x, true = np.asarray(value, dtype=float), truth.array
+        place = tuple(int(i) for i in np.argwhere(~(abs(x - true) <= truth.bound_for(value)))[0])
         got, expected = f"{x[place]:.6g}", f"{true[place]:.6g}"
+        if got == expected:
+            got, expected = f"{x[place]:.12g}", f"{true[place]:.12g}"
         return self.say("entry", place=list(place), got=got, expected=expected)
 
     def counterexample(self, claim: Claim) -> Counterexample | None:
@@ -544,9 +572,9 @@ class _Verification:
                     problem = make_problem(
                         self.forward, self.specs, sizes, self.tried.kinds, rng, whole=True
                     )
-                    if not self.finite(problem):
+                    if not problem.is_finite:
                         continue
-                    value = claim.value(self.complete(problem))
+                    value = claim.value(self.sampler.complete(problem))
                 except (CannotCheck, ClaimError):
                     continue
                 true = problem.gradients[claim.name]
@@ -557,8 +585,14 @@ class _Verification:
     def notes(self, verdicts: list[Verdict]) -> list[str]:
         notes = []
         for name, kind in self.tried.kinds.items():
-            if kind in ("onehot", "binary"):
-                notes.append(self.say("given", fact=self.say(kind, name=name)))
+            spec = self.specs[name]
+            inferred = spec.kind is None or kind != usual_kind(spec)
+            if kind.name == "binary" and inferred:
+                notes.append(self.say("given", fact=self.say("binary", name=name)))
+            elif kind.axis is not None and inferred:
+                where = "vector" if len(spec.axes) == 1 else "columns" if kind.axis == 0 else "rows"
+                fact = self.say(f"{kind.name}-{where}", name=name)
+                notes.append(self.say("given", fact=fact))
         wrong = [v for v in verdicts if not v.right and v.status != "unreadable"]
         if wrong and len(verdicts) > 1 and self.hints:
             first = max(wrong, key=lambda v: bool(v.kinds))  # not one that only fails with another
@@ -569,9 +603,35 @@ class _Verification:
             notes.append(self.say("read-off", sizes=", ".join(shapes)))
         for letter in sorted(self.unclear):
             notes.append(self.say("ambiguous", letter=letter))
-        sizes = ", ".join(f"{k}={n}" for k, n in self.tried.problems[0][1].sizes.items()) or "–"
-        notes.append(self.say("checked", problems=len(self.tried.problems), sizes=sizes))
+        notes += self.checked()
         return notes
+
+    def checked(self) -> list[str]:
+        """Return the sentences on what the claims were held against, and what was not reached."""
+        notes = []
+        arrays = [claim.name for claim in self.claims if claim.on_example]
+        if arrays:
+            notes.append(self.say("checked-example", names=", ".join(arrays)))
+        if len(arrays) == len(self.claims):
+            return notes
+        problems = self.tried.problems
+        sizes = ", ".join(f"{k}={n}" for k, n in problems[0][1].sizes.items()) or "–"
+        notes.append(self.say("checked", problems=len(problems), sizes=sizes))
+        for why in dict.fromkeys(self.tried.drawn.left_out.values()):
+            left = [size for size, reason in self.tried.drawn.left_out.items() if reason is why]
+            notes.append(self.say("left-out", sizes="; ".join(left), reason=why))
+        places = dict.fromkeys(
+            self.say("place", source=source_of(branch), side=Told(branch[-1]))
+            for branch in self.tried.drawn.unreached
+        )
+        if places:
+            notes.append(self.say("unreached", places="; ".join(places)))
+        return notes
+
+
+def _number(x: float) -> str:
+    """A factor, with enough digits to tell it from 1."""
+    return f"{x:.12g}" if 0 < abs(abs(x) - 1) < 1e-5 else f"{x:.6g}"
 
 
 def _factors_of_sizes(

@@ -92,7 +92,66 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "무작위로 만든 문제 {problems}개로 확인했습니다(크기의 예: {sizes})",
     ),
     "given": ("given that {fact}", "가정: {fact}"),
-    "onehot": ("the rows of {name} are one-hot (each adds up to 1)", "{name}의 각 행은 원-핫 벡터"),
+    "checked-example": (
+        "compared with one example, the inputs as given: {names}",
+        "주어진 입력값 하나로만 비교했습니다: {names}",
+    ),
+    "left-out": (
+        "sizes left out: {sizes}; there {reason}",
+        "확인하지 않은 크기: {sizes}. 이유: {reason}",
+    ),
+    "unreached": (
+        "nothing was checked where no problem reaches: {places}",
+        "다음 구간에 이르는 문제가 없어 그곳은 확인하지 않았습니다: {places}",
+    ),
+    "place": ("{source} {side}", "{source}에서 {side}"),
+    "only-within": (
+        "it is right on the problems that do not reach {source} {side}",
+        "다음 구간에 이르지 않는 문제에서는 맞습니다: {source}, {side}",
+    ),
+    "side-positive": ("above 0", "0보다 큰 쪽"),
+    "side-negative": ("below 0", "0보다 작은 쪽"),
+    "side-first-larger": (
+        "with the first argument the larger",
+        "첫째 인수가 더 큰 쪽",
+    ),
+    "side-second-larger": (
+        "with the second argument the larger",
+        "둘째 인수가 더 큰 쪽",
+    ),
+    "side-inside": ("between its bounds", "두 경계 사이"),
+    "side-below": ("below its lower bound", "아래 경계보다 작은 쪽"),
+    "side-above": ("above its upper bound", "위 경계보다 큰 쪽"),
+    "side-true": ("where the condition holds", "조건이 참인 쪽"),
+    "side-false": ("where the condition does not hold", "조건이 거짓인 쪽"),
+    "precision": (
+        "it agrees with the gradient to {digits} digits and no further: the reason is the "
+        "precision of its numbers (float32, or slopes measured by differences), not the formula",
+        "그레이디언트와 {digits}자리까지만 일치합니다. 식이 아니라 수의 정밀도(float32나 수치 "
+        "미분)가 원인입니다",
+    ),
+    "in-precision": (
+        "its numbers are {dtype}, and so compared with a tolerance of {tolerance}",
+        "{dtype} 값이므로 허용 오차 {tolerance}까지 같은 값으로 보았습니다",
+    ),
+    "no-source": (
+        "no change is proposed, since the source of {function} cannot be had; write it as a `def` "
+        "in a file or a notebook",
+        "{function} 함수의 소스를 얻을 수 없어 수정안을 찾지 않았습니다. 파일이나 노트북에 `def`로 "
+        "정의하십시오",
+    ),
+    "onehot-rows": (
+        "the rows of {name} are one-hot (each adds up to 1)",
+        "{name}의 각 행은 원-핫 벡터",
+    ),
+    "onehot-columns": (
+        "the columns of {name} are one-hot (each adds up to 1)",
+        "{name}의 각 열은 원-핫 벡터",
+    ),
+    "onehot-vector": ("{name} is one-hot (it adds up to 1)", "{name} 값은 원-핫 벡터"),
+    "probability-rows": ("the rows of {name} add up to 1", "{name}의 각 행의 합은 1"),
+    "probability-columns": ("the columns of {name} add up to 1", "{name}의 각 열의 합은 1"),
+    "probability-vector": ("{name} adds up to 1", "{name}의 합은 1"),
     "binary": ("the entries of {name} are 0 or 1", "{name}의 각 원소는 0 또는 1"),
     "read-off": (
         "the example arrays were taken to have the sizes {sizes}; say inputs={{…}} if that is not "
@@ -365,6 +424,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{name}={text!r}: expected letters for sizes and at most one of {kinds}",
         "{name}={text!r}: 크기를 나타내는 글자와 {kinds} 중 하나까지만 쓸 수 있습니다",
     ),
+    "bad-axis": (
+        "{name}={text!r}: the axis of the classes is one of its {axes} axes, counted from 0",
+        "{name}={text!r}: 클래스의 축은 0부터 센 축 {axes}개 중 하나여야 합니다",
+    ),
     "labels-classes": (
         "{name}={text!r}: labels need the number of classes, as in 'm k labels'",
         "{name}={text!r}: labels에는 'm k labels'처럼 클래스의 수가 필요합니다",
@@ -385,6 +448,18 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "forward-takes": (
         "forward takes {names}; nothing is said of the shape of {lacking}",
         "forward의 인수는 {names}입니다. 다음 인수의 모양을 알 수 없습니다: {lacking}",
+    ),
+    "gradient-fails": (
+        "the gradient of forward fails: {error}",
+        "forward의 그레이디언트를 계산하다가 오류가 났습니다: {error}",
+    ),
+    "fills-array": (
+        "forward writes into entries of an array, `{line}`, which cannot be recorded; collect the "
+        "values in a list and join them with np.stack(values) or np.concatenate(values), or write "
+        "np.where(mask, a, b) for single entries",
+        "forward가 배열의 원소에 값을 씁니다(`{line}`). 이런 대입은 기록할 수 없습니다. 값을 "
+        "리스트에 모아 np.stack(values)나 np.concatenate(values)로 합치거나 np.where(mask, a, b)를 "
+        "쓰십시오",
     ),
     "forward-fails": (
         "forward fails: {error}",
