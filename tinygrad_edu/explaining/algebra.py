@@ -227,9 +227,12 @@ def _known_number(x: float) -> Sum | None:
 
 def _root(r: Fraction, rest: Sum) -> Sum:
     """Return √(r·rest), roots of squares drawn."""
-    found = [rest if rest == number(1) else of(rest, Fraction(1, 2))]
+    found = []
     for n, sign in ((r.numerator, 1), (r.denominator, -1)):
         root = math.isqrt(n)
+        if sign == 1 and rest != number(1):
+            found.append(of(multiply(number(n), rest), Fraction(1, 2)))
+            continue
         whole = number(Fraction(root) ** sign)
         found.append(whole if root * root == n else of(number(n), Fraction(sign, 2)))
     return multiply(*found)

@@ -34,6 +34,8 @@ from .losses import is_as_on_the_slides, is_loss
 from .matrices import Indexed, Writer
 from .notation import Node, code, latex, latex_name, named, names_in, shape_arithmetic, text, value
 from .reading import Reader
+from .selecting import one_hot_rules, squared
+from .stacks import has_stack
 from .tracing import Trace
 
 
@@ -148,7 +150,8 @@ class Author:
             self.invented, self.notes,
         )  # fmt: skip
         for old, new in ((self.reader, made.reader), (self.real_reader, made.real_reader)):
-            new.values, new.functions = old.values, old.functions
+            new.share(old)
+        made.done = self.done
         return made
 
     # --- one formula --------------------------------------------------------------------------
@@ -191,7 +194,9 @@ class Author:
         raise failure or WrongFormula(left)
 
     def _forms(self, s: Sum, index: Index) -> Iterator[tuple[Node, Sum]]:
-        rules = [self.known.rule, rows_sum_to_one(self.ones), contracted(self.reader.identities)]
+        hot = self.reader.hot.keys()
+        rules = [*one_hot_rules(hot), *([squared(hot)] if hot else []), self.known.rule,
+                 rows_sum_to_one(self.ones | hot), contracted(self.reader.identities)]  # fmt: skip
         short = simplify(s, rules)
         writer = Writer(self.sizes, self.reader.decimals)
         for tree in writer.ways(short, index):
@@ -212,10 +217,13 @@ class Author:
         shapes: dict[str, Any] = {k: np.shape(v) for k, v in self.real_reader.values.items()}
         shapes["lengths"] = tuple(self.lengths.items())
         result = real.value.shape
-        indexed = tree.kind == "indexed"
+        indexed, stacked = tree.kind == "indexed", has_stack(tree)
+        if stacked and ("stack", "") not in self.notes:
+            self.notes.append(("stack", ""))
+        plain = indexed or stacked
         return Formula(
             name, left, text(tree), latex(tree), "" if indexed else code(tree),
-            str(result) if indexed else shape_arithmetic(tree, shapes, result), worth,
+            str(result) if plain else shape_arithmetic(tree, shapes, result), worth,
             frozenset(names_in(tree)),
         )  # fmt: skip
 
@@ -279,6 +287,16 @@ class Author:
     def parts(self) -> list[Formula]:
         """The lines T1 = …, that were too long to be written out, since the last time."""
         lines, self.steps = self.steps, []
+        for name in [n for n in self.reader.hot if n not in self.done]:
+            self.done.add(name)
+            index, s = self.reader.hot[name]
+            tree = Writer(self.sizes).write(s, index)
+            worth = self.real_reader.values[name]
+            shape = str(np.shape(worth))
+            uses = frozenset(names_in(tree))
+            lines.append(
+                Formula(name, name, text(tree), latex(tree), code(tree), shape, worth, uses)
+            )
         while new := [n for n in self.reader.parts if n not in self.done]:
             self.done |= {*new}
             for name in new:

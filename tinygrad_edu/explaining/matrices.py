@@ -9,14 +9,15 @@ the column. What matrices cannot say is written with its indices and Σ.
 
 A vector (one axis) is a column, as in textbooks, unless it stands _beside the rows of a matrix,
 where NumPy broadcasts it and the slides write it as it is. Arrays of three axes and more are
-written by their names alone where they stand element by element.
+written by their names alone where they stand element by element, and elsewhere as stacks of
+matrices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -38,11 +39,7 @@ from .algebra import (
     scale,
 )  # fmt: skip
 from .notation import Node, is_negative, kind_of, named, numeral, text, unsigned
-
-
-class _NoNotation(Exception):
-    """A formula that matrices cannot say: it needs three indices at once."""
-
+from .stacks import NoNotation, as_stack, free_index, one_sample, stack_axes
 
 Place = tuple[Axis | None, ...]  # rows and columns of what is to be written, or more axes
 Orient = Callable[[Place], Node]
@@ -75,7 +72,7 @@ class Piece:
         if len(mine) > 2 and not any(mine[:-2]):
             n = self.orient(mine[-2:])
             if n.kind == "column":
-                raise _NoNotation
+                raise NoNotation
             return _beside(n)
         return self.orient(mine)
 
@@ -104,15 +101,67 @@ class Writer:
         return next(self.ways(s, index))
 
     def ways(self, s: Sum, index: Index) -> Iterator[Node]:
-        """The trees of a formula: of matrices if they can say it, and with indices."""
-        with suppress(_NoNotation):
+        """The trees of a formula: of matrices if they can say it, of stacks of matrices, and with
+        indices."""
+        with suppress(NoNotation):
             yield self.matrices(s, index)
+        with suppress(NoNotation):
+            yield self.stacks(s, index)
         yield Indexed(self).write(s, index)
+
+    def stacks(self, s: Sum, index: Index) -> Node:
+        """The tree of a formula of stacks of matrices.
+
+        Raises:  NoNotation if they cannot say it
+        """
+        if len(index) > 2:
+            batch = tuple(i for i in index[:-2] if i is not ONE)
+            tree = self._sum(one_sample(s, batch), _place(index[-2:]), 2)
+            return Node("stack", (as_stack(tree),))
+        return _added([self._stack_term(t, index) for t in s.terms])
+
+    def _stack_term(self, t: Term, index: Index) -> Node:
+        """A term that may be summed over the matrices of a stack."""
+        alone = Sum((t,))
+        with suppress(NoNotation):
+            return self.matrices(alone, index)
+        if not index:
+            return self._total_of_stack(t)
+        batch = stack_axes(t)
+        if not batch or not {*batch} <= t.bound:
+            raise NoNotation
+        inner = Sum((Term(Fraction(1), t.factors, t.bound - {*batch}),))
+        tree = self._sum(one_sample(inner, batch), _place(index), len(index))
+        tree = tree.parts[0] if _is_row(tree) else tree
+        axes = len(batch)
+        if tree.kind == "colsum":  # over the stack and over its rows
+            tree, axes = tree.parts[0], axes + 1
+        kind = "m" if len(index) > 1 else "c"
+        return self.scaled(
+            t.coefficient, [], [Node("stacksum", (as_stack(tree),), (axes, kind))], []
+        )
+
+    def _total_of_stack(self, t: Term) -> Node:
+        """The sum of all entries of a stack."""
+        outer = tuple(f for f in t.factors if not indices_of(f[0]))
+        body = replace(
+            t, coefficient=Fraction(1), factors=tuple(f for f in t.factors if f not in outer)
+        )
+        index = free_index(body)
+        if index is None or len(index) < 3 or {*index} != body.bound:
+            raise NoNotation
+        tree = self.stacks(Sum((replace(body, bound=frozenset()),)), index)
+        total = Node("total", (tree,))
+        over = [self._sum(Sum((Term(Fraction(1), (f,)),)), NUMBER) for f in outer if f[1] > 0]
+        under = [
+            self._sum(Sum((Term(Fraction(1), ((b, -p),)),)), NUMBER) for b, p in outer if p < 0
+        ]
+        return self.scaled(t.coefficient, over, [total], under)
 
     def matrices(self, s: Sum, index: Index) -> Node:
         """The tree of a formula of matrices; a vector as is shorter, column or row.
 
-        Raises:  _NoNotation if matrices cannot say it
+        Raises:  NoNotation if matrices cannot say it
         """
         if len(index) != 1 or index[0] is ONE:
             return self._sum(s, _place(index), len(index))
@@ -120,7 +169,7 @@ class Writer:
         for place in ((index[0], None), (None, index[0])):
             try:
                 tree = self._sum(s, place, 1)
-            except _NoNotation:
+            except NoNotation:
                 continue
             if _is_row(tree):
                 tree = tree.parts[0]
@@ -128,7 +177,7 @@ class Writer:
                 tree = _beside(tree)
             trees.append(tree)
         if not trees:
-            raise _NoNotation
+            raise NoNotation
         return min(trees, key=lambda t: (_rows_lying(t), _transposes(t), len(text(t))))
 
     def _sum(self, s: Sum, place: Place, ndim: int = 0) -> Node:
@@ -136,11 +185,11 @@ class Writer:
         if key not in self._known:
             try:
                 self._known[key] = s, self._new_sum(s, place, ndim)
-            except _NoNotation:
+            except NoNotation:
                 self._known[key] = s, None
         node: Node | None = self._known[key][1]
         if node is None:
-            raise _NoNotation
+            raise NoNotation
         return node
 
     def _new_sum(self, s: Sum, place: Place, ndim: int) -> Node:
@@ -165,7 +214,7 @@ class Writer:
             plain = self._product(t, place, ndim)
             other = self._product(_divided(t), place, ndim)
             return min(plain, other, key=lambda n: len(text(n)))
-        except _NoNotation:
+        except NoNotation:
             if (apart := multiplied_out(t)) is None:
                 raise
             every = [self._sum(s, place, ndim) for s in (apart, expanded(apart))]
@@ -185,7 +234,7 @@ class Writer:
                 first, last = ([i for i in rest if i.labels == {k}] for k in place)
                 body = [_matmul(_together(first).at(place), _together(last).at(place))]
             else:
-                raise _NoNotation
+                raise NoNotation
         over = [i.orient(NUMBER) for i in numbers if not i.inverse]
         under = [i.orient(NUMBER) for i in numbers if i.inverse]
         if not body and over:  # what is no mere name is the body
@@ -269,7 +318,7 @@ class Writer:
         natural = _place(base.index)
         if len(labels) < sum(i is not ONE for i in base.index):  # X[i,i]
             if len(base.index) != 2 or len(place) > 2 or not isinstance(base, Symbol):
-                raise _NoNotation
+                raise NoNotation
             whole = Node("name", (), (base.name, False))
             n = Node("call", (whole,), ("diag", (), "c", (base.index[0].size,)))
             return n if place[-1] is None else Node("T", (n,))
@@ -289,7 +338,7 @@ class Writer:
             return Node("T", (n,)) if kind_of(n) == "c" else n
         if len(place) == len(natural) == 2 and natural == place[::-1]:
             return n if kind_of(n) == "c" else Node("T", (n,))
-        raise _NoNotation
+        raise NoNotation
 
     def _argument(self, s: Sum, index: Index) -> Node:
         """The argument of a function as it is handed over: as an array of its own shape."""
@@ -297,7 +346,7 @@ class Writer:
             if len(index) == 1 and index[0] is not ONE:
                 return Node("vector", (), whole.name)
             return Node("name", (), (whole.name, not indices_of(whole)))
-        tree = self.matrices(s, index)
+        tree = self._whole_argument(s, index)
         kind = "scm"[min(len(index), 2)]
         full = indices_of(s) == {i for i in index if i is not ONE}
         if full and kind_of(tree) in (kind, "cr"[len(index) != 1 :]) and not _has_ones(s):
@@ -307,6 +356,14 @@ class Writer:
         shape = tuple(i.size for i in index)
         settings = named((("shape", shape),), self.sizes)
         return Node("call", (tree,), ("reshape" if full else "broadcast_to", settings, kind, shape))
+
+    def _whole_argument(self, s: Sum, index: Index) -> Node:
+        try:
+            return self.matrices(s, index)
+        except NoNotation:
+            if len(index) < 3:
+                raise
+            return self.stacks(s, index)
 
 
 def _has_ones(s: Sum) -> bool:
@@ -391,7 +448,7 @@ def _connected(pieces: list[Piece], bound: frozenset[Axis]) -> list[list[Piece]]
 def _contracted(pieces: list[Piece], bound: frozenset[Axis], ndim: int = 0) -> Piece:
     """One piece, with all that is summed over gone.
 
-    Raises:  _NoNotation if that cannot be said"""
+    Raises:  NoNotation if that cannot be said"""
     letters = frozenset[Axis]().union(*(p.labels for p in pieces))
     if not letters & bound:
         return pieces[0] if len(pieces) == 1 else _together(pieces)
@@ -403,7 +460,7 @@ def _contracted(pieces: list[Piece], bound: frozenset[Axis], ndim: int = 0) -> P
         found = _drawn(pieces, letters & bound, ndim, [200])
         ways = [found, *ways] if found is not None else ways
     if not ways:
-        raise _NoNotation
+        raise NoNotation
     if len(ways) == 1:
         return ways[0]
 
@@ -497,10 +554,10 @@ def _shortest(ways: Iterable[Orient]) -> Orient:
         for way in ways:
             try:
                 found.append(way(place))
-            except _NoNotation:
+            except NoNotation:
                 continue
         if not found:
-            raise _NoNotation
+            raise NoNotation
         return min(found, key=lambda n: len(text(n)) + _transposes(n))
 
     return orient
@@ -538,7 +595,7 @@ def _product(a: Piece, b: Piece, s: Axis) -> Piece:
 
     def orient(place: Place) -> Node:
         if len(place) > 2:
-            raise _NoNotation
+            raise NoNotation
         if place == (t, u):
             return _matmul(a.orient((t, s)), b.orient((s, u)))
         return _matmul(b.orient((u, s)), a.orient((s, t)))
@@ -559,7 +616,7 @@ def _reduced(a: Piece, s: Axis, ndim: int) -> Piece:
             inner = a.orient((s, None))
             return _sum_of(inner) if not ndim or kind_of(inner) == "c" else Node("colsum", (inner,))
         if len(place) > 2:
-            raise _NoNotation
+            raise NoNotation
         if place[0] is t:
             return Node("rowsum", (a.orient((t, s)),))
         return Node("colsum", (a.orient((s, t)),))

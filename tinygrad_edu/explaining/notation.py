@@ -24,7 +24,8 @@ class Node:
     """A part of a formula.
 
     kind     name, vector, row, single, number, T, matmul, had, over, power, rowsum, colsum,
-             total, trace, column, call, scaled, add; with indices: indexed, sigma, entry
+             total, trace, column, call, scaled, add; with indices: indexed, sigma, entry; of
+             stacks: stack, stacksum
     parts    what it is made of
     value    name: (its name, whether it is one number); vector: its name; power: the exponent;
              call: name, settings and `kind_of` (None: element by element); scaled: whether it is
@@ -91,8 +92,10 @@ def kind_of(n: Node) -> str:
         return "s" if n.value[1] else "m"
     if k in ("number", "total", "trace", "entry", "sigma", "single"):
         return "s"
-    if k == "column":
+    if k in ("column", "stack"):
         return "m"
+    if k == "stacksum":
+        return str(n.value[1])
     if k == "call" and n.value[2]:
         return str(n.value[2])
     kinds = [kind_of(p) for p in n.parts]
@@ -156,8 +159,10 @@ def _text(n: Node) -> tuple[str, int]:
         return n.value, ATOM
     if k == "number":
         return numeral(n.value), ATOM
-    if k in ("row", "single"):
+    if k in ("row", "single", "stack"):
         return _text(parts[0])
+    if k == "stacksum":
+        return f"sum({text(parts[0])}, axis={_axes(n)})", ATOM
     if k == "T":
         inner = _at(parts[0], ATOM)
         return (f"({inner})ᵀ" if inner[0] == "∂" else f"{inner}ᵀ"), ATOM
@@ -190,6 +195,12 @@ def _text(n: Node) -> tuple[str, int]:
     if k == "add":
         return _signed([(is_negative(p), _text(unsigned(p))[0]) for p in parts]), SUM
     return _scaled_text(n)
+
+
+def _axes(n: Node) -> str:
+    """Return the first axes of a stack: 0, or (0, 1)."""
+    axes: int = n.value[0]
+    return "0" if axes == 1 else str(tuple(range(axes)))
 
 
 def _is_plain_number(n: Node) -> bool:
@@ -389,8 +400,10 @@ def _latex(n: Node) -> tuple[str, int]:
         return latex_name(n.value), ATOM
     if k == "number":
         return _latex_numeral(n.value), ATOM
-    if k in ("row", "single"):
+    if k in ("row", "single", "stack"):
         return _latex(parts[0])
+    if k == "stacksum":
+        return rf"\mathrm{{sum}}\left({latex(parts[0])}, \mathrm{{axis}}={_axes(n)}\right)", ATOM
     if k == "T":
         inner = at(parts[0], ATOM)
         if inner.startswith(r"\frac"):
@@ -622,6 +635,12 @@ def _code(n: Node) -> tuple[str, str]:
                 f"({x.numerator}/{x.denominator})"), kind  # fmt: skip
     codes = [_code(p) for p in parts]
     first, first_kind = codes[0] if codes else ("", "s")
+    if n.value == "stack":
+        return _stack_code(k, first, first_kind), kind
+    if k == "stack":
+        return first, kind
+    if k == "stacksum":
+        return f"np.sum({first}, axis={_axes(n)})", kind
     if k in ("T", "row"):
         return (f"{first}.T" if first_kind == "m" else first), kind
     if k == "column":
@@ -664,6 +683,15 @@ def _code(n: Node) -> tuple[str, str]:
     s = " * ".join(over) or "1"
     s += f" / {under[0]}" if len(under) == 1 else f" / ({' * '.join(under)})" if under else ""
     return f"({'-' * negative}{s})", kind
+
+
+def _stack_code(kind: str, inner: str, inner_kind: str) -> str:
+    """Return ᵀ, rowsum or 1ᵀ of a stack: on its last two axes."""
+    if kind == "T":
+        return f"{inner}.mT" if inner_kind == "m" else inner
+    if inner_kind != "m":
+        return f"np.sum({inner})"
+    return f"{inner}.sum(axis={-1 if kind == 'rowsum' else -2}, keepdims=True)"
 
 
 def _stretched(c: str, own: str, kind: str) -> str:

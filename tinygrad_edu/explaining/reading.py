@@ -44,6 +44,7 @@ from .algebra import (
     summed,
 )
 from .losses import is_loss, read_loss
+from .selecting import read_add_rows, read_getitem, read_scatter
 
 LONG = 150  # signs that a formula may have before a part of it gets a name
 EACH = {
@@ -75,6 +76,7 @@ class Reader:
     identities the names of identity matrices
     m          the number of samples, where what is divided by it can be seen
     parts      the formulas of `T1`, `T2` …, in the order of their use
+    hot        Y = one_hot(y), which an index was read as
     idle       the names of arrays whose clip was left out
     decimals   whether a number such as 0.3 was read, after which others are written as decimals
     whole_losses  losses keep the name of their operation
@@ -107,11 +109,20 @@ class Reader:
         }
         self.parts: dict[str, Box] = {}
         self.idle: list[str] = []
+        self.hot: dict[str, tuple[Index, Sum]] = {}
+        self._hot_names: dict[tuple[int, int], str] = {}
         self.decimals = self.whole_losses = False
         self.identities: set[str] = set()
         self.constants: list[tuple[Any, str]] = []
+        self._kept: list[Any] = []
         self._taken = {*names.values(), *self.arrays.values()}
         self._forms: dict[Box, tuple[Index, Sum]] = {}
+
+    def share(self, other: Reader) -> None:
+        """Use the values, functions and one-hot arrays of another reader of the same trace."""
+        self.values, self.functions, self.hot = other.values, other.functions, other.hot
+        self._hot_names, self._kept = other._hot_names, other._kept
+        self._taken |= other.hot.keys()
 
     # --- the walk -----------------------------------------------------------------------------
 
@@ -215,7 +226,8 @@ class Reader:
 
     def _name_of(self, a: Any) -> str:
         """Return the author's name of an array, or a new one."""
-        name = self.arrays.get(id(a)) or next((n for b, n in self.constants if b is a), None)
+        name = self.arrays.get(id(a))
+        name = name or next((n for b, n in self.constants if b is a or _is_equal(a, b)), None)
         if name is None:
             alike = (n for b, n in self._alike if _same_entries(a, b) and self._is_free(n, a))
             usual = "I" if _is_identity(a) else "Y" if _is_one_hot(a) else ""
@@ -242,6 +254,34 @@ class Reader:
         name = box or self._name_of(x)
         self.values[name] = x
         return Given(name)
+
+    def has_name(self, x: Any) -> bool:
+        """Return True for an array that the author has a name for."""
+        return id(x) in self.arrays or any(b.value is x for b in self.names)
+
+    def one_hot(self, places: Any, n: int) -> str:
+        """Return the name of the array whose rows have a 1 in these places: Y for those of y."""
+        if name := self._hot_names.get((id(places), n)):
+            return name
+        given = self.given(places)
+        known = given.name if isinstance(given, Given) else ""
+        if not known:
+            known = self._name_of(places)
+            self.values[known] = places
+        name = known.upper()
+        if name == known or name in self._taken or not known.isalpha():
+            name = self._new_name("H")
+        self._taken.add(name)
+        self._hot_names[id(places), n] = name
+        self._kept.append(places)  # so that its id stays its own
+        own = tuple(map(Axis, (*np.shape(places), n)))
+        labels = of(Symbol(known, own[:-1]))
+        self.functions["one_hot"] = ops.one_hot.op.forward
+        settings = (("n_classes", n),)
+        call = Call("one_hot", ((labels, own[:-1]),), own, settings, each=False)
+        self.hot[name] = own, of(call)
+        self.values[name] = ops.one_hot.op.forward(places, n)
+        return name
 
     def operation(self, x: Box, index: Index) -> Sum:
         """Return the last operation of x, by its name, of what has names or is no result."""
@@ -426,7 +466,7 @@ class Reader:
         array = x.record[3][0]
         parts = settings["index"] if isinstance(settings["index"], tuple) else (settings["index"],)
         if not all(map(_keeps_order, parts)):
-            return None
+            return read_getitem(self, x, index, a, **settings)
         used = sum(p is not None and p is not Ellipsis for p in parts)
         fill = (slice(None),) * (np.ndim(array) - used)
         if Ellipsis in parts:
@@ -447,11 +487,24 @@ class Reader:
                 inner.append(next(rest))
         return self.read(a, tuple(inner), array)
 
+    def _op_embedding(self, x: Box, index: Index, indices: Any, weight: Any, /) -> Sum:
+        """E[t], whatever it was written as."""
+        table = x.record[3][1]
+        own = tuple(map(Axis, np.shape(table)))
+        self.functions.setdefault("getitem", ops.getitem.op.forward)
+        settings = (("index", self.given(np.asarray(x.record[3][0]))),)
+        return of(
+            Call("getitem", ((self.read(weight, own, table), own),), index, settings, each=False)
+        )
+
+    def _op_add_rows(self, x: Box, index: Index, a: Any, rows: Any, /, n: int) -> Sum:
+        return read_add_rows(self, x, index, a, rows, n=n)
+
     def _op_scatter(self, x: Box, index: Index, a: Any, /, **settings: Any) -> Sum | None:
         """What goes back through x[..., 0], if nothing has to be filled up: only axes change."""
         parts = settings["index"] if isinstance(settings["index"], tuple) else ()
         if not parts or not all(map(_keeps_order, parts)):
-            return None
+            return read_scatter(self, x, index, a, **settings)
         return self._op_reshape(x, index, a)
 
     def _op_transpose(self, x: Box, index: Index, a: Any, /, axes: Any) -> Sum:
@@ -633,6 +686,10 @@ def _keeps_order(part: Any) -> bool:
 def _is_identity(a: Any) -> bool:
     return bool(np.ndim(a) == 2 and len(a) > 1 and a.shape[0] == a.shape[1]
                 and np.array_equal(a, np.eye(len(a))))  # fmt: skip
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    return bool(a.size <= 64 and a.dtype == b.dtype and _same_entries(a, b))
 
 
 def _same_entries(a: Any, b: Any) -> bool:
