@@ -397,8 +397,13 @@ def test_a_function_with_a_context_is_written_without_it() -> None:
 
 
 def test_three_axes_are_written_with_indices() -> None:
-    found = tg.explain(lambda A, B: tg.square(A @ B).sum(), variable(2, 3, 4), array(4, 5))
-    assert found.formulas["A"] == "[i,j,k] Σ_l Σ_n 2·A[i,j,l]·B[l,n]·B[k,n]"
+    found = tg.explain(bilinear, variable(4, 3, 2), array(8, 4), array(8, 3))
+    assert found.formulas["W"] == "[i,j,k] Σ_l 2·Z[l,k]·X[l,i]·V[l,j]/m"
+
+
+def bilinear(W: Any, X: Any, V: Any) -> Any:
+    Z = np.einsum("ni,nj,ijk->nk", X, V, W)
+    return tg.square(Z).sum() / len(X)
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -690,10 +695,8 @@ def test_a_wrong_form_is_caught(three_axes: bool, monkeypatch: pytest.MonkeyPatc
 
 
 def explained_at_other_sizes() -> Any:
-    def loss(W: Any, X: Any) -> Any:
-        return tg.square(X @ W).sum() / len(X)
-
-    posed = tracing.problem(loss, (variable(4, 2), array(8, 3, 4)), None, {})
+    inputs = variable(4, 3, 2), array(8, 4), array(8, 3)
+    posed = tracing.problem(bilinear, inputs, None, {})
     other = posed.trace(tracing.Sizes((8, 101)))
     author = Author(other, posed.trace(), {101: "m"}, {101: 8}, strict=True)
     return explanation._derive(author, (), "en")
@@ -701,8 +704,8 @@ def explained_at_other_sizes() -> Any:
 
 def test_formulas_with_indices_hold_at_the_authors_sizes() -> None:
     found = explained_at_other_sizes()
-    assert found["W"].text == "[i,j] Σ_k Σ_l Σ_n 2·X[n,l,i]·X[n,l,k]·W[k,j]/m"
-    assert found["W"].value.shape == (4, 2)
+    assert found["W"].text == "[i,j,k] Σ_l 2·Z[l,k]·X[l,i]·V[l,j]/m"
+    assert found["W"].value.shape == (4, 3, 2)
 
 
 def test_the_prompt_shows_what_print_does() -> None:

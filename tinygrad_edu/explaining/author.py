@@ -194,9 +194,9 @@ class Author:
         raise failure or WrongFormula(left)
 
     def _forms(self, s: Sum, index: Index) -> Iterator[tuple[Node, Sum]]:
-        hot = self.reader.hot.keys()
-        rules = [*one_hot_rules(hot), *([squared(hot)] if hot else []), self.known.rule,
-                 rows_sum_to_one(self.ones | hot), contracted(self.reader.identities)]  # fmt: skip
+        rules = [self.known.rule, rows_sum_to_one(self.ones), contracted(self.reader.identities)]
+        if hot := {*self.reader.hot}:
+            rules = [*one_hot_rules(hot), squared(hot), *rules, rows_sum_to_one(hot)]
         short = simplify(s, rules)
         writer = Writer(self.sizes, self.reader.decimals)
         for tree in writer.ways(short, index):

@@ -219,10 +219,11 @@ def _columns(data: Mapping[str, Any], sizes: Sizes) -> list[int]:
 
 def _usual_letters(primes: Sequence[int], last: int, taken: set[str]) -> dict[int, str]:
     """n, h, d … in this order, and k for the last."""
-    found = {last: "k"} if last in primes and "k" not in taken else {}
+    found = {}
     free = iter([a for a in "nhdpqrstuvwabcefgxyz" if a not in taken])
     for prime in primes:
-        if prime not in found and (letter := next(free, "")):
+        letter = "k" if prime == last and "k" not in taken else next(free, "")
+        if letter:
             found[prime] = letter
     return found
 

@@ -206,7 +206,7 @@ def _axes(n: Node) -> str:
 def _is_plain_number(n: Node) -> bool:
     """Return True for a whole number, or a size that has a letter: √3, √d."""
     if n.kind == "name":
-        return bool(n.value[1]) and len(n.value[0]) == 1
+        return bool(n.value[1]) and n.value[0].isidentifier()
     return n.kind == "number" and n.value.denominator == 1 and 0 < n.value < 10**7
 
 
@@ -288,6 +288,8 @@ def _whole_number(n: int) -> str:
     """1e9 for 1000000000; a number of many digits as it is."""
     digits = str(abs(n))
     short = digits.rstrip("0")
+    if len(digits) > 15 and int(float(n)) == n:  # 1e30 is no power of ten, but prints as one
+        return repr(float(n)).replace("e+", "e")
     if len(digits) < 8 or len(short) > 6:
         return str(n)
     sign = "-" * (n < 0)

@@ -707,6 +707,8 @@ def _is_one_hot(a: Any) -> bool:
 
 
 def _same(a: Any, b: Any) -> bool:
+    if isinstance(b, np.dtype):
+        return isinstance(a, type) and b == a
     return a is b or (type(a) is type(b) and isinstance(a, (bool, int, float, str)) and a == b)
 
 

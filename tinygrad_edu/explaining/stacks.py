@@ -27,7 +27,7 @@ def one_sample(s: Sum, batch: Index) -> Sum:
 
     Raises:  NoNotation if an array has them in other places
     Example:
-        >>> from tinygrad_edu.explaining.algebra import of
+        >>> from tinygrad_edu.explaining.algebra import Symbol, of
         >>> b, i, j = Axis(3), Axis(2), Axis(2)
         >>> one_sample(of(Symbol("X", (b, i, j))), (b,)) == of(Symbol("X", (i, j)))
         True
@@ -60,7 +60,7 @@ def stack_axes(x: Any) -> Index:
     """Return the axes before the last two of the array with the most axes in a formula.
 
     Example:
-        >>> from tinygrad_edu.explaining.algebra import of
+        >>> from tinygrad_edu.explaining.algebra import Symbol, of
         >>> b, i, j = Axis(3), Axis(2), Axis(2)
         >>> stack_axes(of(Symbol("X", (b, i, j)))) == (b,)
         True
@@ -72,6 +72,7 @@ def whole_index(x: Any) -> Index:
     """Return the axes of the array with the most axes in a formula.
 
     Example:
+        >>> from tinygrad_edu.explaining.algebra import Symbol
         >>> i = Axis(3)
         >>> whole_index(Symbol("x", (i,))) == (i,)
         True
@@ -91,9 +92,10 @@ def free_index(t: Term) -> Index | None:
     """Return the axes of the largest factor that is as large as the whole term without its Σ.
 
     Example:
+        >>> from fractions import Fraction
+        >>> from tinygrad_edu.explaining.algebra import Symbol
         >>> i, j = Axis(3), Axis(2)
         >>> X = Symbol("X", (i, j))
-        >>> from fractions import Fraction
         >>> free_index(Term(Fraction(1), ((X, Fraction(2)),), frozenset({i, j}))) == (i, j)
         True
     """

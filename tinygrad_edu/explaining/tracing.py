@@ -136,7 +136,13 @@ def _name_activations(trace: Trace, names: Names) -> None:
         elif op is ops.softmax.op or (op is ops.sigmoid.op and args[0] in logits):
             names.of[node] = names.for_activation(args[0])
             known[_call_of(node)] = node
-            trace.forward.append(node)
+            later = (k for k, n in enumerate(trace.forward) if n.record[0] > _age(args[0]))
+            trace.forward.insert(next(later, len(trace.forward)), node)
+
+
+def _age(x: Box) -> int:
+    """The place of a result among all that was recorded; −1 for what is no result."""
+    return int(x.record[0]) if x.record is not None and x.record[1] is not VARIABLE else -1
 
 
 def helpers(nodes: Sequence[Box]) -> dict[Box, Box | None]:
