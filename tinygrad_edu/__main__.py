@@ -59,14 +59,20 @@ def parser(lang: str = "en") -> argparse.ArgumentParser:
     return p
 
 
+class _KoreanHelp(argparse.HelpFormatter):
+    """Help with the Korean word in front of the usage."""
+
+    def add_usage(self, usage: Any, actions: Any, groups: Any, prefix: str | None = None) -> None:
+        super().add_usage(usage, actions, groups, say("help-usage", "ko"))
+
+
 def _translate(p: argparse.ArgumentParser, lang: str) -> None:
     """Give the parts of a parser that argparse names itself their names in a language."""
-    if lang == "en":
+    if lang != "ko":
         return
+    p.formatter_class = _KoreanHelp
     p._positionals.title = say("help-positionals", lang)
     p._optionals.title = say("help-options", lang)
-    usage = p.format_usage().partition(": ")[2].strip()
-    p.usage = f"\n  {usage}"
     for action in p._actions:
         if isinstance(action, argparse._HelpAction):
             action.help = say("help-help", lang)

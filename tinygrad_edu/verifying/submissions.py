@@ -125,6 +125,8 @@ class Check:
             reason = why_ended(server.wait(), False, self.seconds)
             told = {"reason": reason.said(self.lang), "forward": False}
         if told["reason"]:
+            if ours is not None:
+                ours.close()
             self._end(server)
             raise TaskRefused(told["reason"])
         self.own_forward = not told["forward"]

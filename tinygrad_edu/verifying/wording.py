@@ -621,6 +621,7 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "help-version": ("show the version and exit", "버전을 출력하고 끝냅니다"),
     "help-positionals": ("positional arguments", "위치 인수"),
     "help-options": ("options", "옵션"),
+    "help-usage": ("usage: ", "사용법: "),
     # … where a report gives hints, and no answer
     "look-at": ("look at", "살펴볼 곳"),
     "line-of-cell": ("in cell {cell}, line {line}", "셀 {cell}, {line}행"),
