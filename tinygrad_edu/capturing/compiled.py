@@ -30,7 +30,6 @@ from ..engine import Array, as_array, describe
 from ..watch import CannotCapture, watcher
 from .calls import Mispredicted
 from .capture import Capture, plain
-from .native import NotNative
 from .replay import Replay
 from .runs import Run, given_in
 
@@ -100,7 +99,6 @@ class CompiledStep:
         if backend not in ("numpy", "numba"):
             raise ValueError(f"backend is 'numpy' or 'numba', received {backend!r}")
         self.function, self.check, self.backend = function, check, backend
-        self.native: list[bool | str] = []  # for each program: True, or why it runs on NumPy
         self.programs: dict[Any, list[Replay]] = {}
         self._sources: list[str] = []
         self._kind: Any = None  # the kind of batches of the last epoch, and the key for these
@@ -153,7 +151,7 @@ class CompiledStep:
             if self.check and not trace.once:
                 _compare(self.function, args, kwargs, trace, captured, given)
             if self.backend == "numba" and not trace.once:
-                self._compile(captured, given)
+                captured.compile(given)
         except Mispredicted:  # already here: the function says what is wrong
             trace.undo()
             return plain(self.function(*args, **kwargs))
@@ -168,13 +166,6 @@ class CompiledStep:
         self.programs.setdefault(key, []).append(captured)
         self._sources.append(trace.source)
         return result
-
-    def _compile(self, captured: Replay, given: list[Any]) -> None:
-        try:
-            captured.compile(given)
-            self.native.append(True)
-        except NotNative as reason:
-            self.native.append(str(reason))
 
     def epoch(self, *sources: Any, order: Any) -> Array:
         """A step for each row of `order`, whose arguments are the rows of the sources named in it.
@@ -259,6 +250,12 @@ class CompiledStep:
                     break
                 run.repeat(batches, fill, note)
         return np.array(kept).reshape(-1, max(1, len(numbers)))
+
+    @property
+    def native(self) -> list[bool | str]:
+        """For each program of the backend "numba": True, or why it runs on NumPy."""
+        programs = (captured for known in self.programs.values() for captured in known)
+        return [p.told for p in programs if p.told is not None]
 
     @property
     def native_source(self) -> str:

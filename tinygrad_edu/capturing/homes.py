@@ -83,15 +83,19 @@ class Home:
 
     def _own(self) -> None:
         """Know the array that was just left here, which nobody else has."""
+        self.count = 0  # until it is known
         self.array = self.read()
         self.count = getrefcount(self.array)
 
     def lie(self, row: Memory, start: int) -> None:
         """Have an array of its own in a row, from a certain entry on."""
         now = self.read()
-        self.write(row.array(now.shape, now.dtype, start * now.itemsize))
+        there = row.array(now.shape, now.dtype, start * now.itemsize)
+        there[...] = now  # before it can be found
+        self.row = None
+        self.write(there)
+        del there
         self._own()
-        self.array[...] = now
         self.row, self.start = row, start
 
 
@@ -119,24 +123,29 @@ def lay(homes: list[Home], lanes: Lanes, laid: set[Home]) -> Array:
 
 
 class Lease:
-    """How often one program holds the arrays of homes."""
+    """How often one program holds the arrays of homes.
+
+    An exception may come between any two lines. What is counted twice then makes a count too low,
+    and one that is not known is 0: the array is taken for the user's and not written over.
+    """
 
     def __init__(self) -> None:
+        self._before: list[tuple[Home, int, int]] = []
         self._held: list[tuple[Home, int, int]] = []
 
     def begin(self, homes: list[Home]) -> None:
         """Note what is held before the program has the arrays."""
-        self._held = [(home, id(home.array), getrefcount(home.array)) for home in homes]
+        self._before = [(home, id(home.array), getrefcount(home.array)) for home in homes]
 
     def take(self) -> None:
         """Note what is held now that it has them."""
         with lock:
             taken = []
-            for home, number, before in self._held:
+            for home, number, before in self._before:
                 n = getrefcount(home.array) - before
                 home.count += n
                 taken.append((home, number, n))
-            self._held = taken
+            self._held, self._before = taken, []
 
     def give_back(self) -> None:
         """The program has them no more, or will not in a moment."""
@@ -144,4 +153,6 @@ class Lease:
             for home, number, n in self._held:
                 if id(home.array) == number:
                     home.count -= n
-            self._held = []
+            for home, _, _ in self._before:  # it was not known how often
+                home.count = 0
+            self._held, self._before = [], []

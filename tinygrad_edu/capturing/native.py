@@ -134,8 +134,8 @@ class Native:
         """Fill the table with the addresses of the program's arrays as they are now."""
         homes = {v: self.program.array(v).strides for v in self._values() if v.kind == "home"}
         if homes != self._layout:
-            self._layout = homes
             self._compile()
+            self._layout = homes
         self._fill()
 
     def _values(self) -> Iterator[Value]:

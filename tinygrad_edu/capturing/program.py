@@ -7,12 +7,21 @@ memory of an operand that is not needed any more, and which calls can be made to
 `lanes`). `bind` makes the arrays. From then on `run` allocates nothing, apart from what operations
 do inside that take no `out=`.
 
+The calls that write over homes come last, and are made without returning to the interpreter in
+between. A signal handler that raises, such as that of Ctrl-C, therefore finds all homes as before
+the step or all as after it.
+
 A view (a transpose, a slice) is made once, when the arrays are. It costs nothing in a run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from itertools import starmap
+from operator import call as apply
+from operator import setitem
+from types import BuiltinFunctionType, MethodDescriptorType
 from typing import Any
 
 import numpy as np
@@ -20,7 +29,7 @@ import numpy as np
 from ..engine import Array
 from .calls import OUT, Call, Nested, Out, Value, values_in
 from .checks import in_one_call, of_rows
-from .lanes import Lanes, lanes
+from .lanes import PIECE, Lanes, lanes
 from .memory import Memory
 
 
@@ -52,6 +61,11 @@ class Program:
         self._asks: list[Call] = []  # what these stand for
         self._short: dict[Call, Call | None] = {}  # what is run in the place of some calls
         self._known: dict[Any, Value] = {}
+        self._before_python: set[Value] = (
+            set()
+        )  # what guards and other Python functions follow from
+        self._late: set[Call] = set()  # the calls that write over homes, and what follows from them
+        self.careful = False  # whether the next runs keep copies of the homes (see `run`)
 
     # --- writing ----------------------------------------------------------------------------------
 
@@ -138,6 +152,9 @@ class Program:
         for home, value in moves:
             if not self._settle(home, value, writer, last):
                 self.copies.append((home, value))
+        self._put_updates_last()
+        for i, call in enumerate(self.calls):
+            last |= dict.fromkeys((value.root for value in call.reads()), i)
         for value in [*results, *(value for _, value in self.copies)]:
             last[value.root] = end
         kept = [*results, *(value for _, value in moves)]
@@ -177,14 +194,33 @@ class Program:
                 kept.append(call)
                 needed_roots.update(value.root for value in call.reads())
         self.calls = [*reversed(first), *reversed(kept)]
+        for call in reversed(self.calls):
+            if _is_python(call.function) or call.out in self._before_python:
+                self._before_python.update(value.root for value in call.reads())
+
+    def _put_updates_last(self) -> None:
+        """Move the calls that write over homes, and those that read what they wrote, behind all
+        others, in their order."""
+        updated: set[Value] = set()
+        for call in self.calls:
+            out = call.out
+            if out is not None and (
+                isinstance(out.block, Value) or any(v.root in updated for v in call.reads())
+            ):
+                updated.add(out)
+                self._late.add(call)
+        self.calls.sort(key=self._late.__contains__)
 
     def _settle(
         self, home: Value, value: Value, writer: dict[Value, int], last: dict[Value, int]
     ) -> bool:
-        """Whether the value can be written over its home's old data at once: when everything else
-        that reads these has been done, and nothing comes in between."""
+        """Write the value over its home's old data at once if everything else that reads these has
+        been done, nothing comes in between, and no Python function follows from it; return True
+        if so."""
         i = writer.get(value)
         if i is None or value.block is not None or not self.calls[i].elementwise:
+            return False
+        if value in self._before_python:
             return False
         if last.get(home, -1) > i or (value.shape, value.dtype) != (home.shape, home.dtype):
             return False
@@ -243,12 +279,15 @@ class Program:
         self._memory = [Memory(size) for size in self.blocks]
         self._homes = homes
         self._arrays: dict[Value, Any] = {}
+        self._in_place: dict[Value, Any] = {}  # what is given and stands in all calls
         self._follows: dict[Value, dict[Value, list[tuple[list[Any], int]]]] = {
             value: {} for value in self.given
         }
         self._nested: list[tuple[list[Any], int, Any]] = []
         self.bound: list[tuple[Callable[..., Any], Sequence[Any]]] = []
         self.bound_checks: list[tuple[Callable[..., Any], Sequence[Any]]] = []
+        self.updates: list[Sequence[Any]] = []  # at the end: a function and its arguments each
+        self.writes = 0  # how many of these write over homes
         checks = set(self._asks)
         together = {call: None for found in self.lanes for lane in found.calls for call in lane}
         ends = {found.last: (found, whole) for found, whole in zip(self.lanes, rows, strict=True)}
@@ -256,23 +295,45 @@ class Program:
             asked = self._short.get(call, call)
             if asked is not None and call not in together:
                 operands = [call.out if x is OUT else x for x in asked.args]
-                args = self._bound(operands)
-                if asked.elementwise and isinstance(asked.function, np.ufunc):
-                    args = _in_line(args, self._made(call.out))
-                bound = self.bound_checks if call in checks else self.bound
-                bound.append((asked.function, args))
+                if call in self._late:
+                    self._update(asked, operands)
+                else:
+                    bound = self.bound_checks if call in checks else self.bound
+                    bound.append((asked.function, self._lined_up(asked, self._bound(operands))))
             if call in ends:
                 found, whole = ends[call]
                 whole = {v[0]: self._row(v[0], found) for v in found.vectors} | whole
                 for function, operands in found.pieces(whole):
-                    self.bound.append((function, self._bound(operands)))
+                    self.updates.append(self._bound([function, *operands]))
+                self.writes += -(-found.length // PIECE)
         for home, value in self.copies:
-            self.bound.append((np.copyto, [self._made(home), self._made(value)]))
+            self._update(Call(np.copyto, (OUT, value), home), [home, value])
+        written = [call.out.block for call in self._late if isinstance(call.out.block, Value)]
+        self._written = [homes[x] for x in [*written, *(home for home, _ in self.copies)]]
+        self._in_python = any(_is_python(function) for function, *_ in self.updates)
+
+    def _update(self, call: Call, operands: Sequence[Any]) -> None:
+        """Add a call to the updates."""
+        function = call.function
+        self.writes += isinstance(call.out.block, Value) or call.out.kind == "home"
+        if function is np.copyto:  # which begins in Python
+            function, operands = setitem, [operands[0], ..., operands[1]]
+        entry = self._bound([function, *operands])
+        if isinstance(entry, tuple):
+            entry = (function, *self._lined_up(call, entry[1:]))
+        self.updates.append(entry)
+
+    def _lined_up(self, call: Call, args: Sequence[Any]) -> Sequence[Any]:
+        """The arguments of a ufunc as vectors, where that is faster."""
+        if not (call.elementwise and isinstance(call.function, np.ufunc)):
+            return args
+        return _in_line(args, self._made(call.out))
 
     def forget(self) -> None:
         """Have no arrays, until the next `bind`."""
-        self._memory, self._homes, self._arrays = [], {}, {}
+        self._memory, self._homes, self._arrays, self._in_place = [], {}, {}, {}
         self._follows, self._nested, self.bound, self.bound_checks = {}, [], [], []
+        self.updates, self._written = [], []
 
     def _bound(self, operands: Sequence[Any]) -> Sequence[Any]:
         """The arguments of a call: a tuple, which is passed on as it is, or if some of them follow
@@ -334,12 +395,14 @@ class Program:
     def give(self, given: Sequence[Any]) -> None:
         """Put arguments and numbers, in their order, where the calls expect them."""
         for root, x in zip(self.given, given, strict=True):
-            if self._arrays.get(root) is not x:
+            if self._in_place.get(root) is not x:
+                self._in_place.pop(root, None)
                 self._arrays[root] = x
                 for value, places in self._follows[root].items():
                     made = self._made(value)
                     for args, place in places:
                         args[place] = made
+                self._in_place[root] = x
         for args, place, x in self._nested:
             args[place] = self._made(x)
 
@@ -347,6 +410,7 @@ class Program:
         """Forget the arguments, which may be large."""
         for root in self.given:
             if root.kind == "argument" and self._arrays.pop(root, None) is not None:
+                self._in_place.pop(root, None)
                 for places in self._follows[root].values():
                     for args, place in places:
                         args[place] = None
@@ -354,12 +418,34 @@ class Program:
             args[place] = None
 
     def run(self, checked: bool = False) -> None:
-        """Run the calls; `checked`: the `checks` have been made."""
+        """Run the calls; `checked`: the `checks` have been made. Where one raises, all homes are as
+        before."""
         if not checked:
             for function, args in self.bound_checks:
                 function(*args)
         for function, args in self.bound:
             function(*args)
+        if not (self.careful or self._in_python):
+            _run(self.updates)
+            return
+        kept = [(setitem, home, ..., home.copy()) for home in self._written]
+        try:
+            _run(self.updates)
+        except BaseException:
+            _run(kept)
+            raise
+
+
+def _run(calls: Iterable[Sequence[Any]]) -> None:
+    """Make calls one after the other, each a sequence of a function and its arguments. Signals are
+    handled between two instructions of the interpreter, of which there are none here."""
+    deque(starmap(apply, calls), maxlen=0)
+
+
+def _is_python(function: Any) -> bool:
+    """Return True if a function may come back to the interpreter; np.copyto is replaced."""
+    in_c = (np.ufunc, BuiltinFunctionType, MethodDescriptorType)
+    return not (isinstance(function, in_c) or function is np.copyto)
 
 
 def _in_line(args: Sequence[Any], out: Any) -> Sequence[Any]:

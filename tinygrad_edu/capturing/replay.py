@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from operator import is_
 from sys import getrefcount
@@ -15,10 +16,12 @@ from ..tensor import Tensor
 from .calls import Mispredicted, Value, strides_of_new, values_in
 from .checks import hold_for
 from .homes import Home, Lease, lay, lock
-from .native import Native
+from .native import Native, NotNative
 from .program import Program
 from .rates import Rate
 from .surroundings import Surroundings
+
+_QUIET = {"ignore", "warn", "print"}  # settings of np.errstate with which no operation raises
 
 
 class Replay:
@@ -49,15 +52,16 @@ class Replay:
         self._lease = Lease()
         finalize(self, self._lease.give_back)
         self.native: Native | None = None
+        self.told: bool | str | None = None  # True: native, or why not; None: that was not asked
         self._now: list[float] = []  # the rates
         self._given: list[Any] = []
         self._left: list[Any] = []  # the gradients
         self._held: list[int] | None = None  # how often these are held; None: nothing made yet
 
     def compile(self, given: list[Any]) -> None:
-        """Have Numba compile the program.
+        """Have Numba compile the program; `told` says why not, where it cannot.
 
-        Raises:  NotNative for what it cannot, ImportError without the extra `native`
+        Raises:  ImportError without the extra `native`
         """
         gradients = [box.grad for box, _ in self._gradients]  # of the step that was captured
         if not self._stands():
@@ -66,7 +70,11 @@ class Replay:
             box.grad = gradient
         numbers = list(values_in(self._result))
         left = [v for _, v in self._gradients if v is not None]
-        self.native = Native(self.program, given, [v.root for v in (*numbers, *left)], numbers)
+        try:
+            kept = [v.root for v in (*numbers, *left)]
+            self.native, self.told = Native(self.program, given, kept, numbers), True
+        except NotNative as reason:
+            self.told = str(reason)
 
     def epoch(self, sources: list[Array], order: Array) -> Array:
         """A step for each row of `order`, whose arguments are the rows of the sources that it
@@ -118,6 +126,7 @@ class Replay:
         """Have everything where it belongs, before a step or several."""
         if not self._stands():
             self._bind()
+        self.program.careful = self.program.writes > 1 and _may_raise()
         self._now = [rate.compute() for rate in self._rates]
 
     def give(self, given: list[Any]) -> None:
@@ -143,7 +152,9 @@ class Replay:
         return _filled(self._result, self.program.array)
 
     def leave_gradients(self) -> None:
-        """Leave those of the last step where the function would."""
+        """Leave those of the last step where the function would, if there was one."""
+        if self._held is None:
+            return
         for (box, _), array in zip(self._gradients, self._left, strict=True):
             box.grad = array
 
@@ -170,34 +181,75 @@ class Replay:
         )
 
     def _bind(self) -> None:
-        """Make the arrays of the program, anew."""
+        """Make the arrays of the program, anew. After an exception there are none, and the next
+        step makes them."""
         for box, _ in self._gradients:
             box.grad = None
         with lock:
             self.forget()
-            homes = {place: home for home, place in self._homes}
-            laid: set[Home] = set()
-            rows = []
-            for lanes in self.program.lanes:
-                vectors = [v for v in lanes.vectors if v[0] in homes]
-                rows.append({v[0]: lay([homes[x] for x in v], lanes, laid) for v in vectors})
-            for home, _ in self._homes:
-                if home not in laid:
-                    home.settle(home in self._writes)
-            self._lease.begin([home for home, _ in self._homes])
-            self.program.bind({place: home.array for home, place in self._homes}, rows)
-            self._arrays = [home.array for home, _ in self._homes]
-            if self.native is not None:
-                self.native.bind()
-            self._lease.take()
+            try:
+                arrays = self._bound()
+            except BaseException:
+                self.forget()
+                raise
+        self._arrays = arrays
         self._left = [None if v is None else self.program.array(v) for _, v in self._gradients]
         self._held = [getrefcount(array) for array in self._left if array is not None]
 
+    def _bound(self) -> list[Array]:
+        """Bind the program and its machine code to the arrays of homes, and return these."""
+        homes = {place: home for home, place in self._homes}
+        laid: set[Home] = set()
+        rows = []
+        for lanes in self.program.lanes:
+            vectors = [v for v in lanes.vectors if v[0] in homes]
+            rows.append({v[0]: lay([homes[x] for x in v], lanes, laid) for v in vectors})
+        for home, _ in self._homes:
+            if home not in laid:
+                home.settle(home in self._writes)
+        self._lease.begin([home for home, _ in self._homes])
+        self.program.bind({place: home.array for home, place in self._homes}, rows)
+        arrays = [home.array for home, _ in self._homes]
+        if self.native is not None:
+            try:
+                self.native.bind()
+            except NotNative as reason:  # of arrays in another layout
+                self.native, self.told = None, str(reason)
+        self._lease.take()
+        return arrays
+
     def forget(self) -> None:
         """Have no arrays, until the next step."""
-        self._arrays, self._left, self._held = [], [], None
+        self._held = None
+        self._arrays, self._left = [], []
         self.program.forget()
         self._lease.give_back()
+
+
+def _may_raise() -> bool:
+    """Return True if an overflow or an invalid number may raise an error."""
+    return not _QUIET.issuperset(np.geterr().values()) or _WARNINGS.raise_errors()
+
+
+class _Warnings:
+    """Python's list of filters for warnings, which is looked through again after a change."""
+
+    def __init__(self) -> None:
+        self._filters: Sequence[Any] = ()
+        self._first: Any = None
+        self._answer = False
+
+    def raise_errors(self) -> bool:
+        """Return True if some warnings are raised as errors."""
+        now = warnings.filters
+        first = now[0] if now else None
+        if now is not self._filters or first is not self._first:
+            self._answer = any(action == "error" for action, *_ in now)
+            self._filters, self._first = now, first
+        return self._answer
+
+
+_WARNINGS = _Warnings()
 
 
 def _filled(result: Any, array: Callable[[Value], Array]) -> Any:

@@ -96,13 +96,12 @@ class Run:
         last one, as far as nothing has to be looked at in between; `note` gets each result."""
         if self._replay is None or not self._checked or self._replay.native is not None:
             return
-        result, calls = self._result, self._replay.program.bound
+        result, program = self._result, self._replay.program
 
         def steps(checked: bool) -> None:
             for batch in batches:
                 fill(batch)
-                for function, args in calls:
-                    function(*args)
+                program.run(checked)
                 note(result)
 
         if (failed := self._quietly(steps)) is not None:
