@@ -10,8 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import tinygrad_edu as tg
+from tests.explaining.written import draw
 from tests.op_table import TABLE, Row
 from tinygrad_edu import engine
+from tinygrad_edu.explaining import matrices
 
 UNARY: list[Any] = [
     tg.sigmoid, tg.tanh, tg.relu, tg.sin, tg.square, tg.softplus, np.exp, np.abs,
@@ -81,9 +83,32 @@ def test_every_operation(row: Row) -> None:
                 np.testing.assert_allclose(line.value, g, rtol=1e-8, atol=1e-9)
 
 
+@given(st.integers(0, 10**6))
+def test_losses_as_students_write_them(seed: int) -> None:
+    loss, inputs, text = draw(seed)
+    with np.errstate(all="ignore"):
+        value = loss(*inputs)
+        if not np.isfinite(value.numpy()).all():
+            return
+        found = tg.explain(loss, *inputs)
+        g = tg.grad(value, inputs[0])
+    assert not any("report this" in note for note in found.notes), text
+    np.testing.assert_allclose(found["W"].value, g, rtol=1e-7, atol=1e-9, err_msg=text)
+
+
+def test_a_fallback_fails_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.explained import main
+
+    monkeypatch.setattr(matrices, "_matmul", lambda a, b, product=matrices._matmul: product(b, a))
+    assert main(["--count", "8", "--limit", "60"]) == 1
+    assert "report this" in capsys.readouterr().out
+
+
 def test_the_command_counts(capsys: pytest.CaptureFixture[str]) -> None:
     from tests.explained import main
 
     assert main(["--count", "30", "--limit", "60"]) == 0
-    assert capsys.readouterr().out.count("each equal to its value") == 3
+    assert capsys.readouterr().out.count("each equal to its value") == 4
     assert main(["--count", "3", "--limit", "0"]) == 1

@@ -11,7 +11,9 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -155,7 +157,8 @@ def explain(
     real = _real_trace(posed)
     known = _facts(facts, real, lang) | real.rows_sum_to_one
     for sizes in posed.sizes():
-        try:
+        with suppress(Exception), warnings.catch_warnings():  # of a function at sizes not its own
+            warnings.simplefilter("ignore")
             other = posed.trace(sizes)
             if list(other.names.values()) != list(real.names.values()):
                 continue
@@ -163,8 +166,6 @@ def explain(
             author = Author(other, real, letters, sizes.lengths(), {*known}, strict=True)
             author.samples = sizes.rows[1] if sizes.rows else None
             return _derive(author, facts, lang)
-        except Exception:  # whatever the function does not like about other sizes
-            continue
     return _derive(Author(real, real, ones=known), facts, lang)
 
 
