@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tests.mistakes import NAMED, SYSTEMS, Mistake, multi, planted
+from tests.mistakes import (
+    NAMED,
+    SYSTEMS,
+    applied,
+    everything,
+    function_of,
+    judge,
+    multi,
+    strange,
+    worse,
+)
 from tinygrad_edu.verifying import wording
 from tinygrad_edu.verifying.derivations import Derivation
 from tinygrad_edu.verifying.edits import TABLE, Edit, describe, edits
@@ -20,49 +31,50 @@ from tinygrad_edu.verifying.repair import Budget, find_repair
 from tinygrad_edu.verifying.truth import Truth
 from tinygrad_edu.verifying.vocabulary import Vocabulary
 
-ALL = [mistake for system in SYSTEMS for mistake in planted(system)]
 MULTI = next(system for system in SYSTEMS if system.forward is multi)
 
 
-def test_the_generator_plants_many_kinds() -> None:
-    kinds = Counter(mistake.kind for mistake in ALL)
-    assert len(ALL) > 400
-    assert len(kinds) >= 20
+def test_the_generator_plants_many_kinds_in_many_networks() -> None:
+    every = everything()
+    kinds = Counter(mistake.kind for mistake in every)
+    assert len(every) >= 1_200
+    assert len(kinds) >= 55
     assert kinds.keys() == NAMED.keys()
-
-
-def some_of_each_kind() -> list[Mistake]:
-    """One of each kind, not always the first, and every twentieth of all."""
-    each = {m.kind: m for m in ALL[::3]} | {m.kind: m for m in ALL[1::5]}
-    firsts = {m.kind: m for m in ALL} | each
-    return list({id(m): m for m in [*firsts.values(), *ALL[::20]]}.values())
+    assert len({mistake.system.name for mistake in every}) >= 12
+    assert sum(mistake.program for mistake in every) >= 100
 
 
 def test_all_are_rejected() -> None:
-    for mistake in ALL[::6]:  # `python -m tests.mistakes` takes all
-        report = tg.verify(
-            mistake.system.forward, {mistake.target: mistake.text},
-            inputs=mistake.system.inputs, repair=False,
-        )  # fmt: skip
-        assert not report.right, mistake
+    for mistake in everything(80, 7):  # `python -m tests.mistakes` takes all
+        if not mistake.program:
+            report = tg.verify(
+                mistake.system.forward, {mistake.target: mistake.text},
+                inputs=mistake.system.inputs, repair=False,
+            )  # fmt: skip
+            assert not report.right, mistake
 
 
 def test_nearly_all_are_repaired_and_named() -> None:
-    repaired = named = 0
-    sample = some_of_each_kind()
-    for mistake in sample:
-        forward, inputs = mistake.system.forward, mistake.system.inputs
-        verdict = tg.verify(forward, {mistake.target: mistake.text}, inputs=inputs)[mistake.target]
-        if verdict.after:
-            assert tg.verify(forward, {mistake.target: verdict.after}, inputs=inputs).right
-            repaired += 1
-            named += bool(set(verdict.kinds) & NAMED[mistake.kind])
-            assert verdict.reason
-        else:
-            assert verdict.reason  # where it begins to differ
-    assert len(sample) > 45
-    assert repaired >= 0.93 * len(sample)
-    assert named >= 0.9 * len(sample)
+    results = [judge(mistake) for mistake in everything(90, 3)]
+    assert len(results) >= 18
+    for result in results:
+        assert result.rejected and not result.broken and not result.strange, result
+    assert sum(r.repaired and r.named for r in results) >= 0.9 * len(results)
+
+
+def test_a_broken_promise_would_be_found() -> None:
+    """The checker is shown proposals that break their promise and words that nobody used."""
+    mistake = next(m for m in everything() if m.program and m.target == "E1")
+    report = tg.verify(
+        mistake.system.forward, function_of(mistake.text), inputs=mistake.system.inputs
+    )
+    verdict = next(v for v in report.verdicts if v.after)
+    text, problem = applied(mistake, mistake.text, verdict)
+    assert not problem and not worse(mistake, report, verdict, text)
+    assert worse(mistake, report, verdict, mistake.text)
+    spoiled = text.replace("A1.T @", "A1.T @ -")
+    assert worse(mistake, report, verdict, spoiled)
+    assert strange(mistake, replace(verdict, after="E1 = unheard_of * back")) == {"unheard_of"}
 
 
 @pytest.mark.parametrize(
@@ -127,7 +139,8 @@ def test_every_mistake_is_found_somewhere_and_has_its_words() -> None:
         "X": rng.normal(size=(5, 3)), "A": 1 / (1 + np.exp(-Z)), "Y": rng.normal(size=(5, 4)),
         "T": np.tanh(Z), "R": np.maximum(Z, 0), "Z": Z, "B": B, "P": P, "D": (B > 0) * 1.0,
         "H": (B - B.mean(axis=0)) / B.std(axis=0), "W": rng.normal(size=(3, 4)), "m": 5,
-        "b": rng.normal(size=4), "lam": 0.3,
+        "b": rng.normal(size=4), "lam": 0.3, "S": rng.normal(size=(3, 3)),
+        "V": rng.normal(size=(4, 4)),
     }  # fmt: skip
     operations = ["abs", "sqrt", "relu", "tanh", "sigmoid", "softmax"]
     kinds: dict[str, Edit] = {}
@@ -137,7 +150,8 @@ def test_every_mistake_is_found_somewhere_and_has_its_words() -> None:
         ("W", "rowsum(A)"), ("W", "np.dot(X.T, A > 0)"), ("W", "A.T"), ("W", "Y.mean(axis=0)"),
         ("W", "B * A * (1 - A)"), ("W", "B * (1 - T**2)"), ("W", "B * (Z > 0)"), ("W", "B * T"),
         ("W", "relu(B)"), ("W", "B * P * (1 - P)"), ("W", "B - P * np.sum(B, axis=1)"),
-        ("W", "P * (B - 1)"), ("W", "-Y / A"), ("W", "X / np.sqrt(m) / X.size"),
+        ("W", "P * (B - np.sum(B, axis=1))"), ("W", "S @ X.T"),
+        ("W", "-Y / A"), ("W", "X / np.sqrt(m) / X.size"),
         ("b", "np.sum(A, axis=0) + lam * b"), ("W", "np.einsum('mh,mk->hk', X, A)"),
     ]:  # fmt: skip
         words = Vocabulary(names, Evaluator(names), operations=operations, target=target)

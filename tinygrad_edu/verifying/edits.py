@@ -89,7 +89,7 @@ class Place:
         numeric = isinstance(value, (np.ndarray, np.generic, float, int))
         self.shape: tuple[int, ...] | None = np.shape(value) if numeric else None
         self.is_matrix = self.shape is not None and len(self.shape) == 2
-        # a quantity that a factor, a sum or a sign can be missing at
+        # a quantity that a factor, a sum or a sign can be missing at; what is divided by is none
         self.is_quantity = self.shape is not None and not (parent and node.kind == "number")
 
     @property
@@ -125,6 +125,7 @@ class Mistake:
     rare: bool  # left out where only the frequent ones are wanted
     plumbing: bool  # looked for at axes, indices and sizes too
     find: Finder
+    words: str = ""  # that a change may use although nobody has used them
 
     def edits(self, at: Place) -> Iterator[Edit]:
         """Yield the changes at a place."""
@@ -149,6 +150,7 @@ def mistake(
     ko: str,
     rare: bool = False,
     plumbing: bool = False,
+    words: str = "",
 ) -> Callable[[Finder], Finder]:
     """Declare a mistake: the decorated function yields what to put in the place of a node.
 
@@ -158,6 +160,7 @@ def mistake(
     en, ko   its sentence; {old} and {new} are the texts before and after, others come from `to`
     rare     True: not tried as a second change
     plumbing True: looked for at axes, indices and sizes too
+    words    the functions and settings that a change may bring in
 
     Example:
         >>> from tinygrad_edu.verifying.edits import TABLE
@@ -167,7 +170,7 @@ def mistake(
 
     def enter(find: Finder) -> Finder:
         declare(kind, en, ko)
-        TABLE.append(Mistake(kind, on, cost, rare, plumbing, find))
+        TABLE.append(Mistake(kind, on, cost, rare, plumbing, find, words))
         _BY_KIND.clear()
         return find
 
@@ -208,7 +211,7 @@ def edits(
         True
     """
     found = (x for _, n in tree.walk() if n.kind in ("entry", "indexed") for x in n.value)
-    words.letters = sorted(set(found))
+    words.letters, words.present = sorted(set(found)), tree.names()
     for path, node in tree.walk():
         parent = tree
         for i in path[:-1]:
@@ -216,9 +219,19 @@ def edits(
         plumbing = _is_plumbing(parent, path[-1] if path else None)
         value = None if plumbing else _value(words.values, substitute(node, before))
         at = Place(node, path, parent if path else None, value, words, light, plumbing)
+        at.is_quantity &= not _in_divisor(tree, path)
         for entry in _entries(node.kind):
             if (entry.plumbing or not plumbing) and not (light and entry.rare):
                 yield from entry.edits(at)
+
+
+def _in_divisor(tree: Node, path: tuple[int, ...]) -> bool:
+    """Return True if a place is part of what is divided by."""
+    for i in path:
+        if tree.value == "/" and tree.kind == "binary" and i == 1:
+            return True
+        tree = tree.parts[i]
+    return False
 
 
 def _entries(kind: str) -> list[Mistake]:

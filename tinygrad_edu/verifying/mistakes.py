@@ -30,6 +30,7 @@ def _last(spelled: str) -> str:
 @mistake(
     "transpose-missing",
     cost=1.0,
+    words="T",
     en="{old} must be transposed",
     ko="{old} 부분을 전치해야 합니다",
 )
@@ -51,6 +52,26 @@ def _(at: Place) -> Found:
 def _(at: Place) -> Found:
     if at.node.value in ("T", "mT"):
         yield at.node.parts[0]
+
+
+@mistake(
+    "symmetry-assumed",
+    "name",
+    "binary",
+    cost=1.0,
+    words="T",
+    rare=True,
+    en="{old} is right for a symmetric matrix only: {new}",
+    ko="{old} 식은 대칭 행렬에만 맞습니다: {new}",
+)
+def _(at: Place) -> Found:
+    """2 B for B + Bᵀ, the derivative of xᵀBx."""
+    node = at.node
+    doubled = node.kind == "binary" and node.value == "*" and node.parts[0] == num(2)
+    matrix = node.parts[1] if doubled else node
+    square = at.is_matrix and at.shape is not None and at.shape[0] == at.shape[1]
+    if square and matrix.kind == "name":
+        yield at.to(binary("+", matrix, transpose(matrix)), 0.0 if doubled else 0.1)
 
 
 PRODUCTS = ("dot", "matmul", "multiply")
@@ -95,6 +116,7 @@ def _(at: Place) -> Found:
 @mistake(
     "product-missing",
     cost=1.5,
+    words="T",
     rare=True,
     en="the matrix product with {factor} is missing",
     ko="{factor} 행렬과의 곱이 빠졌습니다",
@@ -129,6 +151,7 @@ def _(at: Place) -> Found:
     "binary",
     "call",
     cost=1.1,
+    words="dot multiply",
     en="the wrong operation: {new}",
     ko="연산이 틀렸습니다. 올바른 연산: {new}",
 )
@@ -148,7 +171,8 @@ def _(at: Place) -> Found:
         "/": [("*", 0.1)],
     }
     for op, more in others.get(node.value, ()):
-        yield at.to(binary(op, a, b), more)
+        scalar = op == "/" and (b.kind == "number" or at.words.is_scalar(b))
+        yield at.to(binary(op, a, b), more - 0.25 * scalar)
     if not at.light:
         rare = {"*": [("+", 0.5), ("-", 0.5)], "+": [("*", 0.4)], "-": [("*", 0.4)]}
         for op, more in rare.get(node.value, ()):
@@ -209,6 +233,7 @@ def _with(node: Node, spelled: str, x: Node, settings: dict[str, Node]) -> Node:
     "call",
     "method",
     cost=1.0,
+    words="axis keepdims True rowsum",
     en="the sum runs over every axis; {over}",
     ko="모든 원소를 더했습니다. {over}",
 )
@@ -220,6 +245,10 @@ def _(at: Place) -> Found:
             if spelled == "Σ":
                 new = call("1ᵀ" if axis == 0 else "rowsum", x)
             yield at.to(new, 0.1 * axis, axis=axis)
+            if spelled != "Σ" and not at.light and "keepdims" not in settings:
+                keep = {"axis": num(axis), "keepdims": Node("bool", True), **settings}
+                new = _with(at.node, spelled, x, keep)
+                yield at.to(new, 0.2 + 0.1 * axis, axis=axis)
 
 
 @mistake(
@@ -227,6 +256,7 @@ def _(at: Place) -> Found:
     "call",
     "method",
     cost=1.0,
+    words="axis",
     en="the sum runs along the wrong axis; {over}",
     ko="합의 축이 틀렸습니다. {over}",
 )
@@ -262,6 +292,7 @@ def _(at: Place) -> Found:
     "call",
     "method",
     cost=1.3,
+    words="keepdims True",
     en="the sum has the wrong number of axes: {new}",
     ko="합한 결과의 차원 수가 틀렸습니다. 올바른 식: {new}",
 )
@@ -280,6 +311,7 @@ def _(at: Place) -> Found:
     "call",
     "method",
     cost=1.2,
+    words="sum mean",
     en="{function} belongs here, not the other",
     ko="합과 평균이 바뀌었습니다. 여기에는 {function} 함수를 써야 합니다",
 )
@@ -308,6 +340,7 @@ def _(at: Place) -> Found:
 @mistake(
     "sum-missing",
     cost=1.3,
+    words="np sum axis rowsum",
     en="a sum is missing; {over}",
     ko="합이 빠졌습니다. {over}",
 )
@@ -551,6 +584,7 @@ def _(at: Place) -> Found:
 @mistake(
     "divisor-missing",
     cost=1.1,
+    words="np sqrt",
     en="a division by {factor} is missing",
     ko="{factor} 값으로 나누는 부분이 빠졌습니다",
 )
@@ -567,6 +601,7 @@ def _(at: Place) -> Found:
 @mistake(
     "scalar-missing",
     cost=1.3,
+    words="np sqrt",
     en="the factor {factor} is missing",
     ko="{factor} 인수가 빠졌습니다",
 )
@@ -587,15 +622,17 @@ def _scalars(at: Place) -> Iterator[tuple[Node, float]]:
 
 
 def _plain_arrays(at: Place) -> Iterator[Node]:
-    """Yield the arrays of the shape of a place, without the targets and itself."""
+    """Yield the arrays of the shape of a place, or of whose rows it is one; no targets."""
     for k, size in at.words.arrays.items():
-        if size == at.shape and at.words.kinds[k] != "target" and at.words.spell(k) != at.node:
+        fits = size == at.shape or (at.shape and len(size) > 1 and size[1:] == at.shape)
+        if fits and at.words.kinds[k] != "target" and at.words.spell(k) != at.node:
             yield at.words.spell(k)
 
 
 @mistake(
     "factor-missing",
     cost=1.4,
+    words="np sign",
     rare=True,
     en="the factor {factor} is missing",
     ko="{factor} 인수가 빠졌습니다",
@@ -613,7 +650,11 @@ def _(at: Place) -> Found:
                 node.value == "*" and node.parts[1] == slope.array)), factor=rest)  # fmt: skip
     if at.shape == () and node.kind == "name":
         for k in words.arrays:
-            yield at.to(binary("*", node, words.spell(k)), 0.2, factor=words.spell(k))
+            factors = [words.spell(k)]
+            if "sign" in words.functions:
+                factors.append(call("np.sign", words.spell(k)))
+            for factor in factors:
+                yield at.to(binary("*", node, factor), 0.2, factor=factor)
     for place, error in words.errors:
         if at.shape == place:
             yield at.to(binary("*", error, node), 0.4, factor=error)
@@ -626,6 +667,7 @@ def _(at: Place) -> Found:
     "name-wrong",
     "name",
     cost=1.05,
+    words="T",
     plumbing=True,
     en="{new} belongs here, not {old}",
     ko="이름이 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
@@ -673,7 +715,15 @@ def _(at: Place) -> Found:
             yield Node("compare", sign, at.node.parts)
 
 
-@mistake("function-missing", "name", cost=1.4, rare=True, en="{old} should be {new}", ko=BELONGS)
+@mistake(
+    "function-missing",
+    "name",
+    cost=1.4,
+    words="np",
+    rare=True,
+    en="{old} should be {new}",
+    ko=BELONGS,
+)
 def _(at: Place) -> Found:
     if at.shape:
         for function in at.words.functions:
@@ -697,6 +747,7 @@ def _(at: Place) -> Found:
     "function-wrong",
     "call",
     cost=1.5,
+    words="np",
     rare=True,
     en="the wrong function: {new}, not {old}",
     ko="함수가 틀렸습니다. " + BELONGS,

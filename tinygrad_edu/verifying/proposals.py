@@ -8,7 +8,7 @@ only if no right claim becomes wrong by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from .vocabulary import Vocabulary
 
 __all__ = ["Changes", "Proposals"]
 
-WORK = 240_000  # operations that the search for all repairs of a verification may take
+WORK = 150_000  # operations that the search for all repairs of a verification may take
 PAIRS = 0.6  # … and which part of what is left goes to pairs of edits, shared by the claims
 SAMPLES = 8  # problems by which arrays are classified
 
@@ -38,6 +38,7 @@ class Proposals:
     claims    all claims, those that are right included
     right     which of them are right
     problems  the problems, the first with sizes that all differ
+    words     the names of functions that occur in forward
 
     Example:
         >>> from tinygrad_edu.verifying.claims import Sheet
@@ -52,9 +53,14 @@ class Proposals:
     """
 
     def __init__(
-        self, claims: Sequence[Claim], right: Mapping[Claim, bool], problems: Sequence[Problem]
+        self,
+        claims: Sequence[Claim],
+        right: Mapping[Claim, bool],
+        problems: Sequence[Problem],
+        words: Collection[str] = (),
     ):
         self.claims, self.right, self.problems = claims, right, problems
+        self.operations = {*problems[0].operations, *words}
         self.budget = Budget(WORK)
         self.found: dict[Claim, Repair] = {}
         self.same: dict[Claim, Claim] = {}  # whose mistake is the same, and as whose
@@ -239,7 +245,7 @@ class Proposals:
             samples = [p.names for p in self.problems[:SAMPLES]]
             slides = is_slides(claim.text)
             return Vocabulary(
-                first.names, first.evaluator, samples=samples, operations=first.operations,
+                first.names, first.evaluator, samples=samples, operations=self.operations,
                 target=claim.name, slides=slides,
             )  # fmt: skip
         assert claim.derivation is not None
@@ -250,7 +256,7 @@ class Proposals:
             values = Evaluator({**first.names, **self._own(function, first, None)})
         return Vocabulary(
             samples[0], values, lambda name: function.spell(name, first), samples,
-            first.operations, claim.name, own=function.own,
+            self.operations, claim.name, own=function.own,
         )  # fmt: skip
 
     @staticmethod

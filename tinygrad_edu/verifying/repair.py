@@ -209,9 +209,13 @@ class _Search:
 
     def tries(self, claim: Claimed, light: bool = False) -> Iterator[_Try]:
         """Yield every change of one edit."""
+        last = len(claim.lines) - 1
         for i in claim.relevant():
             tree, words = claim.lines[i][1], self.words(i)
+            returned = i == last > 0 and tree.kind == "name" and words.own is not None
             for edit in edits(tree, words, claim.before(i), light):
+                if returned and edit.kind != "name-wrong":
+                    continue  # a function's result is mended where it is computed
                 changed = claim.with_line(i, tree.replaced(edit.path, edit.new))
                 above = self.above if i < len(claim.lines) - 1 else 0.0
                 cost = edit.cost + above + self.far_fetched(edit, words.own or ())

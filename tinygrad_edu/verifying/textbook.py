@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from .edits import Change, Place, mistake
 from .expressions import Node
 from .mistakes import spine, times
-from .vocabulary import ONE, Slope, Vocabulary, binary, call, num, slope_of
+from .vocabulary import ONE, Slope, Vocabulary, binary, call, num, slope_of, transpose
 
 __all__: list[str] = []
 
@@ -63,6 +63,7 @@ SLOPE_KO = " {was} 식을 썼습니다. 이 층의 활성화 함수는 {activati
     "slope-of-sigmoid",
     "binary",
     cost=0.8,
+    words="np tanh",
     en="the sigmoid's slope" + SLOPE_EN,
     ko="시그모이드의 도함수" + SLOPE_KO,
 )
@@ -87,6 +88,7 @@ def _(at: Place) -> Found:
     "compare",
     "method",
     cost=0.8,
+    words="np tanh",
     en="the mask of relu" + SLOPE_EN,
     ko="relu의 마스크" + SLOPE_KO,
 )
@@ -115,6 +117,7 @@ def _(at: Place) -> Found:
 @mistake(
     "slope-missing",
     cost=0.95,
+    words="np tanh",
     rare=True,
     en="the derivative of the activation, {factor}, is missing",
     ko="활성화 함수의 도함수 {factor} 부분이 빠졌습니다",
@@ -153,6 +156,7 @@ def _(at: Place) -> Found:
     "name",
     "call",
     cost=0.95,
+    words="np tanh",
     rare=True,
     en="{old} stands for the slope of the activation, which is {new}",
     ko="활성화 함수의 도함수 자리에 {old} 값을 썼습니다. {new} 식을 쓰십시오",
@@ -229,6 +233,7 @@ def _product(factors: list[Node]) -> Node:
     "softmax-diagonal",
     "binary",
     cost=0.85,
+    words="np sum axis keepdims True rowsum",
     rare=True,
     en="p(1 − p) is only the diagonal of softmax' derivative; each output depends on every input: "
     "write {new}",
@@ -250,6 +255,7 @@ def _(at: Place) -> Found:
     "softmax-sum-missing",
     "binary",
     cost=0.95,
+    words="np sum axis keepdims True rowsum",
     rare=True,
     en="softmax' derivative has a second term, the sum over the classes: write {new}",
     ko="소프트맥스의 도함수에는 클래스에 대한 합이 하나 더 있습니다: {new} 식을 쓰십시오",
@@ -259,7 +265,8 @@ def _(at: Place) -> Found:
         factors = _factors(at.node)
         for p in factors:
             rest = [x for x in factors if x is not p]
-            if len(rest) == len(factors) - 1 and _is_softmax(at.words, p):
+            plain = all(x.value != "-" or x.kind != "binary" for x in rest)
+            if plain and len(rest) == len(factors) - 1 and _is_softmax(at.words, p):
                 yield from _softmax_rule(at.words, p, _product(rest))
 
 
@@ -267,6 +274,7 @@ def _(at: Place) -> Found:
     "softmax-jacobian-missing",
     "name",
     cost=1.25,
+    words="np sum axis keepdims True rowsum",
     rare=True,
     en="the derivative of softmax is missing: write {new}",
     ko="소프트맥스의 도함수가 빠졌습니다: {new} 식을 쓰십시오",
@@ -282,6 +290,7 @@ def _(at: Place) -> Found:
     "log-softmax-rule",
     "binary",
     cost=0.85,
+    words="np sum axis keepdims True rowsum",
     rare=True,
     en="this is the rule of log-softmax; for softmax write {new}",
     ko="log-softmax의 규칙입니다. 소프트맥스에는 {new} 식을 쓰십시오",
@@ -299,18 +308,21 @@ def _(at: Place) -> Found:
     "softmax-rule-of-sum",
     "binary",
     cost=0.85,
+    words="np sum axis keepdims True rowsum",
     rare=True,
     en="the sum over the classes is of the gradient times the probabilities: write {new}",
     ko="클래스에 대한 합은 그레이디언트와 확률의 곱에 대해 구합니다: {new} 식을 쓰십시오",
 )
 def _(at: Place) -> Found:
-    """p ⊙ (g − Σ g) for p ⊙ (g − Σ g ⊙ p), however its sum is spelled."""
+    """p ⊙ (g − Σ g) for p ⊙ (g − Σ g ⊙ p)."""
     if at.node.value == "*" and not at.light:
         p, right = at.node.parts
         if not _is_softmax(at.words, p):
             p, right = right, p
         if _is_softmax(at.words, p) and right.kind == "binary" and right.value == "-":
-            yield from _softmax_rule(at.words, p, right.parts[0])
+            g, total = right.parts
+            if total.kind in ("call", "method") and total.parts[0] in (g, p):
+                yield from _softmax_rule(at.words, p, g)
 
 
 @mistake(
@@ -342,6 +354,7 @@ def _(at: Place) -> Found:
     "binary",
     "name",
     cost=0.95,
+    words="np sqrt",
     en="divide by the square root: {new}, not {old}",
     ko="제곱근으로 나누어야 합니다. {old} 자리에는 {new} 식이 와야 합니다",
 )
@@ -367,6 +380,7 @@ def _(at: Place) -> Found:
     "size-of-all",
     "attribute",
     cost=0.9,
+    words="len",
     en="{old} counts all entries; divide by the number of samples, {new}",
     ko="{old} 값은 모든 원소의 개수입니다. 샘플의 수 {new} 값으로 나누십시오",
 )
@@ -383,6 +397,7 @@ def _(at: Place) -> Found:
     "call",
     "name",
     cost=1.05,
+    words="np sign",
     rare=True,
     en="the derivative of |w| is the sign of w: {new}, not {old}",
     ko="|w|의 도함수는 w의 부호입니다. {old} 자리에는 {new} 식이 와야 합니다",
@@ -398,6 +413,7 @@ def _(at: Place) -> Found:
 @mistake(
     "penalty-missing",
     cost=1.3,
+    words="np sign",
     rare=True,
     en="the derivative of the penalty, {term}, is missing",
     ko="벌점 항의 도함수 {term} 부분이 빠졌습니다",
@@ -410,6 +426,7 @@ def _(at: Place) -> Found:
     for k, size in words.arrays.items():
         if size == at.shape and (k == words.target or not words.target):
             for term, more in _penalties(words, words.spell(k), rates):
+                more += 0.1 * (not at.root) + 0.4 * (k in words.present)
                 yield at.to(binary("+", node, term), more, term=term)
 
 
@@ -417,7 +434,7 @@ def _penalties(words: Vocabulary, w: Node, rates: list[Node]) -> Iterator[tuple[
     """Yield λw, λ·sign(w), both, each also over m and twice."""
     bases = [w, call("np.sign", w)] if "sign" in words.functions else [w]
     terms = [binary("*", rate, base) for base in bases for rate in rates]
-    terms += [binary("*", num(2), term) for term in terms]
+    terms += [binary("*", binary("*", num(2), rate), base) for base in bases for rate in rates]
     if len(bases) == 2:
         both = ((a, b) for a in rates for b in rates if a != b)
         terms += [binary("+", binary("*", a, bases[1]), binary("*", b, w)) for a, b in both]
@@ -472,7 +489,7 @@ def _(at: Place) -> Found:
 def _(at: Place) -> Found:
     if at.is_quantity:
         for k, size in at.words.arrays.items():
-            if at.words.kinds[k] == "mask" and size == at.shape:
+            if at.words.kinds[k] == "mask" and size == at.shape and k not in at.words.present:
                 mask = at.words.spell(k)
                 yield at.to(binary("*", at.node, mask), factor=mask)
                 for rate in at.words.scalars:
@@ -484,6 +501,7 @@ def _(at: Place) -> Found:
 @mistake(
     "normalisation-term-missing",
     cost=0.95,
+    words="np mean sum axis",
     rare=True,
     en="the mean and the variance depend on every sample: the term {term} is missing",
     ko="평균과 분산은 모든 샘플에 의존합니다. {term} 항이 빠졌습니다",
@@ -495,6 +513,8 @@ def _(at: Place) -> Found:
     g = at.node
     while g.kind == "binary" and g.value == "-":
         g = g.parts[0]
+    if g.kind == "binary" and g.value not in ("*", "@", "·"):
+        return
     for k, size in at.words.arrays.items():
         if at.words.kinds[k] == "normalised" and size == at.shape:
             for terms in _normalisation(at.words.spell(k), g):
@@ -519,6 +539,7 @@ def _normalisation(x: Node, g: Node) -> Iterator[list[Node]]:
 @mistake(
     "error-missing",
     cost=1.6,
+    words="T",
     rare=True,
     en="the error that comes back from the next layer, {factor}, is missing",
     ko="다음 층에서 되돌아오는 오차 {factor} 부분이 빠졌습니다",
@@ -527,3 +548,23 @@ def _(at: Place) -> Found:
     if at.is_quantity:
         for back in at.words.backs.get(at.shape or (), ()):
             yield at.to(binary("*", at.node, back), factor=back)
+
+
+@mistake(
+    "layer-skipped",
+    cost=1.3,
+    words="T np tanh",
+    rare=True,
+    en="the error has to go back through the weights and the activation: {new}",
+    ko="오차가 가중치와 활성화 함수를 거쳐 되돌아가야 합니다: {new}",
+)
+def _(at: Place) -> Found:
+    """g for g Wᵀ ⊙ slope."""
+    if not at.is_quantity or not at.is_matrix or at.shape is None:
+        return
+    m, p = at.shape
+    for k, size in at.words.arrays.items():
+        if len(size) == 2 and size[1] == p and size[0] != m:
+            back = binary("@", at.node, transpose(at.words.spell(k)))
+            for slope in at.words.slopes.get((m, size[0]), ()):
+                yield times(back, slope.formula)

@@ -16,6 +16,7 @@ is a program, and it is *run* as one: do not verify functions of people you do n
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -175,7 +176,8 @@ class _Verification:
         self.tried = next(self.choices)
         self.first = self.tried.problems[0][1]
         rank = {name: i for i, name in enumerate(self.first.order)}
-        found = Sheet(self.first, given, wrt).read(claims)
+        with np.errstate(all="ignore"):
+            found = Sheet(self.first, given, wrt).read(claims)
         for claim in found:
             if claim.name not in rank:
                 raise CannotCheck("about-nothing", name=claim.name, known=", ".join(rank))
@@ -237,7 +239,9 @@ class _Verification:
                 key=lambda t: (sum(map(all, t.outcomes.values())), classes and t.has_classes),
             )
             right = {claim: all(self.tried.outcomes[claim]) for claim in self.claims}
-            self.proposals = Proposals(self.claims, right, self.ordered())
+            code = getattr(inspect.unwrap(self.forward), "__code__", None)
+            words = getattr(code, "co_names", ())
+            self.proposals = Proposals(self.claims, right, self.ordered(), words)
             wrong = [claim for claim in self.claims if not right[claim]]
             if self.repair and not all(map(self.is_imprecise, wrong)):
                 self.proposals.search()

@@ -180,6 +180,7 @@ class Vocabulary:
         self.spellings = {k: node for k in names if (node := spell(k)) is not None}
         self.samples = list(samples) or [names]
         self.letters: list[str] = []  # the indices of the claim, in index notation
+        self.present: set[str] = set()  # the names in the line that is changed
         self.arrays: dict[str, tuple[int, ...]] = {}
         self.scalars: list[str] = []
         self._sort(names)
@@ -245,6 +246,10 @@ class Vocabulary:
         drawn = self._drawn(k)
         return bool(drawn) and all(np.all((v >= 0) & (v <= 1)) for v in drawn)
 
+    def is_scalar(self, node: Node) -> bool:
+        """Return True if a tree is made of sizes and numbers of the problem only."""
+        return bool(node.names()) and node.names() <= set(self.scalars)
+
     def is_rate(self, k: str) -> bool:
         """Return True if a number of the problem is no size: a λ, a probability of keeping."""
         x = self.samples[0].get(k, 0)
@@ -296,7 +301,10 @@ class Vocabulary:
                 if len(size) == len(shape) == 2 and size[1] == shape[1] and k not in TARGETS:
                     back = binary("@", error, transpose(self.spell(k)))
                     self.backs.setdefault((shape[0], size[0]), []).append(back)
-        firsts = [(shape, back) for shape, found in self.backs.items() for back in found][:2]
+                if len(size) == len(shape) == 2 and size[0] == shape[0] and k not in TARGETS:
+                    back = binary("@", transpose(self.spell(k)), error)  # samples in columns
+                    self.backs.setdefault((size[1], shape[1]), []).append(back)
+        firsts = [(shape, back) for shape, found in self.backs.items() for back in found][:4]
         self.errors += [(shape, binary("*", back, s.formula)) for shape, back in firsts
                         for s in self.slopes.get(shape, ())]  # fmt: skip
 
