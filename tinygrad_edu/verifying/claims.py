@@ -47,7 +47,8 @@ class Claim:
     def truth(self, problem: Problem) -> Truth:
         """Return what it should be worth."""
         slides = self.function is None and is_slides(self.text)
-        return Truth(problem.gradients[self.name], slides, partial(problem.spread, self.name))
+        spread = partial(problem.spread, self.name)
+        return Truth(problem.gradients[self.name], slides, spread, lambda: problem.scale)
 
     def agrees(self, problem: Problem) -> bool:
         """Return True if it is right on a problem, but for the rounding of its own terms.

@@ -183,7 +183,7 @@ def _kind_of(array: Array) -> tuple[str | None, int | None]:
         along = [i for i in (1, 0) if array.shape[i] > 1 and (array.sum(axis=i) == 1).all()]
         if along and min(array.shape) > 1:
             return "onehot", along[0] if len(along) == 1 else None
-        return (None, None) if along else ("binary", None)  # a column with one 1: either
+        return "binary", None
     whole = (array == 0).any() and array.dtype.kind != "f"
     return ("binary" if whole else None), None
 
@@ -255,7 +255,7 @@ def draw(
         x = np.array(rng.uniform(0.5, 2.0))
     else:
         x = rng.uniform(0.3, 2.0, shape) if positive else rng.normal(size=shape)
-    return x if stretch is None else stretch(x)
+    return x if stretch is None else np.asarray(stretch(x))
 
 
 def _onehot(shape: tuple[int, ...], axis: int | None, rng: Any) -> Array:

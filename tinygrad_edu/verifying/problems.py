@@ -18,6 +18,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import FrameType
 from typing import Any
 
@@ -101,6 +102,11 @@ class Problem:
             with np.errstate(all="ignore"):
                 self._spreads = spread(*self.recorded)
         return self._spreads[name]
+
+    @cached_property
+    def scale(self) -> float:
+        """The largest entry of all gradients."""
+        return max((float(abs(g).max(initial=0.0)) for g in self.gradients.values()), default=0.0)
 
     @property
     def is_finite(self) -> bool:

@@ -45,7 +45,8 @@ def spread(loss: Box, nodes: Mapping[str, Box]) -> dict[str, Array]:
     """Return the size of the terms behind each entry of ∂(loss)/∂node, for each of the nodes.
 
     The recorded operations are run again, `TIMES` times, on disturbed arguments; a rule gets the
-    arguments and the result of one and the same run, so that it chooses the branches as before.
+    arguments and the result of one and the same run, so that it chooses the branches as before. The
+    errors on the way back are disturbed too.
 
     Example:
         >>> w = Tensor([1e8, 1.0], requires_grad=True)
@@ -84,6 +85,7 @@ def _again(loss: Box, rng: Any) -> tuple[Box, dict[int, Box]]:
         raw = [x for _, x in pairs]
         result = Tensor(op.forward(*raw, **settings))
         result.record = (engine.tick(), op, tuple(x for x, _ in pairs), raw, settings)
+        result.register_hook(lambda g: disturb(g, rng))
         new[id(node)] = result
     return new[id(loss)], new
 

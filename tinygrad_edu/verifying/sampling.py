@@ -4,7 +4,8 @@
   what holds only there. Sizes at which `forward` fails are left out, and said.
 - Kinds: targets of which nothing is said are tried as real, one-hot and binary; the axis of the
   classes is the one along which `forward` normalises.
-- Unlike scales: entries between 10⁻³ and 30, so that no term stays small beside another.
+- Unlike scales: entries between 10⁻³ and 30, and one input after the other 10⁻⁴ times as large, so
+  that no term stays small beside another.
 - Branches: where a side of a threshold is reached by fewer than three problems, inputs are
   stretched and shrunk until it is, but not so far that exp, tanh or softmax saturate, where a
   gradient says little: a clip at −100 before an exponential guards against overflow and is not met.
@@ -41,10 +42,12 @@ from .wording import Told
 
 __all__ = ["Drawn", "Sampler"]
 
-GENERAL = 12  # problems whose sizes all differ
+GENERAL = 8  # problems whose sizes all differ
 LEAST = 3  # problems that a verdict needs, and that a side of a threshold should be reached by
 UNLIKE = 4  # problems with entries of unlike scales
+MOST_SHRUNK = 8  # … and inputs that are made small, one in each problem
 SATURATED = 8.0  # no stretched problem gives more than this to exp, tanh, softmax …
+BISECTIONS = 6  # to reach a threshold by about 4 %
 LARGER, SMALLER = (4.0, 16.0, 64.0, 256.0), (1 / 16, 1 / 256)
 
 Stretch = Mapping[str, Callable[[Array], Array]]
@@ -121,6 +124,8 @@ class Sampler:
             return name in TARGETS and spec.kind is None and bool(spec.axes)
         if spec.kind in ALONG_CLASSES:
             return spec.axis is None
+        if spec.kind == "binary":  # a vector with one 1: binary, or one sample's class
+            return isinstance(spec.example, np.ndarray) and spec.example.sum() == 1
         return name in TARGETS and spec.kind is None
 
     @staticmethod
@@ -129,6 +134,8 @@ class Sampler:
         axes = [axis] if axis is not None else spec.class_axes
         if spec.kind == "probability" and axis is None and spec.axes[-1] == 1:
             return [usual_kind(spec)]
+        if spec.kind == "binary":
+            return [*([Kind("onehot", axis)] if axis is not None else []), Kind("binary")]
         if spec.kind is not None:
             return [Kind(spec.kind, axis) for axis in axes]
         if axis is None and (len(spec.axes) < 2 or spec.axes[-1] == 1):
@@ -206,7 +213,7 @@ class Sampler:
         return kind.name in ("real", "positive") and not is_number
 
     def unlike(self, tried: Sequence[Kinds], names: Sequence[str], rng: Any) -> Iterator[Problem]:
-        """Problems in which each entry has a scale of its own."""
+        """Problems in which each entry has a scale of its own, or one input has another scale."""
         for sizes in general_sizes(self.letters, UNLIKE, 13):
             for top in (1.5, 0.5, -0.5):
 
@@ -217,6 +224,11 @@ class Sampler:
                 if problem is not None:
                     yield problem
                     break
+        sizes = general_sizes(self.letters, 1)[0]
+        for name in names[:MOST_SHRUNK] if len(names) > 1 else ():
+            problem = self.stretched(tried, sizes, rng, {name: _shrunk})
+            if problem is not None:
+                yield problem
 
     def beyond(
         self, drawn: Drawn, tried: Sequence[Kinds], names: Sequence[str], rng: Any
@@ -242,20 +254,58 @@ class Sampler:
         rng: Any,
     ) -> list[Problem]:
         """Problems with inputs multiplied by the first factor that reaches what is missing."""
+        sizes = general_sizes(self.letters, LEAST + 1, 17)
+        before = 1.0
         for factor in factors:
-
-            def scaled(x: Array, factor: float = factor) -> Array:
-                return x * factor
-
-            stretch = dict.fromkeys(names, scaled)
-            sizes = general_sizes(self.letters, LEAST + 1, 17)
-            problem = self.stretched(tried, sizes[0], rng, stretch)
+            problem = self.scaled_by(factor, tried, sizes[0], names, rng)
             if problem is None:
                 break
             if any(problem.branches.get(branch) for branch in missing):
-                more = [self.stretched(tried, other, rng, stretch) for other in sizes[1:]]
-                return [problem, *(p for p in more if p is not None)]
+                more = [self.scaled_by(factor, tried, other, names, rng) for other in sizes[1:]]
+                seeds = rng.integers(0, 2**32, (len(sizes), 2)).tolist()
+                just = [
+                    self.just_beyond(missing, tried, other, names, (before, factor), seed)
+                    for other, seed in zip(sizes, seeds, strict=True)
+                ]
+                return [p for p in (problem, *more, *just) if p is not None]
+            before = factor
         return []
+
+    def scaled_by(
+        self,
+        factor: float,
+        tried: Sequence[Kinds],
+        sizes: Mapping[str, int],
+        names: Sequence[str],
+        rng: Any,
+    ) -> Problem | None:
+        """A problem with some of the inputs multiplied by a factor, if there is one."""
+        return self.stretched(tried, sizes, rng, dict.fromkeys(names, lambda x: x * factor))
+
+    def just_beyond(
+        self,
+        missing: set[Branch],
+        tried: Sequence[Kinds],
+        sizes: Mapping[str, int],
+        names: Sequence[str],
+        factors: tuple[float, float],
+        seed: Sequence[int],
+    ) -> Problem | None:
+        """A problem that reaches what is missing by little, found by bisecting its scale: a claim
+        with another threshold is right far from both."""
+        found: Problem | None = None
+        near, far = factors
+        for _ in range(BISECTIONS):
+            factor = far if found is None else (near * far) ** 0.5
+            rng = np.random.default_rng(seed)  # the same numbers, in another scale
+            problem = self.scaled_by(factor, tried, sizes, names, rng)
+            if problem is not None and any(problem.branches.get(branch) for branch in missing):
+                found, far = problem, factor
+            elif found is None:
+                break
+            else:
+                near = factor
+        return found
 
     # --- special sizes
 
@@ -294,6 +344,10 @@ class Sampler:
         except (CannotCheck, KeyError):
             pass
         return None
+
+
+def _shrunk(x: Array) -> Array:
+    return x * 1e-4
 
 
 def _said(sizes: Mapping[str, int]) -> str:

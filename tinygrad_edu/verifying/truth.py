@@ -36,6 +36,7 @@ class Truth:
     Leading axes of length 1 do not count, and what NumPy broadcasts to the right shape counts as
     that. With `columns`, a column stands for a vector, as on the slides. `spread` gives the size of
     the terms behind each entry when it is asked for; without it the largest entry stands for all.
+    `scale` gives the largest entry of all gradients of the problem, for one that is 0 everywhere.
 
     Example:
         >>> truth = Truth(np.array([1.0, 2.0]))
@@ -45,12 +46,16 @@ class Truth:
         False
     """
 
-    __slots__ = ("_bound", "_near", "_spread", "array", "columns", "shape")
+    __slots__ = ("_bound", "_near", "_scale", "_spread", "array", "columns", "shape")
 
     def __init__(
-        self, array: Array, columns: bool = False, spread: Callable[[], Array] | None = None
+        self,
+        array: Array,
+        columns: bool = False,
+        spread: Callable[[], Array] | None = None,
+        scale: Callable[[], float] | None = None,
     ):
-        self.array, self.columns, self._spread = array, columns, spread
+        self.array, self.columns, self._spread, self._scale = array, columns, spread, scale
         self.shape = stripped(array.shape)
         self._near = RELATIVE * np.abs(array)
         self._bound: Array | None = None
@@ -94,8 +99,17 @@ class Truth:
         difference = np.abs(aligned - self.array)
         if self._bound is None and (difference <= self._near).all():  # nan is not
             return True
-        bound = self.bound if aligned.dtype.char == "d" else self.bound_for(value)
-        return bool((difference <= bound).all())
+        if aligned.dtype.char != "d":
+            return bool((difference <= self.bound_for(value)).all())
+        if self._bound is None and self._is_far(difference):
+            return False
+        return bool((difference <= self.bound).all())
+
+    def _is_far(self, difference: Array) -> bool:
+        """Return True for a difference that no rounding explains, without asking for the spread:
+        rounding is that large only for terms 10¹⁰ times the largest entry of all gradients."""
+        scale = 0.0 if self._scale is None else self._scale()
+        return bool(scale > 0 and difference.max(initial=0.0) > 1e-5 * scale)
 
     def agrees_with_terms(self, value: Any, disturbed: Iterator[Any]) -> bool:
         """Return True if a value is this one but for the rounding of the terms that *it* sums up.
@@ -105,8 +119,11 @@ class Truth:
         are not excused: a claim could hide anything behind them.
         """
         difference = self.difference(value)
-        largest = np.abs(self.array).max(initial=0.0) + self.spread.max(initial=0.0)
-        if difference is None or not difference.max(initial=0.0) <= 1e-5 * largest:
+        if difference is None or self._is_far(difference):
+            return False
+        scale = 0.0 if self._scale is None else self._scale()
+        largest = max(scale, np.abs(self.array).max(initial=0.0), self.spread.max(initial=0.0))
+        if not difference.max(initial=0.0) <= 1e-5 * largest:
             return False
         base = self.aligned(value)
         squares: Array = np.zeros(self.array.shape)
