@@ -176,6 +176,7 @@ Base = Symbol | Call | Sum
 Factor = tuple[Base, Fraction]
 Rule = Callable[[Term], Term | None]
 Part = TypeVar("Part")
+Found = TypeVar("Found")
 
 # --- building -------------------------------------------------------------------------------------
 
@@ -496,20 +497,26 @@ def _rebound(t: Term) -> Term:
 # --- looking --------------------------------------------------------------------------------------
 
 
-def _remembered(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """What was found of a formula is kept with it: formulas never change."""
+def remembered(function: Callable[[Any], Found]) -> Callable[[Any], Found]:
+    """Keep what a function finds of a formula with the formula, which never changes.
+
+    Example:
+        >>> remembered(lambda x: x.name).__name__
+        '<lambda>'
+    """
     name = f"_{function.__name__}"
 
     @wraps(function)
-    def recall(x: Any) -> Any:
-        if (known := x.__dict__.get(name)) is None:
+    def recall(x: Any) -> Found:
+        known: Found | None = x.__dict__.get(name)
+        if known is None:
             known = x.__dict__[name] = function(x)
         return known
 
     return recall
 
 
-@_remembered
+@remembered
 def indices_of(x: Any) -> frozenset[Axis]:
     """The free indices of a sum, term or base.
 
@@ -577,7 +584,7 @@ def _base_key(b: Base, names: Names | None = None) -> str:
     return _written_key(b, names) if names else _plain_key(b)
 
 
-@_remembered
+@remembered
 def _plain_key(b: Base) -> str:
     return _written_key(b, {})
 
@@ -865,7 +872,7 @@ def _shorter_of(a: Sum, b: Sum) -> Sum:
     return b if cost(b) < cost(a) else a
 
 
-@_remembered
+@remembered
 def cost(s: Sum) -> int:
     """About how many signs it takes to write the formula.
 

@@ -212,7 +212,9 @@ class Writer:
             return self._sum(apart, place, ndim)
         try:
             plain = self._product(t, place, ndim)
-            other = self._product(_divided(t), place, ndim)
+            if (divided := _divided(t)) is t:
+                return plain
+            other = self._product(divided, place, ndim)
             return min(plain, other, key=lambda n: len(text(n)))
         except NoNotation:
             if (apart := multiplied_out(t)) is None:

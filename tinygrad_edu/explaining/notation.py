@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .algebra import COMPARISONS, Arange, Given, parts_changed, setting_value
+from .algebra import COMPARISONS, Arange, Given, parts_changed, remembered, setting_value
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def named(x: Any, sizes: Mapping[int, str]) -> Any:
     return parts_changed(x, letter)
 
 
+@remembered
 def kind_of(n: Node) -> str:
     """s a number, c a vector standing for a column, r one standing for a row, m a matrix.
 
@@ -151,6 +152,7 @@ def _at(n: Node, level: int) -> str:
     return s if own >= level else f"({s})"
 
 
+@remembered
 def _text(n: Node) -> tuple[str, int]:
     k, parts = n.kind, n.parts
     if k == "name":
@@ -390,6 +392,7 @@ def latex_name(name: str) -> str:
     return f"{letter}_{{{number}}}" if number else letter
 
 
+@remembered
 def _latex(n: Node) -> tuple[str, int]:
     def at(x: Node, level: int) -> str:
         s, own = _latex(x)
@@ -739,28 +742,42 @@ def value(n: Node, arrays: Mapping[str, Any], functions: Mapping[str, Callable[.
     scope: dict[str, Any] = {"np": np, **functions}
     scope |= {f"_call_{name}": function for name, function in functions.items()}
     scope |= {_identifier(name): array for name, array in arrays.items()}
-    settings: dict[str, Any] = {}
+    plain, settings = _compiled(n, frozenset(arrays.keys() & functions.keys()))
 
     def lengths(x: Any) -> Any:
         sized = parts_changed(x, lambda n: int(scope[n.name]) if isinstance(n, Length) else n)
         return setting_value(sized, arrays)
 
+    scope |= {name: lengths(x) for name, x in settings.items()}
+    return eval(plain, scope)  # code that was written here, from a tree
+
+
+def _compiled(n: Node, both: frozenset[str]) -> tuple[Any, dict[str, Any]]:
+    """Return a formula as compiled code, and its settings by the names that they have there, since
+    not every setting can be written as code. `both`: names of functions that arrays have too.
+
+    It is kept with the formula, which is evaluated at two sizes.
+    """
+    kept: dict[frozenset[str], Any] = n.__dict__.setdefault("_compiled", {})
+    if both in kept:
+        return kept[both]  # type: ignore[no-any-return]
+    settings: dict[str, Any] = {}
+
     def bare(x: Node) -> Node:
-        """Settings as names, since not every setting can be written as code."""
         new = x.value
-        if x.kind == "call" and new[0] in arrays and new[0] in functions and new[0] not in _NUMPY:
+        if x.kind == "call" and new[0] in both and new[0] not in _NUMPY:
             new = (f"_call_{new[0]}", *new[1:])
         if x.kind == "call" and x.value[0] != "within" and x.value[1]:
             named = []
             for k, v in x.value[1]:
                 name = f"_setting{len(settings)}"
-                settings[name] = lengths(v)
+                settings[name] = v
                 named.append((k, _Written(name)))
             new = (new[0], tuple(named), *new[2:])
         return Node(x.kind, tuple(map(bare, x.parts)), new)
 
-    plain = code(bare(n))
-    return eval(plain, {**scope, **settings})  # code that was written here, from a tree
+    kept[both] = compile(code(bare(n)), "<formula>", "eval"), settings
+    return kept[both]  # type: ignore[no-any-return]
 
 
 class _Written:
