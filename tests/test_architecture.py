@@ -25,7 +25,7 @@ CORE: dict[str, set[str]] = {
     "engine": set(),
     "hints": set(),
     "watch": set(),
-    "ops": {"engine"},
+    "ops": {"engine", "watch"},
     "losses": {"engine", "ops"},
     "windows": {"engine", "ops"},
     "dispatch": {"engine", "ops", "watch", "windows"},

@@ -13,6 +13,7 @@ import numpy as np
 
 from .engine import Array, Box, as_array, primitive
 from .ops import (
+    first_place,
     floating,
     inner_of_targets,
     is_array,
@@ -75,7 +76,10 @@ def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:
 
 def _check_range(x: Array, what: str) -> None:
     if x.size and not (smallest(x) >= 0 and largest(x) <= 1):
-        raise ValueError(f"{what} must be in [0, 1], received {x.min()} … {x.max()}")
+        raise ValueError(
+            f"{what} must be in [0, 1], received {x.min()} … {x.max()}"
+            f"{first_place(~((x >= 0) & (x <= 1)), x)}"
+        )
 
 
 @primitive(
@@ -165,9 +169,11 @@ def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
     if t.size and not (
         smallest(t) >= 0 and smallest(sums) >= 1 - 1e-5 and largest(sums) <= 1 + 1e-5
     ):
+        below, off = ~(t >= 0), ~(np.abs(sums - 1) <= 1e-5)
         raise ValueError(
-            "each row of targets must be probabilities, none negative, with the sum 1; received "
-            f"a smallest entry of {t.min()} and row sums {sums.min()} … {sums.max()}"
+            "each row of targets must be probabilities, none negative, with the sum 1; "
+            f"received a smallest entry of {t.min()} and row sums {sums.min()} … {sums.max()}"
+            f"{first_place(below, t) if below.any() else first_place(off, sums)}"
         )
     x = z - tops(z)
     log_sums = np.log(row_sums(np.exp(x)))  # −Σ t log a = log Σ eˣ − Σ t x, where Σ t = 1
@@ -200,7 +206,11 @@ def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
     if z.ndim == 0:
         raise ValueError("cross_entropy: logits are rows of one number for each class, received ()")
     if t.dtype.kind in "iu" and t.shape == z.shape[:-1]:
-        target = one_hot(target, z.shape[-1], np.result_type(z, 0.0))
+        try:
+            target = one_hot(target, z.shape[-1], np.result_type(z, 0.0))
+        except ValueError as error:
+            told = str(error).removeprefix("one_hot: ")
+            raise ValueError(f"cross_entropy: {told}") from None
     elif t.shape != z.shape:
         raise ValueError(
             f"cross_entropy: for logits {z.shape} the target is class indices {z.shape[:-1]} "

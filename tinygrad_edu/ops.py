@@ -31,6 +31,7 @@ from .engine import (
     primitive,
     sum_to,
 )
+from .watch import watcher
 
 __all__ = [
     "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide", "dot", "einsum",
@@ -1116,10 +1117,30 @@ def embedding(indices: Any, weight: Any, /) -> Any:
     if indices.dtype.kind not in "iu":
         raise TypeError(f"indices must be integers, received dtype {indices.dtype}")
     if indices.size and not (indices.min() >= 0 and indices.max() < len(weight)):
-        raise ValueError(
-            f"indices must be in 0 … {len(weight) - 1}, received {indices.min()} … {indices.max()}"
-        )
+        raise ValueError(f"indices must be in 0 … {_outside(indices, len(weight))}")
     return weight[indices]
+
+
+def _outside(indices: Array, n: int) -> str:
+    """The end of a sentence about indices of which one is not in [0, n)."""
+    return (
+        f"{n - 1}, received {indices.min()} … {indices.max()}"
+        f"{first_place((indices < 0) | (indices >= n), indices)}"
+    )
+
+
+def first_place(wrong: Any, x: Any) -> str:
+    """Return the first wrong entry of an array and its place, as text; "" for a number.
+
+    Example:
+        >>> x = np.array([[0.0, 1.0], [np.nan, np.nan]])
+        >>> first_place(np.isnan(x), x)
+        '; nan at [1, 0]'
+    """
+    if not np.ndim(wrong):
+        return ""
+    place = np.argwhere(wrong)[0].tolist()
+    return f"; {x[tuple(place)]} at {place}"
 
 
 def _cut(i: int, g: Any, y: Any, *arrays: Any, axis: int) -> Any:
@@ -1224,6 +1245,7 @@ def one_hot(labels: Any, /, n_classes: int | None = None, dtype: Any = np.float6
                [0., 1., 0., 0.],
                [0., 0., 0., 1.]])
     """
+    is_number = isinstance(labels, (int, np.integer))
     labels = labels if hasattr(labels, "dtype") else np.asarray(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"class indices must be integers, received dtype {labels.dtype}")
@@ -1231,10 +1253,11 @@ def one_hot(labels: Any, /, n_classes: int | None = None, dtype: Any = np.float6
     if n is None:
         n = int(labels.max()) + 1 if labels.size else 0
     if labels.size and not (labels.min() >= 0 and labels.max() < n):
-        raise ValueError(
-            f"class indices must be in 0 … {n - 1}, received {labels.min()} … {labels.max()}"
-        )
-    return (labels[..., None] == np.arange(n)).astype(dtype)
+        raise ValueError(f"class indices must be in 0 … {_outside(labels, n)}")
+    rows = (labels[..., None] == np.arange(n)).astype(dtype)
+    if is_number and (watching := watcher.get()) is not None:
+        watching.fills(rows)  # a captured step has a program for each number
+    return rows
 
 
 def floating(x: Any, dtype: Any = None) -> Any:

@@ -18,6 +18,7 @@ do, and are written over only while nobody else holds them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import update_wrapper
 from threading import RLock
 from typing import Any
@@ -176,7 +177,10 @@ class CompiledStep:
 
         Shapes:  sources (m, …), order (steps, batch) of indices; the result is (steps,), or
                  (steps, k) where a step gives k numbers
-        Raises:  as the step; IndexError for an index that is not in [0, m); TypeError where a step
+        Raises:  as the step, with a note and two attributes: `batch`, the row of `order` (counted
+                 from 0) whose step failed, and `losses`, what the steps before it gave; the weights
+                 are those after these steps. IndexError for an index that is not in [0, m),
+                 ValueError for an `order` with rows of several lengths, TypeError where a step
                  gives anything but numbers
         Example:
             >>> import tinygrad_edu as tg
@@ -185,7 +189,7 @@ class CompiledStep:
             array([1., 5.])
         """
         arrays = [np.asarray(source) for source in sources]
-        order = np.asarray(order)
+        order = _as_order(order)
         if order.ndim != 2 or order.dtype.kind not in "iu":
             raise TypeError(f"order must be (steps, batch) of indices, received {describe(order)}")
         if not arrays:
@@ -201,14 +205,17 @@ class CompiledStep:
             )
         parts: list[Array] = []
         with self._lock:
-            while len(rest):
-                part = self._in_machine_code(arrays, rest)
-                if not len(part):
-                    part = self._in_numpy(arrays, rest)
-                parts.append(part)
-                rest = rest[len(part) :]
-        left = parts[0] if len(parts) == 1 else np.concatenate(parts or [_NOTHING])
-        return left if left.shape[1] > 1 else left.ravel()
+            try:
+                while (done := sum(map(len, parts))) < len(rest):
+                    part = self._in_machine_code(arrays, rest[done:])
+                    if len(part):
+                        parts.append(part)
+                    else:
+                        self._in_numpy(arrays, rest[done:], parts)
+            except BaseException as error:
+                _tell(error, _joined(parts))
+                raise
+        return _joined(parts)
 
     def _in_machine_code(self, arrays: list[Array], order: Array) -> Array:
         """What steps gave that were done without coming back to Python, as far as that went."""
@@ -222,8 +229,9 @@ class CompiledStep:
             return _NOTHING
         return captured.epoch(arrays, order)
 
-    def _in_numpy(self, arrays: list[Array], order: Array) -> Array:
-        """What steps gave, up to one after which machine code may do the rest."""
+    def _in_numpy(self, arrays: list[Array], order: Array, parts: list[Array]) -> None:
+        """Add what steps give to the parts, up to one after which machine code may do the rest, or
+        that fails."""
         room = _room(arrays, order)
         takes = [(source.take, part) for source, part in zip(arrays, room, strict=True)]
         kept: list[float] = []
@@ -241,15 +249,18 @@ class CompiledStep:
             for number in numbers:
                 kept.append(number())
 
-        with Run(self, arrays, len(order) > 2) as run:
-            batches = iter(order)
-            for rows in batches:
-                fill(rows)
-                note(run(*room))
-                if True in self.native:  # which may do the rest
-                    break
-                run.repeat(batches, fill, note)
-        return np.array(kept).reshape(-1, max(1, len(numbers)))
+        try:
+            with Run(self, arrays, len(order) > 2) as run:
+                batches = iter(order)
+                for rows in batches:
+                    fill(rows)
+                    note(run(*room))
+                    if True in self.native:  # which may do the rest
+                        break
+                    run.repeat(batches, fill, note)
+        finally:
+            width = max(1, len(numbers))
+            parts.append(np.array(kept[: len(kept) // width * width]).reshape(-1, width))
 
     @property
     def native(self) -> list[bool | str]:
@@ -259,18 +270,60 @@ class CompiledStep:
 
     @property
     def native_source(self) -> str:
-        """What Numba has compiled: a module of kernels for each program, as Python."""
+        """The kernels that Numba has compiled, as Python: a module for each program, or a comment
+        where there is none."""
         programs = [captured for known in self.programs.values() for captured in known]
-        return "\n\n".join(p.native.source for p in programs if p.native is not None)
+        if not programs:
+            return self._no_source()
+        if self.backend != "numba":
+            return "# there is no machine code: the backend is 'numpy'"
+        return "\n\n".join(
+            f"# on NumPy: {p.told}" if p.native is None else p.native.source for p in programs
+        )
 
     @property
     def source(self) -> str:
-        """The programs as NumPy code, with the names of the slides."""
-        return "\n\n".join(self._sources)
+        """The programs as NumPy code, with the names of the slides; a comment before the first
+        call."""
+        return "\n\n".join(self._sources) or self._no_source()
+
+    def _no_source(self) -> str:
+        return f"# {_name(self.function)} has no source yet: it is traced when it is first called"
 
     def __repr__(self) -> str:
         n = sum(map(len, self.programs.values()))
         return f"compile({_name(self.function)}): {n} captured"
+
+
+def _as_order(order: Any) -> Array:
+    """The order as an array; a ragged one is refused."""
+    try:
+        return np.asarray(order)
+    except ValueError:
+        lengths = [len(row) if hasattr(row, "__len__") else 1 for row in order]
+        row = next((i for i, n in enumerate(lengths) if n != lengths[0]), 0)
+        raise ValueError(
+            "order must be (steps, batch), with as many indices in each row; received "
+            f"{lengths[0]} in row 0 and {lengths[row]} in row {row}. Give the last, shorter batch "
+            "an epoch of its own"
+        ) from None
+
+
+def _joined(parts: list[Array]) -> Array:
+    """The results of all steps: (steps,), or (steps, k)."""
+    found = [part for part in parts if len(part)]
+    left = found[0] if len(found) == 1 else np.concatenate(found or [_NOTHING])
+    return left if left.shape[1] > 1 else left.ravel()
+
+
+def _tell(error: BaseException, losses: Array) -> None:
+    """Note with an exception in which batch it was raised, and what the steps before it gave."""
+    error.add_note(
+        f"in batch {len(losses)} of the epoch (counted from 0); `losses` of this exception has the "
+        "results of the steps before, and the weights are those after them"
+    )
+    with suppress(AttributeError):  # of an exception with __slots__
+        error.batch, error.losses = len(losses), losses  # type: ignore[attr-defined]
 
 
 def _room(arrays: list[Array], order: Array) -> list[Array]:
