@@ -731,6 +731,13 @@ def test_latex_of_the_chapter_can_be_set() -> None:
         tg.explain(lambda A, B: tg.square(A @ B).sum(), variable(2, 3, 4), array(4, 5)),
         tg.explain(lambda x, y: (x @ y) / np.sqrt((x @ x) * (y @ y)), variable(5), array(5)),
         tg.explain(lambda x: np.abs(x[:2]).sum() + tg.relu(x).sum() + x.max(), variable(5)),
+        tg.explain(
+            lambda X, W: tg.softmax(np.where(X @ W > 0, X @ W / np.sqrt(3), -np.inf)).sum(),
+            array(2, 3, 4),
+            variable(4, 5),
+        ),
+        tg.explain(lambda x: 1e9 * x.sum() / (2 * np.pi) + 1e-10 * (x @ x), variable(5)),
+        tg.explain(lambda E, t: tg.square(E[t]).mean(), variable(5, 2), np.arange(4)[::-1].copy()),
     ]
     for found in [*map(derivation, ("S1", "S2", "S5")), *others]:
         for line in (*found.forward, *found.errors, *found.gradients.values()):

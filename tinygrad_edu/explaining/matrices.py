@@ -148,15 +148,26 @@ class Writer:
             t, coefficient=Fraction(1), factors=tuple(f for f in t.factors if f not in outer)
         )
         index = free_index(body)
-        if index is None or len(index) < 3 or {*index} != body.bound:
-            raise NoNotation
-        tree = self.stacks(Sum((replace(body, bound=frozenset()),)), index)
-        total = Node("total", (tree,))
+        if index is not None and len(index) > 2 and {*index} == body.bound:
+            total = Node("total", (self.stacks(Sum((replace(body, bound=frozenset()),)), index),))
+        else:
+            total = self._total_of_products(body)
         over = [self._sum(Sum((Term(Fraction(1), (f,)),)), NUMBER) for f in outer if f[1] > 0]
         under = [
             self._sum(Sum((Term(Fraction(1), ((b, -p),)),)), NUMBER) for b, p in outer if p < 0
         ]
         return self.scaled(t.coefficient, over, [total], under)
+
+    def _total_of_products(self, t: Term) -> Node:
+        """The sum of all entries of products of matrices, sum(AV), over a whole stack."""
+        batch = stack_axes(t)
+        if not batch or not {*batch} <= t.bound:
+            raise NoNotation
+        inner = Sum((replace(t, bound=t.bound - {*batch}),))
+        tree = self._sum(one_sample(inner, batch), NUMBER)
+        if tree.kind != "total":
+            raise NoNotation
+        return Node("total", (Node("stack", (as_stack(tree.parts[0]),)),))
 
     def matrices(self, s: Sum, index: Index) -> Node:
         """The tree of a formula of matrices; a vector as is shorter, column or row.
