@@ -193,11 +193,16 @@ def test_wrong_ones_are_not(forward: Any, inputs: Any, target: str, claim: str) 
 @pytest.mark.parametrize(
     ("forward", "inputs", "name", "axis"),
     [
-        (classes, ONEHOT, "Y", 0), (by_hand, ONEHOT, "Y", 0), (log_sum_exp, NO_BIAS, "Y", 0),
-        (logsumexp, NO_BIAS, "Y", 0), (transposed, NO_BIAS, "Y", 0), (one_column, COLUMN, "y", 0),
-        (divergence, SOFT, "P", 0), (single, {**SINGLE, "Y": "k m onehot"}, "Y", None),
+        (classes, ONEHOT, "Y", 0),
+        (by_hand, ONEHOT, "Y", 0),
+        (log_sum_exp, NO_BIAS, "Y", 0),
+        (logsumexp, NO_BIAS, "Y", 0),
+        (transposed, NO_BIAS, "Y", 0),
+        (one_column, COLUMN, "y", 0),
+        (divergence, SOFT, "P", 0),
+        (single, {**SINGLE, "Y": "k m onehot"}, "Y", None),
     ],
-)  # fmt: skip
+)
 def test_the_axis_of_the_classes_is_where_forward_normalises(
     forward: Any, inputs: Any, name: str, axis: int | None
 ) -> None:
@@ -228,8 +233,9 @@ def test_where_forward_normalises_nothing_both_axes_are_tried() -> None:
 def test_the_report_says_which_vectors_are_one_hot() -> None:
     report = tg.verify(classes, {"Z": "(A - Y) / m"}, inputs=ONEHOT)
     assert any("the columns of Y are one-hot" in note for note in report.notes)
-    assert not any("one-hot" in note for note in tg.verify(
-        classes, {"Z": "(A - Y) / m"}, inputs=SAID).notes)  # fmt: skip
+    assert not any(
+        "one-hot" in note for note in tg.verify(classes, {"Z": "(A - Y) / m"}, inputs=SAID).notes
+    )
     soft = tg.verify(divergence, {"W": "(Q - P) @ X.T / X.shape[1]"}, inputs=SOFT)
     assert any("the columns of P add up to 1" in note for note in soft.notes)
     vector = tg.verify(one_vector, {"b": "p - y"}, inputs={**VECTOR, "y": "k"})
@@ -242,9 +248,11 @@ def test_the_report_says_which_vectors_are_one_hot() -> None:
 def test_example_arrays_are_looked_at_along_both_axes(labels: list[int]) -> None:
     rng = np.random.default_rng(0)
     inputs = {
-        "X": rng.normal(size=(4, 5)), "Y": np.eye(3)[:, labels],
-        "W": rng.normal(size=(3, 4)), "b": rng.normal(size=(3, 1)),
-    }  # fmt: skip
+        "X": rng.normal(size=(4, 5)),
+        "Y": np.eye(3)[:, labels],
+        "W": rng.normal(size=(3, 4)),
+        "b": rng.normal(size=(3, 1)),
+    }
     assert tg.verify(classes, {"W": "(A - Y) @ X.T / m"}, inputs=inputs).right
     assert not tg.verify(classes, {"W": "(A - Y) @ X.T / k"}, inputs=inputs).right
 

@@ -1,4 +1,4 @@
-"""What a verdict rests on: tolerance, scales, branches, precision, special sizes."""
+"""The grounds of a verdict: tolerance, scales, branches, precision, special sizes."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_without_problems_beyond_the_thresholds_a_wrong_claim_passes(
     monkeypatch.setattr(Sampler, "unlike", lambda *_: iter(()))
     report = tg.verify(grounds.clipped, {"w": "2 * w"}, inputs={"w": "n"}, repair=False)
     assert report.right
-    assert "np.clip(w, -4, 4) above its upper bound" in report.text()
-    assert "np.clip(w, -4, 4) below its lower bound" in report.text()
+    assert "np.clip(w, -4, 4)` above its upper bound" in report.text()
+    assert "np.clip(w, -4, 4)` below its lower bound" in report.text()
 
 
 def test_without_unlike_scales_a_small_term_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,10 +87,10 @@ def test_terms_that_cancel_are_what_rounding_is_measured_by() -> None:
 @pytest.mark.parametrize(
     ("forward", "inputs", "claim", "place"),
     [
-        (grounds.huber, {"r": "n"}, "r", "size <= 3 where the condition does not hold"),
+        (grounds.huber, {"r": "n"}, "r", "size <= 3` where the condition does not hold"),
         (grounds.clipped, {"w": "n"}, "2 * w", "np.clip(w, -4, 4)"),
-        (grounds.distant, {"a": "n", "b": "n"}, "0 * a", "np.maximum(d - 100, 0) with the first"),
-        (grounds.branch, {"x": "n"}, "2 * x", "n < 400 where the condition does not hold"),
+        (grounds.distant, {"a": "n", "b": "n"}, "0 * a", "np.maximum(d - 100, 0)` with the first"),
+        (grounds.branch, {"x": "n"}, "2 * x", "n < 400` where the condition does not hold"),
     ],
 )
 def test_a_claim_that_fails_beyond_a_threshold_is_told_which(
@@ -123,9 +123,9 @@ def divided(X: Any, Y: Any, W: Any) -> Any:
 @pytest.mark.parametrize(
     ("forward", "kind", "unreached"),
     [
-        (guarded, "binary", ["np.clip(X @ W, -100, 100) below", "np.clip(A, 1e-15"]),
+        (guarded, "binary", ["np.clip(X @ W, -100, 100)` below", "np.clip(A, 1e-15"]),
         (floored, "onehot", []),
-        (divided, "onehot", ["np.maximum(E.sum(axis=1, keepdims=True), 1e-9) with the second"]),
+        (divided, "onehot", ["np.maximum(E.sum(axis=1, keepdims=True), 1e-9)` with the second"]),
     ],
 )
 def test_guards_against_overflow_are_not_met_and_that_is_said(
@@ -323,18 +323,35 @@ def differences(x: Any) -> Any:
 @pytest.mark.parametrize(
     ("forward", "inputs", "claims", "left_out"),
     [
-        (spread_of_samples, {"X": "m n", "w": "n"},
-         {"w": "X.T @ (X @ w - np.mean(X @ w)) / ((m - 1) * np.std(X @ w, ddof=1))"}, "m = 1"),
-        (variance, {"X": "m n", "w": "n"},
-         {"w": "2 * X.T @ (X @ w - np.mean(X @ w)) / (m - 1)"}, "m = 1"),
-        (no_margins, {"W": "n k", "X": "m n", "y": "m k labels", "reg": 0.1}, {"W": "0 * W"},
-         "k = 1"),
-        (differences, {"x": "n"},
-         {"x": "2 * np.concatenate("
-               "[x[:1] - x[1:2], 2 * x[1:-1] - x[:-2] - x[2:], x[-1:] - x[-2:-1]])"},
-         "n = 1"),
+        (
+            spread_of_samples,
+            {"X": "m n", "w": "n"},
+            {"w": "X.T @ (X @ w - np.mean(X @ w)) / ((m - 1) * np.std(X @ w, ddof=1))"},
+            "m = 1",
+        ),
+        (
+            variance,
+            {"X": "m n", "w": "n"},
+            {"w": "2 * X.T @ (X @ w - np.mean(X @ w)) / (m - 1)"},
+            "m = 1",
+        ),
+        (
+            no_margins,
+            {"W": "n k", "X": "m n", "y": "m k labels", "reg": 0.1},
+            {"W": "0 * W"},
+            "k = 1",
+        ),
+        (
+            differences,
+            {"x": "n"},
+            {
+                "x": "2 * np.concatenate("
+                "[x[:1] - x[1:2], 2 * x[1:-1] - x[:-2] - x[2:], x[-1:] - x[-2:-1]])"
+            },
+            "n = 1",
+        ),
     ],
-)  # fmt: skip
+)
 def test_sizes_at_which_forward_fails_are_left_out_and_said(
     forward: Any, inputs: Any, claims: Any, left_out: str
 ) -> None:
@@ -494,8 +511,11 @@ def test_the_words_do_not_depend_on_the_hash_seed() -> None:
     for seed in ("0", "1", "4242"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         done = subprocess.run(
-            [sys.executable, "-c", SEEDED], capture_output=True, text=True, env=environment,
+            [sys.executable, "-c", SEEDED],
+            capture_output=True,
+            text=True,
+            env=environment,
             check=True,
-        )  # fmt: skip
+        )
         texts.append(done.stdout)
     assert len(set(texts)) == 1 and "∂L/∂Z2" in texts[0]

@@ -1,4 +1,4 @@
-"""Which branches a run of `forward` takes: both sides of each threshold, or one only.
+"""Note the branches that a run of `forward` takes: both sides of each threshold, or one only.
 
 relu, abs, maximum, minimum, clip, where and comparisons compute one formula on one side of a
 threshold and another one beyond it. A problem whose numbers all stay on one side says nothing about

@@ -1,4 +1,4 @@
-"""What is said about the inputs of `forward`, and random values that fit it.
+"""Read the kinds and sizes of the inputs of `forward`, and draw random values that fit.
 
 An input is given by its sizes (`"m n"`, letters or numbers), by a tuple of numbers, which is a
 shape, by an example array, or by a number. What its entries are is said by one word, its kind:
@@ -57,7 +57,7 @@ most one of real, positive, probability, binary, onehot, labels
 
 @dataclass(frozen=True)
 class Kind:
-    """What the entries of an input are: one of `KINDS`, and the axis of the classes, if any.
+    """The kind of an input's entries, one of `KINDS`, and the axis of the classes, if any.
 
     Example:
         >>> str(Kind("onehot", 0)), str(Kind("real"))
@@ -162,7 +162,7 @@ def _read_spec(name: str, text: str, shape: tuple[Any, ...] | None = None) -> Sp
 
 
 def _example_spec(array: Array, letters: Mapping[int, str]) -> Spec:
-    """What an example array says: its sizes, and what its entries are."""
+    """The sizes of an example array, and the kind of its entries."""
     axes = tuple(1 if n == 1 else letters[n] for n in array.shape)
     kind, axis = _kind_of(array)
     if kind == "labels":

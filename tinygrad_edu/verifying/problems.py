@@ -407,7 +407,7 @@ def _from_the_loss(nodes: Mapping[str, Box], history: list[Box]) -> list[str]:
 
 
 def _what(x: Any) -> Told:
-    """What is no loss, in a word."""
+    """The word for what is no loss."""
     if x is None:
         return Told("nothing")
     if not isinstance(x, Box):
@@ -416,7 +416,7 @@ def _what(x: Any) -> Told:
 
 
 def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """What `forward` returns, and the local variables of it and of what it calls in its file."""
+    """The result of `forward`, and the local variables of it and of what it calls in its file."""
     try:
         parameters = inspect.signature(forward).parameters
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Which problems claims are held against: sizes, kinds, scales and branches.
+"""Choose the problems that claims are held against: their sizes, kinds, scales and branches.
 
 - Sizes that all differ, so that nothing fits by accident, and special ones (m = 1, n = k), to tell
   what holds only there. Sizes at which `forward` fails are left out, and said.

@@ -278,25 +278,34 @@ class _Verification:
         return found, errors
 
     def judge(self, claim: Claim) -> Verdict:
+        """Return the verdict on a claim, with all that is to be said of it."""
         outcomes, error = self.tried.outcomes[claim], self.tried.errors.get(claim)
         verdict = Verdict(claim.name, "right" if all(outcomes) else "wrong", claim.text)
         if verdict.right:
             verdict.remarks += self.on_precision(claim)
-            return verdict
-        if claim.refusal or claim.on_example:
-            if error:
-                verdict.status, verdict.reason = "error", self.say("cannot", reason=error)
-                if claim.refusal:
-                    verdict.status, verdict.reason = "unreadable", error.said(self.lang)
-            elif (example := self.example()) is not None:
-                self.differ(claim, verdict, [example])
-            return verdict
-        special: dict[str, list[bool]] = {}
-        for ok, (what, _) in zip(outcomes, self.tried.problems, strict=True):
-            special.setdefault(what, []).append(ok)
-        general = special.pop("")
-        if error and not any(outcomes):
-            verdict.status = "error"
+        elif claim.refusal or claim.on_example:
+            self.refuse(claim, verdict, error)
+        else:
+            if error and not any(outcomes):
+                verdict.status = "error"
+            self.diagnose(claim, verdict, error)
+            if self.hints > 1:
+                verdict.counterexample = self.counterexample(claim)
+            self.add_remarks(claim, verdict, outcomes)
+        return verdict
+
+    def refuse(self, claim: Claim, verdict: Verdict, error: ClaimError | None) -> None:
+        """Say why a claim cannot be read, or how an array differs from the gradient."""
+        if error and claim.refusal:
+            verdict.status, verdict.reason = "unreadable", error.said(self.lang)
+        elif error:
+            verdict.status, verdict.reason = "error", self.say("cannot", reason=error)
+        elif (example := self.example()) is not None:
+            self.differ(claim, verdict, [example])
+
+    def diagnose(self, claim: Claim, verdict: Verdict, error: ClaimError | None) -> None:
+        """Say what is wrong with a claim: its change, its precision, where it differs, or the error
+        of a problem on which it cannot be worked out."""
         is_imprecise = not error and self.is_imprecise(claim)
         repaired = None if is_imprecise else self.proposals.found.get(claim)
         if repaired is not None:
@@ -311,15 +320,19 @@ class _Verification:
             verdict.before, verdict.line = error.about["text"], error.about["line"]
         if self.repair and claim.function is not None and claim.function.tree is None:
             verdict.remarks.append(self.say("no-source", function=claim.function.name))
-        if self.hints > 1:
-            verdict.counterexample = self.counterexample(claim)
-        if within_sides := [] if all(general) else self.beyond_threshold(outcomes):
+
+    def add_remarks(self, claim: Claim, verdict: Verdict, outcomes: Sequence[bool]) -> None:
+        """Say on which sides of a threshold, or at which sizes, a wrong claim is right."""
+        special: dict[str, list[bool]] = {}
+        for ok, (what, _) in zip(outcomes, self.tried.problems, strict=True):
+            special.setdefault(what, []).append(ok)
+        general = all(special.pop(""))
+        if within_sides := [] if general else self.beyond_threshold(outcomes):
             verdict.remarks += within_sides  # … and sizes are not the reason
         else:
-            self.add_conditions(claim, verdict, special, all(general))
+            self.add_conditions(claim, verdict, special, general)
         if "axis-missing" in verdict.kinds and (remark := self.also_added(claim.name)):
             verdict.remarks.insert(0, remark)
-        return verdict
 
     def add_conditions(
         self, claim: Claim, verdict: Verdict, special: Mapping[str, list[bool]], right: bool

@@ -104,10 +104,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "nothing was checked where no problem reaches: {places}",
         "다음 구간에 이르는 문제가 없어 그곳은 확인하지 않았습니다: {places}",
     ),
-    "place": ("{source} {side}", "{source}에서 {side}"),
+    "place": ("`{source}` {side}", "`{source}`에서 {side}"),
     "only-within": (
-        "it is right on the problems that do not reach {source} {side}",
-        "다음 구간에 이르지 않는 문제에서는 맞습니다: {source}, {side}",
+        "it is right on the problems that do not reach `{source}` {side}",
+        "다음 구간에 이르지 않는 문제에서는 맞습니다: `{source}`, {side}",
     ),
     "side-positive": ("above 0", "0보다 큰 쪽"),
     "side-negative": ("below 0", "0보다 작은 쪽"),
