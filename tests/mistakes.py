@@ -230,7 +230,7 @@ def changes(tree: ast.expr) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _is_product(x: ast.expr) -> bool:
-    """Whether it is of several factors, which nobody forgets all at once."""
+    """Return True if it is a product; its factors are not all left out at once."""
     return isinstance(x, ast.BinOp) and isinstance(x.op, (ast.Mult, ast.MatMult))
 
 
@@ -337,7 +337,7 @@ def _same(text: str, names: dict[str, Any], true: Any) -> bool:
 
 @dataclass(frozen=True)
 class Result:
-    """What verify made of a planted mistake."""
+    """The outcome of verifying a planted mistake."""
 
     mistake: Mistake
     rejected: bool
@@ -346,7 +346,7 @@ class Result:
     kinds: tuple[str, ...]
     after: str
     broken: str  # the promise that a proposal breaks, if it does
-    strange: tuple[str, ...]  # words of a proposal that nobody has used
+    strange: tuple[str, ...]  # words of a proposal that are in no text
     seconds: float
 
 
@@ -392,7 +392,7 @@ def applied(mistake: Mistake, text: str, verdict: Any) -> tuple[str, str]:
 
 
 def worse(mistake: Mistake, report: Any, verdict: Any, text: str) -> str:
-    """Which proposal does not make the report better."""
+    """Return the proposal if it does not make the report better, else ""."""
     claims, system = _claims(mistake, text), mistake.system
     after = tg.verify(system.forward, claims, inputs=system.inputs, repair=False)
     now = {v.name for v in after.verdicts if v.right}

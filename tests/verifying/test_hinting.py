@@ -12,9 +12,10 @@ import tinygrad_edu as tg
 from tests.hinted import leaks, report_on
 from tests.mistakes import SYSTEMS, Mistake, planted
 from tinygrad_edu.verifying import verification
-from tinygrad_edu.verifying.hinting import HINTS, KINDS, kind_alone, within
+from tinygrad_edu.verifying.hinting import HINTS, kind_alone, within
 from tinygrad_edu.verifying.report import Verdict
 from tinygrad_edu.verifying.wording import EDITS
+from tinygrad_edu.verifying.wording import HINTS as OF_MISTAKES
 
 INPUTS = {"X": "m n", "Y": "m k binary", "W": "n k", "b": "k"}
 
@@ -71,7 +72,7 @@ def test_what_each_level_tells_of_a_function() -> None:
     assert [v.status for v in told] == ["wrong", "wrong", "special", "special"]
     assert [bool(v.before) for v in told] == [False, True, True, True]
     assert told[0].line is None and told[1].line == told[3].line is not None
-    assert told[1].reason == "" and told[2].reason == KINDS["axis-missing"][0]
+    assert told[1].reason == "" and told[2].reason == OF_MISTAKES["axis-missing"][0]
     assert told[2].after == "" and "axis=0" in told[3].after
     assert told[1].counterexample is None and told[2].counterexample is not None
 
@@ -109,3 +110,10 @@ def test_a_kind_alone_names_no_formula(lang: str) -> None:
     for kind in EDITS:
         told = kind_alone([kind], lang)
         assert told and "{" not in told and "=" not in told
+
+
+@pytest.mark.parametrize("kind", EDITS)
+def test_every_mistake_has_its_hint_in_both_languages(kind: str) -> None:
+    english, korean = OF_MISTAKES[kind]
+    assert english and korean and english != korean
+    assert "{" not in english + korean and "=" not in english + korean

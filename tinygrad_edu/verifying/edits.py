@@ -125,7 +125,7 @@ class Mistake:
     rare: bool  # left out where only the frequent ones are wanted
     plumbing: bool  # looked for at axes, indices and sizes too
     find: Finder
-    words: str = ""  # that a change may use although nobody has used them
+    words: str = ""  # functions and settings that a change may bring in
 
     def edits(self, at: Place) -> Iterator[Edit]:
         """Yield the changes at a place."""
@@ -148,16 +148,18 @@ def mistake(
     cost: float,
     en: str,
     ko: str,
+    hint: tuple[str, str],
     rare: bool = False,
     plumbing: bool = False,
     words: str = "",
 ) -> Callable[[Finder], Finder]:
-    """Declare a mistake: the decorated function yields what to put in the place of a node.
+    """Enter a mistake in the table; the decorated function yields the replacements of a node.
 
     kind     its name, as in Verdict.kinds
     on       the kinds of nodes at which it is looked for; none: all
     cost     how unlikely it is: about 1 for what everybody does, 2 for what is far-fetched
     en, ko   its sentence; {old} and {new} are the texts before and after, others come from `to`
+    hint     what is told without the repair, in English and in Korean; it names no formula
     rare     True: not tried as a second change
     plumbing True: looked for at axes, indices and sizes too
     words    the functions and settings that a change may bring in
@@ -169,7 +171,7 @@ def mistake(
     """
 
     def enter(find: Finder) -> Finder:
-        declare(kind, en, ko)
+        declare(kind, (en, ko), hint)
         TABLE.append(Mistake(kind, on, cost, rare, plumbing, find, words))
         _BY_KIND.clear()
         return find

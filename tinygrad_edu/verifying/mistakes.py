@@ -1,4 +1,4 @@
-"""Slips of algebra: what everybody gets wrong in a derivation, whatever it is about.
+"""Declare the slips of algebra that occur in a derivation of any function.
 
 One entry for each mistake (see `edits.mistake`): where it is looked for, what undoes it, how
 unlikely it is, and what is said in English and in Korean. What only makes sense for networks, the
@@ -33,6 +33,7 @@ def _last(spelled: str) -> str:
     words="T",
     en="{old} must be transposed",
     ko="{old} 부분을 전치해야 합니다",
+    hint=("a matrix must be transposed", "전치해야 할 행렬이 있습니다"),
 )
 def _(at: Place) -> Found:
     is_transpose = at.node.kind == "attribute" and at.node.value in ("T", "mT")
@@ -48,6 +49,7 @@ def _(at: Place) -> Found:
     cost=0.9,
     en="{new} must not be transposed",
     ko="{new} 부분은 전치하면 안 됩니다",
+    hint=("a matrix must not be transposed", "전치하면 안 되는 행렬이 있습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value in ("T", "mT"):
@@ -63,6 +65,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="{old} is right for a symmetric matrix only: {new}",
     ko="{old} 식은 대칭 행렬에만 맞습니다: {new}",
+    hint=("a matrix is taken to be symmetric", "행렬이 대칭이라고 가정했습니다"),
 )
 def _(at: Place) -> Found:
     """2 B for B + Bᵀ, the derivative of xᵀBx."""
@@ -84,6 +87,7 @@ PRODUCTS = ("dot", "matmul", "multiply")
     cost=1.1,
     en="the two operands are in the wrong order: {new}",
     ko="두 피연산자의 순서가 바뀌었습니다. 올바른 순서: {new}",
+    hint=("two operands are in the wrong order", "두 피연산자의 순서가 바뀌었습니다"),
 )
 def _(at: Place) -> Found:
     node = at.node
@@ -105,6 +109,7 @@ def _(at: Place) -> Found:
     cost=1.6,
     en="extra matrix in the product: {new}, not {old}",
     ko="행렬곱에 불필요한 행렬이 하나 있습니다. 올바른 식: {new}",
+    hint=("there is an extra matrix in a product", "행렬곱에 불필요한 행렬이 있습니다"),
 )
 def _(at: Place) -> Found:
     node = at.node
@@ -120,6 +125,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the matrix product with {factor} is missing",
     ko="{factor} 행렬과의 곱이 빠졌습니다",
+    hint=("a matrix product is missing", "행렬곱이 하나 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     words, node, shape = at.words, at.node, at.shape
@@ -154,6 +160,7 @@ def _(at: Place) -> Found:
     words="dot multiply",
     en="the wrong operation: {new}",
     ko="연산이 틀렸습니다. 올바른 연산: {new}",
+    hint=("an operation is the wrong one", "연산이 틀린 곳이 있습니다"),
 )
 def _(at: Place) -> Found:
     node = at.node
@@ -186,6 +193,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the brackets stand in the wrong place: {new}",
     ko="괄호의 위치가 틀렸습니다. 올바른 식: {new}",
+    hint=("the brackets stand in the wrong place", "괄호의 위치가 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     """(a ∘ b) • c  ↔  a ∘ (b • c), at every place of a longer chain."""
@@ -236,6 +244,7 @@ def _with(node: Node, spelled: str, x: Node, settings: dict[str, Node]) -> Node:
     words="axis keepdims True rowsum",
     en="the sum runs over every axis; {over}",
     ko="모든 원소를 더했습니다. {over}",
+    hint=("a sum runs over too many axes", "합을 너무 많은 축에 대해 구했습니다"),
 )
 def _(at: Place) -> Found:
     if (found := _reduction(at.node)) and "axis" not in found[3]:
@@ -259,6 +268,7 @@ def _(at: Place) -> Found:
     words="axis",
     en="the sum runs along the wrong axis; {over}",
     ko="합의 축이 틀렸습니다. {over}",
+    hint=("a sum runs along the wrong axis", "합의 축이 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     if found := _reduction(at.node):
@@ -280,6 +290,7 @@ def _(at: Place) -> Found:
     cost=1.2,
     en="the sum must run over every axis",
     ko="모든 축에 대해 합해야 합니다",
+    hint=("a sum runs over too few axes", "합을 너무 적은 축에 대해 구했습니다"),
 )
 def _(at: Place) -> Found:
     if (found := _reduction(at.node)) and "axis" in found[3]:
@@ -295,6 +306,7 @@ def _(at: Place) -> Found:
     words="keepdims True",
     en="the sum has the wrong number of axes: {new}",
     ko="합한 결과의 차원 수가 틀렸습니다. 올바른 식: {new}",
+    hint=("a sum has the wrong number of axes", "합한 결과의 차원 수가 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     if found := _reduction(at.node):
@@ -314,6 +326,7 @@ def _(at: Place) -> Found:
     words="sum mean",
     en="{function} belongs here, not the other",
     ko="합과 평균이 바뀌었습니다. 여기에는 {function} 함수를 써야 합니다",
+    hint=("sum and mean are mixed up", "합과 평균이 바뀌었습니다"),
 )
 def _(at: Place) -> Found:
     if (found := _reduction(at.node)) and found[1] in ("sum", "Σ", "mean"):
@@ -331,6 +344,7 @@ def _(at: Place) -> Found:
     cost=1.3,
     en="extra sum: {new}, not {old}",
     ko="합을 불필요하게 한 번 더 구했습니다",
+    hint=("there is an extra sum", "합을 불필요하게 한 번 더 구했습니다"),
 )
 def _(at: Place) -> Found:
     if _reduction(at.node) or at.node.value[0] in ("rowsum", "colsum", "1ᵀ"):
@@ -343,6 +357,7 @@ def _(at: Place) -> Found:
     words="np sum axis rowsum",
     en="a sum is missing; {over}",
     ko="합이 빠졌습니다. {over}",
+    hint=("a sum is missing", "합이 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     node = at.node
@@ -360,7 +375,13 @@ def _(at: Place) -> Found:
 # --- signs, terms, powers, numbers ----------------------------------------------------------------
 
 
-@mistake("sign", cost=1.05, en="the sign is wrong", ko="부호가 틀렸습니다")
+@mistake(
+    "sign",
+    cost=1.05,
+    en="the sign is wrong",
+    ko="부호가 틀렸습니다",
+    hint=("a sign is wrong", "부호가 틀렸습니다"),
+)
 def _(at: Place) -> Found:
     if at.node.kind == "unary" and at.node.value == "-":
         yield at.node.parts[0]
@@ -375,6 +396,7 @@ def _(at: Place) -> Found:
     cost=1.0,
     en="the difference is taken the wrong way round: {new}, not {old}",
     ko="뺄셈의 순서가 바뀌었습니다. " + BELONGS,
+    hint=("a difference is the wrong way round", "뺄셈의 순서가 바뀌었습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value == "-":
@@ -389,6 +411,7 @@ def _(at: Place) -> Found:
     cost=1.1,
     en="plus and minus are mixed up: {new}",
     ko="덧셈과 뺄셈이 바뀌었습니다. 올바른 식: {new}",
+    hint=("plus and minus are mixed up", "덧셈과 뺄셈이 바뀌었습니다"),
 )
 def _(at: Place) -> Found:
     other = {"+": "-", "-": "+"}.get(at.node.value)
@@ -402,6 +425,7 @@ def _(at: Place) -> Found:
     cost=1.4,
     en="extra term {term}",
     ko="불필요한 항이 하나 있습니다: {term}",
+    hint=("there is an extra term", "불필요한 항이 있습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value in ("+", "-"):
@@ -415,6 +439,7 @@ def _(at: Place) -> Found:
     cost=1.2,
     en="the term {term} is missing",
     ko="{term} 항이 빠졌습니다",
+    hint=("a term is missing", "항이 하나 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     words, node = at.words, at.node
@@ -438,6 +463,7 @@ def _(at: Place) -> Found:
     cost=1.15,
     en="{old} should be {new}",
     ko=BELONGS,
+    hint=("one part of it is wrong", "식의 한 부분이 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     node = at.node
@@ -446,7 +472,14 @@ def _(at: Place) -> Found:
         yield at.to(binary("-", ONE, node), 0.05 * squared)
 
 
-@mistake("complement-extra", "binary", cost=1.1, en="{old} should be {new}", ko=BELONGS)
+@mistake(
+    "complement-extra",
+    "binary",
+    cost=1.1,
+    en="{old} should be {new}",
+    ko=BELONGS,
+    hint=("one part of it is wrong", "식의 한 부분이 틀렸습니다"),
+)
 def _(at: Place) -> Found:
     a, b = at.node.parts
     if at.node.value == "-" and a.kind == "number" and a.value == 1:
@@ -460,6 +493,7 @@ def _(at: Place) -> Found:
     cost=1.2,
     en="the wrong power: {new}",
     ko="거듭제곱의 지수가 틀렸습니다. 올바른 값: {new}",
+    hint=("a power is wrong", "거듭제곱의 지수가 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.kind == "number":
@@ -475,6 +509,7 @@ def _(at: Place) -> Found:
     cost=1.2,
     en="{old} should be squared",
     ko="{old} 부분을 제곱해야 합니다",
+    hint=("a power is missing", "거듭제곱이 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     if at.shape:
@@ -495,6 +530,7 @@ def _other_numbers(at: Place, more: float = 0.0) -> Found:
     cost=1.3,
     en="the number should be {new}, not {old}",
     ko="숫자가 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
+    hint=("a number is wrong", "숫자가 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     if not (at.within("**") and at.path[-1] == 1):
@@ -506,6 +542,7 @@ def _(at: Place) -> Found:
     cost=1.3,
     en="the factor {factor} is missing",
     ko="{factor} 인수가 빠졌습니다",
+    hint=("a number is missing as a factor", "곱해야 할 숫자가 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     if at.is_quantity and (at.root or not at.light):
@@ -550,6 +587,7 @@ def spine(node: Node, op: str) -> Iterator[tuple[Node, Node]]:
     cost=1.2,
     en="extra factor {factor}",
     ko="불필요한 인수가 곱해져 있습니다: {factor}",
+    hint=("there is an extra factor", "불필요한 인수가 곱해져 있습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value != "*" or (at.within("/") and at.path[-1] == 1):
@@ -566,6 +604,7 @@ def _(at: Place) -> Found:
     cost=1.15,
     en="extra division by {factor}",
     ko="불필요하게 나누었습니다: / {factor}",
+    hint=("there is an extra division", "불필요하게 나눈 곳이 있습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value == "/":
@@ -587,6 +626,7 @@ def _(at: Place) -> Found:
     words="np sqrt",
     en="a division by {factor} is missing",
     ko="{factor} 값으로 나누는 부분이 빠졌습니다",
+    hint=("a division is missing", "나눗셈이 하나 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     if not at.is_quantity:
@@ -604,6 +644,7 @@ def _(at: Place) -> Found:
     words="np sqrt",
     en="the factor {factor} is missing",
     ko="{factor} 인수가 빠졌습니다",
+    hint=("a number is missing as a factor", "곱해야 할 수가 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     if at.is_quantity:
@@ -636,6 +677,7 @@ def _plain_arrays(at: Place) -> Iterator[Node]:
     rare=True,
     en="the factor {factor} is missing",
     ko="{factor} 인수가 빠졌습니다",
+    hint=("a factor is missing", "인수가 하나 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     words, node = at.words, at.node
@@ -671,6 +713,7 @@ def _(at: Place) -> Found:
     plumbing=True,
     en="{new} belongs here, not {old}",
     ko="이름이 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
+    hint=("a name is the wrong one", "이름이 틀린 곳이 있습니다"),
 )
 def _(at: Place) -> Found:
     words, name = at.words, at.node.value
@@ -696,6 +739,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="{old} should be the mask {new} (1 where it holds, else 0)",
     ko="{old} 자리에는 마스크 {new} 식이 와야 합니다(참이면 1, 거짓이면 0)",
+    hint=("a mask is wrong", "마스크가 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     if at.shape and at.words.piecewise and at.words.kinds.get(at.node.value) != "target":
@@ -708,6 +752,7 @@ def _(at: Place) -> Found:
     cost=1.2,
     en="the comparison is the wrong way round: {new}",
     ko="부등호의 방향이 반대입니다: {new}",
+    hint=("a comparison is the wrong way round", "부등호의 방향이 반대입니다"),
 )
 def _(at: Place) -> Found:
     for sign in (">", "<", ">=", "<="):
@@ -723,6 +768,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="{old} should be {new}",
     ko=BELONGS,
+    hint=("a function is missing", "함수가 하나 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     if at.shape:
@@ -737,6 +783,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="extra function: {new}, not {old}",
     ko="불필요한 함수가 쓰였습니다. " + BELONGS,
+    hint=("there is an extra function", "불필요한 함수가 쓰였습니다"),
 )
 def _(at: Place) -> Found:
     if len(at.node.parts) == 1 and at.node.value[0] != "1ᵀ":
@@ -751,6 +798,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the wrong function: {new}, not {old}",
     ko="함수가 틀렸습니다. " + BELONGS,
+    hint=("a function is the wrong one", "함수가 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     if len(at.node.parts) == 1 and at.node.value[0] != "1ᵀ":
@@ -768,6 +816,7 @@ def _(at: Place) -> Found:
     plumbing=True,
     en="the wrong index or axis: {new}, not {old}",
     ko="인덱스나 축이 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
+    hint=("an index or an axis is wrong", "인덱스나 축이 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     node = at.node

@@ -50,7 +50,7 @@ class Repair:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What was wrong, in one word each."""
+        """The kind of each edit."""
         return tuple(edit.kind for edit in self.edits)
 
 

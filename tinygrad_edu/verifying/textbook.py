@@ -66,6 +66,7 @@ SLOPE_KO = " {was} 식을 썼습니다. 이 층의 활성화 함수는 {activati
     words="np tanh",
     en="the sigmoid's slope" + SLOPE_EN,
     ko="시그모이드의 도함수" + SLOPE_KO,
+    hint=("the slope of another activation is used", "다른 활성화 함수의 도함수를 썼습니다"),
 )
 def _(at: Place) -> Found:
     yield from _replaced(at, "sigmoid")
@@ -77,6 +78,7 @@ def _(at: Place) -> Found:
     cost=0.8,
     en="the slope of tanh" + SLOPE_EN,
     ko="tanh의 도함수" + SLOPE_KO,
+    hint=("the slope of another activation is used", "다른 활성화 함수의 도함수를 썼습니다"),
 )
 def _(at: Place) -> Found:
     yield from _replaced(at, "tanh")
@@ -91,6 +93,7 @@ def _(at: Place) -> Found:
     words="np tanh",
     en="the mask of relu" + SLOPE_EN,
     ko="relu의 마스크" + SLOPE_KO,
+    hint=("the slope of another activation is used", "다른 활성화 함수의 도함수를 썼습니다"),
 )
 def _(at: Place) -> Found:
     yield from _replaced(at, "relu")
@@ -103,6 +106,7 @@ def _(at: Place) -> Found:
     cost=0.9,
     en="the slope {was} is taken of the wrong array: write {slope}",
     ko="{was} 식은 다른 배열의 도함수입니다. {slope} 식을 쓰십시오",
+    hint=("a slope is taken of the wrong array", "다른 배열의 도함수를 썼습니다"),
 )
 def _(at: Place) -> Found:
     """Z (1 − Z) for A (1 − A); the slope of the output in the hidden layer; D > 0 for Z > 0."""
@@ -121,6 +125,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the derivative of the activation, {factor}, is missing",
     ko="활성화 함수의 도함수 {factor} 부분이 빠졌습니다",
+    hint=("the derivative of the activation is missing", "활성화 함수의 도함수가 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     if at.is_quantity:
@@ -135,6 +140,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the mask {factor} (1 where it holds, else 0) is missing",
     ko="마스크 {factor} 부분이 빠졌습니다(참이면 1, 거짓이면 0)",
+    hint=("a mask is missing", "마스크가 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     if not at.is_quantity:
@@ -160,6 +166,10 @@ def _(at: Place) -> Found:
     rare=True,
     en="{old} stands for the slope of the activation, which is {new}",
     ko="활성화 함수의 도함수 자리에 {old} 값을 썼습니다. {new} 식을 쓰십시오",
+    hint=(
+        "an activation stands where its derivative is meant",
+        "활성화 함수의 도함수 자리에 그 값을 썼습니다",
+    ),
 )
 def _(at: Place) -> Found:
     """The activation itself, A or relu(Z), where its slope is meant."""
@@ -176,6 +186,10 @@ def _(at: Place) -> Found:
     cost=0.85,
     en="relu is applied to the gradient; multiply it by the mask: {new}",
     ko="그레이디언트에 relu를 적용했습니다. 마스크를 곱하십시오: {new}",
+    hint=(
+        "the derivative of relu is applied in the wrong way",
+        "relu의 도함수를 잘못 적용했습니다",
+    ),
 )
 def _(at: Place) -> Found:
     for inner in _relu_of(at.node):
@@ -239,6 +253,7 @@ def _product(factors: list[Node]) -> Node:
     "write {new}",
     ko="p(1 − p)는 소프트맥스 도함수의 대각 성분일 뿐입니다. 모든 출력이 모든 입력에 의존합니다: "
     "{new} 식을 쓰십시오",
+    hint=("only part of softmax' derivative is there", "소프트맥스 도함수의 일부만 썼습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value != "*":
@@ -259,6 +274,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="softmax' derivative has a second term, the sum over the classes: write {new}",
     ko="소프트맥스의 도함수에는 클래스에 대한 합이 하나 더 있습니다: {new} 식을 쓰십시오",
+    hint=("only part of softmax' derivative is there", "소프트맥스 도함수의 일부만 썼습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value == "*":
@@ -278,6 +294,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the derivative of softmax is missing: write {new}",
     ko="소프트맥스의 도함수가 빠졌습니다: {new} 식을 쓰십시오",
+    hint=("the derivative of softmax is missing", "소프트맥스의 도함수가 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     if at.is_matrix and not at.within("-"):
@@ -294,6 +311,10 @@ def _(at: Place) -> Found:
     rare=True,
     en="this is the rule of log-softmax; for softmax write {new}",
     ko="log-softmax의 규칙입니다. 소프트맥스에는 {new} 식을 쓰십시오",
+    hint=(
+        "this is the rule of log-softmax, not of softmax",
+        "소프트맥스가 아니라 log-softmax의 규칙입니다",
+    ),
 )
 def _(at: Place) -> Found:
     """g − p ⊙ Σ g for p ⊙ (g − Σ g ⊙ p)."""
@@ -312,6 +333,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the sum over the classes is of the gradient times the probabilities: write {new}",
     ko="클래스에 대한 합은 그레이디언트와 확률의 곱에 대해 구합니다: {new} 식을 쓰십시오",
+    hint=("a sum in softmax' derivative is wrong", "소프트맥스 도함수의 합이 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     """p ⊙ (g − Σ g) for p ⊙ (g − Σ g ⊙ p)."""
@@ -333,6 +355,10 @@ def _(at: Place) -> Found:
     rare=True,
     en="−Y/A is the derivative before the softmax or sigmoid; behind it, it is {new}",
     ko="−Y/A는 확률에 대한 도함수입니다. 그 앞의 입력에 대해서는 {new} 식을 쓰십시오",
+    hint=(
+        "the derivative is taken before the softmax or sigmoid",
+        "소프트맥스나 시그모이드에 대한 미분이 빠졌습니다",
+    ),
 )
 def _(at: Place) -> Found:
     node = at.node.parts[0] if at.node.kind == "unary" else at.node
@@ -357,6 +383,7 @@ def _(at: Place) -> Found:
     words="np sqrt",
     en="divide by the square root: {new}, not {old}",
     ko="제곱근으로 나누어야 합니다. {old} 자리에는 {new} 식이 와야 합니다",
+    hint=("a square root is missing", "제곱근이 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     """d for √d."""
@@ -370,6 +397,7 @@ def _(at: Place) -> Found:
     cost=1.1,
     en="no square root here: {new}, not {old}",
     ko="여기에는 제곱근이 없습니다. {old} 자리에는 {new} 식이 와야 합니다",
+    hint=("there is an extra square root", "불필요한 제곱근이 있습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value[0] in ("np.sqrt", "sqrt"):
@@ -383,6 +411,7 @@ def _(at: Place) -> Found:
     words="len",
     en="{old} counts all entries; divide by the number of samples, {new}",
     ko="{old} 값은 모든 원소의 개수입니다. 샘플의 수 {new} 값으로 나누십시오",
+    hint=("the number in a division is the wrong one", "나누는 수가 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value == "size" and "m" in at.words.scalars:
@@ -401,6 +430,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the derivative of |w| is the sign of w: {new}, not {old}",
     ko="|w|의 도함수는 w의 부호입니다. {old} 자리에는 {new} 식이 와야 합니다",
+    hint=("the derivative of an absolute value is wrong", "절댓값의 도함수가 틀렸습니다"),
 )
 def _(at: Place) -> Found:
     is_abs = at.node.kind == "call" and at.node.value[0] in ("np.abs", "abs", "np.absolute")
@@ -417,6 +447,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the derivative of the penalty, {term}, is missing",
     ko="벌점 항의 도함수 {term} 부분이 빠졌습니다",
+    hint=("the derivative of the penalty is missing", "벌점 항의 도함수가 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     words, node = at.words, at.node
@@ -450,6 +481,7 @@ def _penalties(words: Vocabulary, w: Node, rates: list[Node]) -> Iterator[tuple[
     cost=0.95,
     en="the bias is not penalised: extra term {term}",
     ko="편향에는 벌점이 없습니다. 불필요한 항: {term}",
+    hint=("a term is there that the loss does not have", "손실에 없는 항이 있습니다"),
 )
 def _(at: Place) -> Found:
     if at.node.value in ("+", "-"):
@@ -466,6 +498,7 @@ def _(at: Place) -> Found:
     cost=1.0,
     en="{old} is the penalty itself, not its derivative: {new}",
     ko="{old} 식은 벌점 자체입니다. 도함수는 {new}",
+    hint=("a term has not been differentiated", "미분하지 않은 항이 있습니다"),
 )
 def _(at: Place) -> Found:
     """λ w² for the derivative λ w of λ w²/2, or 2 λ w of λ w²."""
@@ -485,6 +518,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the dropout mask {factor} is missing",
     ko="드롭아웃 마스크 {factor} 부분이 빠졌습니다",
+    hint=("the dropout mask is missing", "드롭아웃 마스크가 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     if at.is_quantity:
@@ -505,6 +539,10 @@ def _(at: Place) -> Found:
     rare=True,
     en="the mean and the variance depend on every sample: the term {term} is missing",
     ko="평균과 분산은 모든 샘플에 의존합니다. {term} 항이 빠졌습니다",
+    hint=(
+        "a term is missing: the statistics depend on the samples too",
+        "항이 하나 빠졌습니다: 통계량도 샘플에 의존합니다",
+    ),
 )
 def _(at: Place) -> Found:
     """g − mean(g) − x̂ · mean(g x̂), of which a term is lost."""
@@ -543,6 +581,10 @@ def _normalisation(x: Node, g: Node) -> Iterator[list[Node]]:
     rare=True,
     en="the error that comes back from the next layer, {factor}, is missing",
     ko="다음 층에서 되돌아오는 오차 {factor} 부분이 빠졌습니다",
+    hint=(
+        "the error that comes back from the next layer is missing",
+        "다음 층에서 되돌아오는 오차가 빠졌습니다",
+    ),
 )
 def _(at: Place) -> Found:
     if at.is_quantity:
@@ -557,6 +599,7 @@ def _(at: Place) -> Found:
     rare=True,
     en="the error has to go back through the weights and the activation: {new}",
     ko="오차가 가중치와 활성화 함수를 거쳐 되돌아가야 합니다: {new}",
+    hint=("a layer is left out on the way back", "되돌아오는 길에 층 하나가 빠졌습니다"),
 )
 def _(at: Place) -> Found:
     """g for g Wᵀ ⊙ slope."""

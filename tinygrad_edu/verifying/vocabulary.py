@@ -145,7 +145,7 @@ def _squared(node: Node) -> Node | None:
 
 
 class Vocabulary:
-    """What may be put into a claim: the names of a problem and the factors made from them.
+    """The names of a problem and the factors made from them, which a repair may use.
 
     names       values by name on the first problem, on which changes are tried first
     values      the evaluator of that problem

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["EDITS", "LANGUAGES", "SENTENCES", "Told", "declare", "say"]
+__all__ = ["EDITS", "HINTS", "LANGUAGES", "SENTENCES", "Told", "declare", "say"]
 
 LANGUAGES = ("en", "ko")
 
 # What is wrong with a claim: a sentence for each mistake, from its declaration (see `edits`).
 EDITS: dict[str, tuple[str, str]] = {}
+HINTS: dict[str, tuple[str, str]] = {}  # the same without the formula that repairs it
 
 # Everything else that is said: in a report, …
 SENTENCES: dict[str, tuple[str, str]] = {
@@ -628,15 +629,15 @@ SENTENCES: dict[str, tuple[str, str]] = {
 }
 
 
-def declare(kind: str, *sentences: str) -> None:
-    """Keep the sentences of a mistake, one for each language.
+def declare(kind: str, sentences: tuple[str, str], hint: tuple[str, str]) -> None:
+    """Keep the sentence of a mistake and its hint, each in both languages.
 
     Example:
         >>> from tinygrad_edu.verifying import mistakes
         >>> say("sign", "en"), say("sign", "ko")
         ('the sign is wrong', '부호가 틀렸습니다')
     """
-    EDITS[kind] = (sentences[0], sentences[1])
+    EDITS[kind], HINTS[kind] = sentences, hint
 
 
 def say(what: str, lang: str = "en", /, **about: Any) -> str:
