@@ -159,7 +159,7 @@ class SingleLayer(nn.Module):
             return self.step(x, y, optimizer)
 
         self.history.compiled = epochs >= MANY
-        taking = captured(take, self.history, strict=False, alone=True)
+        taking = captured(take, self.history, alone=True)
         size = min(getattr(self, "batch_size", len(x)), len(x))
         number = -(-len(x) // size)
 
@@ -188,10 +188,18 @@ class SingleLayer(nn.Module):
                 on_epoch(self)
 
         train(
-            self, steps, batches=number, logs=logs, epochs=epochs, history=self.history,
+            self,
+            steps,
+            batches=number,
+            logs=logs,
+            epochs=epochs,
+            history=self.history,
             callbacks=[LambdaCallback(on_epoch_end=after_epoch)],
-            in_place=self.history.compiled is True, threads=threads, rows=size,
-        )  # fmt: skip
+            optimizer=optimizer,
+            in_place=self.history.compiled is True,
+            threads=threads,
+            rows=size,
+        )
         return self
 
     def step(self, x: Array, y: Array, optimizer: optim.SGD) -> Any:

@@ -60,13 +60,13 @@ if TYPE_CHECKING:
     from .verifying.problems import CannotCheck
     from .verifying.report import Report
     from .verifying.verification import assert_right, verify
-    from .watch import CannotCapture
+    from .watch import CannotCapture, StaleStep
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Buffer", "CannotCapture", "CannotCheck", "Explanation", "Function", "GradientError",
-    "History", "NonFiniteLoss", "Parameter", "Picture", "Report", "Summary", "Tensor",
+    "History", "NonFiniteLoss", "Parameter", "Picture", "Report", "StaleStep", "Summary", "Tensor",
     "assert_right", "callbacks", "check_rule", "compile", "data", "detect_anomaly", "evaluate",
     "explain", "first_nonfinite", "fit", "from_keras", "grad", "gradcheck", "init", "load",
     "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict",
@@ -93,7 +93,7 @@ _LATER = {
     "saving": ["load", "load_checkpoint", "save", "save_checkpoint"],
     "keras.bridges": ["from_keras", "to_keras"],
     "capturing.compiled": ["compile"],
-    "watch": ["CannotCapture"],
+    "watch": ["CannotCapture", "StaleStep"],
     "anomaly": ["detect_anomaly", "first_nonfinite"],
     "function": ["Function"],
 }

@@ -740,6 +740,17 @@ def _seed(output: Box, gradient: Any, recorded: bool = False) -> Any:
     return fit(given, y)
 
 
+def is_recording() -> bool:
+    """Return False inside of `no_grad()`.
+
+    Example:
+        >>> with no_grad():
+        ...     is_recording()
+        False
+    """
+    return _mode.get() != OFF
+
+
 class recording:
     """Set what is recorded in this thread or task: OFF, ON or ALL, until the block ends."""
 

@@ -108,8 +108,13 @@ class Optimizer:
                     f"expected {w.shape}"
                 )
             moved.append((i, parameter, value, state))
-        for i, parameter, value, state in moved:  # only now: what failed has moved nothing
-            parameter.value, states[i] = value, state
+        try:
+            for i, parameter, value, state in moved:  # only now: what failed has moved nothing
+                parameter.value, states[i] = value, state
+        except BaseException:  # a signal: the step is finished first
+            for i, parameter, value, state in moved:
+                parameter.value, states[i] = value, state
+            raise
 
     # --- settings and states ----------------------------------------------------------------------
 

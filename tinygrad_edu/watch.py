@@ -17,6 +17,37 @@ class CannotCapture(RuntimeError):
     """The step does something that a program of array operations cannot repeat."""
 
 
+CONTRACT = (
+    "A step is traced once for each signature of shapes and dtypes. Its arguments, parameters, "
+    "buffers and optimizer states are read at every call. The plain settings (numbers, flags, "
+    "strings, None, and whether the attribute exists) of every Module and Optimizer that the step "
+    "reaches, `training` among them, are looked at before every call or epoch; a changed one "
+    "traces anew. Everything else that Python code reads is read at tracing."
+)
+
+
+class StaleStep(RuntimeError):
+    """A captured step gives other numbers than its function: the function reads something that has
+    changed since the step was traced, and that is no argument, parameter, buffer or setting.
+
+    The message names the first value that differs and the calls that were not compared.
+
+    Example:
+        >>> import os
+        >>> import tinygrad_edu as tg
+        >>> os.environ["SCALE"] = "1.0"
+        >>> step = tg.compile(lambda x: x * float(os.environ["SCALE"]))
+        >>> step(np.array(3.0))
+        Tensor(3.)
+        >>> os.environ["SCALE"] = "2.0"
+        >>> try:
+        ...     step(np.array(3.0))
+        ... except StaleStep as error:
+        ...     print(str(error).split(". ")[0])
+        result 0 is 3.0 captured and 6.0 when the function runs
+    """
+
+
 class Watcher(Protocol):
     """What is told of a step while it is captured."""
 

@@ -188,7 +188,7 @@ def test_an_extreme_that_a_buffer_keeps_is_right() -> None:
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_impossible_classes_do_not_leave_the_program(first: int) -> None:
-    step = tg.compile(lambda z, t: tg.cross_entropy(z, t))
+    step = tg.compile(lambda z, t: tg.cross_entropy(z, t), check=False)
     logits = [x[:4], np.where(np.eye(4, 3) > 0, -np.inf, x[:4])]
     targets = np.roll(np.eye(3), 1, axis=1)[[0, 1, 2, 0]]
     step(logits[first], targets)

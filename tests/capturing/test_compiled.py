@@ -189,7 +189,7 @@ def test_a_custom_operation_is_called_as_it_is() -> None:
     w = tg.Tensor([1.0, 2.0], requires_grad=True)
     optimizer = optim.SGD([w], lr=0.01)
 
-    @tg.compile
+    @tg.compile(check=False)
     def step(x: Any) -> Any:
         loss = cube(w * x).sum()
         optimizer.zero_grad()
@@ -776,7 +776,8 @@ def test_a_run_makes_hardly_any_memory() -> None:
     model = network(200, 100, 10)
     step = tg.compile(training(model, optim.SGD(model.parameters(), lr=0.1), tg.cross_entropy))
     x, y = batches(256, 200, 10, float)[0]
-    step(x, y), step(x, y)
+    for _ in range(4):  # the second and third are compared with the function
+        step(x, y)
     with warnings.catch_warnings():
         warnings.resetwarnings()  # an update that cannot raise needs no copy of the weights
         tracemalloc.start()
@@ -789,7 +790,8 @@ def test_a_run_makes_hardly_any_memory() -> None:
 
 def test_the_memory_of_epochs_is_constant_and_a_capture_takes_little() -> None:
     model = network(784, 100, 10, dtype="float32")
-    step = tg.compile(training(model, optim.SGD(model.parameters(), lr=0.1), tg.cross_entropy))
+    sgd = optim.SGD(model.parameters(), lr=0.1)
+    step = tg.compile(training(model, sgd, tg.cross_entropy), check=False)
     data = batches(256, 784, 10, "float32", count=3)
     peaks = []
     gc.collect()

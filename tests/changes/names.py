@@ -350,14 +350,16 @@ def _filter(case: Case) -> Callable[[], Any]:
 
 
 global_setting("np.seterr", lambda self: len(np.geterr()["under"]), _seterr)
-global_setting("np.set_printoptions", lambda self: len(f"{np.array(1 / 3)!r}"), _options)
+global_setting("np.set_printoptions", lambda self: len(f"{np.array(1 / 3)!r}") / 50, _options)
 global_setting("sys.setrecursionlimit", lambda self: sys.getrecursionlimit() / 1000, _limit)
 global_setting(
     "the level of a logger", lambda self: 1.0 + logging.getLogger("changes").level, _level
 )
-global_setting("the current folder", lambda self: len(os.getcwd()), _folder)
-global_setting("the name of the thread", lambda self: len(threading.current_thread().name), _thread)
-global_setting("the filters of warnings", lambda self: len(warnings.filters), _filter)
+global_setting("the current folder", lambda self: len(os.getcwd()) / 50, _folder)
+global_setting(
+    "the name of the thread", lambda self: len(threading.current_thread().name) / 50, _thread
+)
+global_setting("the filters of warnings", lambda self: len(warnings.filters) / 50, _filter)
 
 
 @kind("the legacy seed of NumPy, read from its state", RAISED)

@@ -35,6 +35,7 @@ from tests.interrupts import (
     timed,
     whole_step,
 )
+from tinygrad_edu import optim
 
 lines_of = cache(lambda name: lines(WAYS[name]))
 pytestmark = pytest.mark.skipif(
@@ -145,8 +146,19 @@ def test_an_update_broken_off_in_the_middle_is_undone_by_fit() -> None:
 
 
 def test_half_a_step_is_found() -> None:
-    """A loop of one's own without capture: the update itself may be broken off in the middle."""
-    way = Way(by_hand, lambda training: training.step)
+    """A loop of one's own, with an optimizer that moves one parameter after the other."""
+
+    class OneByOne(optim.Adam):
+        def step(self) -> None:
+            for i, p in enumerate(self.parameters):
+                state = self.state.get(i) or self.first_state(p.value)
+                p.value, self.state[i] = self.update(p.value, p.grad, state, self.lr)
+
+    def make(training: Training) -> Any:
+        training.optimizer = OneByOne(training.model.parameters(), lr=0.05)
+        return training.step
+
+    way = Way(by_hand, make)
     ran = _updates(way)
     assert any(interrupted(way, ran, "MemoryError", seed)[0] == HALF for seed in range(9))
 

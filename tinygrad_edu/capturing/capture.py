@@ -13,10 +13,13 @@ name (see `surroundings`).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import zip_longest
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -210,13 +213,14 @@ class Capture(Watcher):
 
     # --- the run ----------------------------------------------------------------------------------
 
-    def capture(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Replay, Any]:
-        """Run the function, and make its program."""
+    def record(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """Run the function with everything recorded; `undo` takes back what it left."""
         others = [x for x in (*args, *kwargs.values()) if not _is_data(x)]
         self.before = before = Surroundings(self.function, *others)
         self._was = {x: (x.value, x.grad) for x in before.tensors.values()}
         self._had = [(o, dict(o.state)) for o in before.optimizers]
         self._random = before.random_state()
+        contents = before.contents()
         arguments = [self._argument(x) for x in (*args, *kwargs.values())]
         self._arguments, self._called = arguments, _names_of(self.function, args, kwargs)
         by_name = dict(zip(kwargs, arguments[len(args) :], strict=True))
@@ -233,7 +237,7 @@ class Capture(Watcher):
         token = watcher.set(self)
         try:
             with engine.recording(engine.ALL), watching() as seen:
-                result = self.function(*arguments[: len(args)], **by_name)
+                self._result = self.function(*arguments[: len(args)], **by_name)
         finally:
             watcher.reset(token)
         used = {
@@ -248,12 +252,53 @@ class Capture(Watcher):
             elif x.grad is None and (was is not None or x in self._empty):
                 self._differentiated.setdefault(x)  # cleared, and not reached
         self.surroundings = Surroundings(self.function, *others, used=used, codes=seen.codes)
-        self._refuse_what_changed()
-        captured = self._written(result, seen)
+        self._seen = seen
+        self._refuse_what_changed(contents)
+        self._gradients: dict[Box, Any] = {x: x.grad for x in self._differentiated}
+        outputs: list[Any] = [*boxes(self._result), *self.moved.values(), *self._expected]
+        self._outputs = outputs + [g for g in self._gradients.values() if isinstance(g, Box)]
+        self._nodes = self._recorded()
+
+    def written(self) -> tuple[Replay, Any]:
+        """The program of what was recorded, and the result of the function."""
+        captured = self._written()
         for x in self._differentiated:
             g: Any = x.grad
             x.grad = g.value if isinstance(g, Box) else g
-        return captured, plain(result)
+        return captured, plain(self._result)
+
+    def signature(self) -> list[Any]:
+        """What was recorded, as plain values that two traces from one state have in common."""
+        place = {node: i for i, node in enumerate(self._nodes)}
+        key = partial(self._key, place)
+        lines: list[Any] = []
+        for node in self._nodes:
+            _, op, args, raw, settings = node.record
+            lines.append((str(op), *map(key, args, raw), key(settings, settings)))
+        lines.append(("the result", key(self._result, self._result)))
+        for x, value in self.moved.items():
+            lines.append(("new data", key(x, x.value) if x in self._was else "", key(value, value)))
+        for x, g in self._gradients.items():
+            lines.append(("gradient", id(x), key(g, g)))
+        return [*lines, *(("a condition", key(x, x)) for x in self._expected)]
+
+    def _key(self, place: dict[Box, int], x: Any, raw: Any) -> Any:
+        """A plain value that stands for an argument, a setting or a result."""
+        if isinstance(x, Box) and x in place:
+            return ("the result of operation", place[x])
+        if isinstance(x, Rate):
+            return ("a rate", str(x))
+        raw = raw.value if isinstance(raw, Box) else raw
+        if not isinstance(raw, np.ndarray):
+            return key_of(raw, lambda part: self._key(place, part, part))
+        _, owner = self._known.get(id(raw), (None, None))
+        if isinstance(owner, Box) and owner in place:
+            return ("the result of operation", place[owner])
+        if isinstance(owner, Value):
+            return ("argument", self.program.given.index(owner))
+        if isinstance(owner, Home) and owner.name is not None:
+            return ("a state", id(owner.holder[0]), owner.holder[1], owner.name)
+        return key_of(raw, None) if owner is None else ("an array", id(owner))
 
     def undo(self) -> None:
         """Leave tensors and optimizers as they were."""
@@ -273,12 +318,20 @@ class Capture(Watcher):
         self._known[id(box.value)] = (box.value, self.program.argument(box.value))
         return box
 
-    def _refuse_what_changed(self) -> None:
+    def _refuse_what_changed(self, contents: list[Any]) -> None:
         if (path := self.surroundings.changed_since(self.before)) is not None:
             raise CannotCapture(
                 f"the step changed {path}, which Python does and a program of array operations "
                 "does not; return what is to be kept, and keep it outside of the step"
             )
+        then = zip(self.before.contained, contents, self.before.contents(), strict=True)
+        for (what, _), was, now in then:
+            if was != now:
+                raise CannotCapture(
+                    f"the step changed {what}, which a program of array "
+                    "operations does not; give what it reads as an argument, or keep it in an "
+                    "nn.Buffer"
+                )
         for x, (value, _) in self._was.items():
             if x.value is not (self.moved[x].value if x in self.moved else value):
                 raise CannotCapture(
@@ -287,13 +340,9 @@ class Capture(Watcher):
 
     # --- the program ------------------------------------------------------------------------------
 
-    def _written(self, result: Any, seen: watching) -> Replay:
-        """The program of what was recorded."""
-        gradients: dict[Box, Any] = {x: x.grad for x in self._differentiated}
-        outputs: list[Any] = [*boxes(result), *self.moved.values(), *self._expected]
-        outputs += [g for g in gradients.values() if isinstance(g, Box)]
-        nodes = self._nodes(outputs)
-        self._name(seen, outputs)
+    def _written(self) -> Replay:
+        nodes, result, gradients = self._nodes, self._result, self._gradients
+        self._name(self._seen, self._outputs)
         self.source = listing(self, nodes, result)
         drawn = any("rng" in node.record[4] for node in nodes)
         if not drawn and self.before.random_state() != self._random:
@@ -326,7 +375,7 @@ class Capture(Watcher):
         self.program.finish(values, moves)
         return Replay(
             self.program, self.surroundings, list(self._used_homes.items()), left, results,
-            list(self.rates.values()), self.states, self.needs_none,
+            list(self.rates.values()), self.states, self.needs_none, self.names.of,
         )  # fmt: skip
 
     def _name(self, seen: watching, outputs: list[Box]) -> None:
@@ -348,10 +397,10 @@ class Capture(Watcher):
         for (_, i, name), box in self._state_boxes.items():
             names.give(box, f"{name}{i + 1}")
 
-    def _nodes(self, outputs: Iterable[Box]) -> list[Box]:
+    def _recorded(self) -> list[Box]:
         """All recorded results that lead to the outputs, oldest first."""
         found: set[Box] = set()
-        stack = list(outputs)
+        stack: list[Any] = list(self._outputs)
         while stack:
             x = stack.pop()
             if x in found or x.record is None or x.record[1] is VARIABLE:
@@ -467,6 +516,57 @@ class Capture(Watcher):
         if home not in self._used_homes:
             self._used_homes[home] = Value("home", np.asarray(array))
         return self._used_homes[home]
+
+
+def refuse_if_other(first: list[Any], second: list[Any]) -> None:
+    """Refuse a step that did not record the same when it was traced twice from one state."""
+    for a, b in zip_longest(first, second):
+        if a != b:
+            was, now = (text_of(x) if x else "nothing" for x in (a, b))
+            raise CannotCapture(
+                f"two runs of the step from one state differ: {was} the first time, {now} the "
+                "second. It reads something that changes by itself, such as a counter, an "
+                "iterator, a clock or random numbers; give that as an argument"
+            )
+
+
+def key_of(x: Any, inner: Any) -> Any:
+    """A plain value that two equal arrays, settings or results have in common.
+
+    inner   a function that gives the key of a part of a container
+    """
+    if isinstance(x, np.ndarray):
+        data = x.tobytes() if x.dtype.kind != "O" else repr(x).encode()
+        return ("array", x.shape, x.dtype.str, str(x.ravel()[:4]), crc32(data))
+    if isinstance(x, (tuple, list)):
+        return (type(x).__name__, *map(inner, x))
+    if isinstance(x, dict):
+        return ("dict", *((name, inner(part)) for name, part in x.items()))
+    if isinstance(x, (str, bytes, int, float, complex, slice, type(None), np.generic, np.dtype)):
+        return (type(x).__name__, repr(x))
+    return (type(x).__name__, getattr(x, "__qualname__", ""))
+
+
+def text_of(key: Any) -> str:
+    """The key of a recorded operation in words.
+
+    Example:
+        >>> text_of(("multiply", ("argument", 0), ("float", "0.5"), ("dict",)))
+        'multiply of argument 0, 0.5'
+    """
+
+    def part(x: Any) -> str:
+        if not isinstance(x, tuple) or not x:
+            return str(x)
+        if x[0] == "array":
+            return f"{x[1]} {np.dtype(x[2])} {x[3]}"
+        if x[0] in ("the result of operation", "argument", "a rate"):
+            return f"{x[0]} {x[1]}"
+        if x[0] in ("tuple", "list", "dict"):
+            return ", ".join(filter(None, map(part, x[1:])))
+        return " ".join(map(str, x[1:])) or str(x[0])
+
+    return f"{key[0]} of {', '.join(filter(None, map(part, key[1:])))}"
 
 
 def _names_of(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:

@@ -17,7 +17,7 @@ do, and are written over only while nobody else holds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import update_wrapper
 from threading import RLock
@@ -28,42 +28,60 @@ import numpy as np
 from .. import engine
 from ..dispatch import boxes
 from ..engine import Array, as_array, describe
-from ..watch import CannotCapture, watcher
+from ..watch import CannotCapture, StaleStep, watcher
 from .calls import Mispredicted
-from .capture import Capture, plain
+from .capture import Capture, plain, refuse_if_other
 from .replay import Replay
 from .runs import Run, given_in
+from .sampling import Sampler, Snapshot, compared
 
 __all__ = ["CannotCapture", "CompiledStep", "compile"]
 
 MOST = 8  # programs for one kind of arguments, and kinds of arguments times as many
+LONGEST = {"numpy": 1_000, "numba": 20_000}  # calls from one comparison to the next
 _NOTHING = np.empty((0, 1))  # what no step gives
 
 
 def compile(
-    function: Callable[..., Any] | None = None, *, check: bool = False, backend: str = "numpy"
+    function: Callable[..., Any] | None = None,
+    *,
+    check: bool | None = None,
+    backend: str = "numpy",
 ) -> Any:
-    """The function as a captured step: the same results, without the cost of recording.
+    """Return a captured step: a function with the same results, without the cost of recording.
 
         step = compile(train_step)           or  @compile  above the function
 
-    Arguments are arrays, tensors and numbers; each kind of them (shapes, dtypes, values of plain
-    numbers) gets a program of its own. Results are tensors without a record, in memory of their
-    own. Parameters, `.grad`, buffers and the optimizer's state are after each call what the
-    function would have left; its Python code is not run again. Two threads that call one step
+    A step is traced once for each signature of shapes and dtypes. Its arguments, parameters,
+    buffers and optimizer states are read at every call. The plain settings (numbers, flags,
+    strings, None, and whether the attribute exists) of every Module and Optimizer that the step
+    reaches, `training` among them, are looked at before every call or epoch; a changed one traces
+    anew. Everything else that Python code reads is read at tracing.
+
+    Tracing runs the function twice from one state, and refuses a step whose runs differ. Python
+    state that it changes, such as a list that it appends to, stays changed. Later calls do not run
+    the function, but for the comparisons that `check` plans: these run it on copies of parameters,
+    buffers, optimizer states and generators, and raise `StaleStep` where a number differs. What a
+    captured step raises goes to the caller, with the weights of a whole step.
+
+    Arguments are arrays, tensors and numbers; a plain number is part of the signature. Results are
+    tensors without a record, in memory of their own. Parameters, `.grad`, buffers and optimizer
+    states are after each call what the function would have left. Two threads that call one step
     take turns. A thread that reads the parameters otherwise may find them half written while a
     step runs, and needs a lock around both. NumPy's warnings of overflow are not given by a
-    program.
+    captured step.
 
-    check    at each capture run the function itself as well and compare all that it gives and
-             changes, bit for bit
+    check    None: compare the first two calls after tracing, and later ones as often as 1 % of the
+             CPU time allows, at the latest every 1,000 calls, or 20,000 with backend="numba"; bit
+             for bit, with Numba to rounding. True: compare every call. False: none, and trace once
     backend  "numpy", or "numba": compiled to machine code, where small steps take a fraction of the
              time; results agree to rounding. What Numba cannot do runs on NumPy, and `step.native`
              says why. The first compilation takes seconds, and is kept on disk
     Raises:  ImportError without the extra that the backend needs; CannotCapture, at the first
              call, for what a program cannot repeat: control flow on data, arrays and random
              numbers made beside the recorded operations, lists or attributes that the function
-             changes; all is then as it was before
+             changes; tensors and optimizers are then as they were. StaleStep, at a call that is
+             compared, for what has changed unseen
     Source:  torch.compile, jax.jit
     Example:
         >>> import tinygrad_edu as tg
@@ -93,7 +111,7 @@ class CompiledStep:
     """What `compile` gives."""
 
     def __init__(
-        self, function: Callable[..., Any], check: bool = False, backend: str = "numpy"
+        self, function: Callable[..., Any], check: bool | None = None, backend: str = "numpy"
     ) -> None:
         if not callable(function):
             raise TypeError(f"compile takes a function, received {describe(function)}")
@@ -101,17 +119,17 @@ class CompiledStep:
             raise ValueError(f"backend is 'numpy' or 'numba', received {backend!r}")
         self.function, self.check, self.backend = function, check, backend
         self.programs: dict[Any, list[Replay]] = {}
-        self._sources: list[str] = []
         self._kind: Any = None  # the kind of batches of the last epoch, and the key for these
         self._key: Any = None
-        self._once = 0  # how often it was captured for nothing
+        self._once = 0  # how often it was traced for nothing
+        self._traces = 0  # how often in a row
         self._lock = RLock()
         update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if watcher.get() is not None:  # a part of a step that is being captured
             return self.function(*args, **kwargs)
-        if engine.watches:  # somebody looks on at each operation
+        if engine.watches or not engine.is_recording():
             return plain(self.function(*args, **kwargs))
         with self._lock:
             if list in map(type, (*args, *kwargs.values())):
@@ -119,43 +137,69 @@ class CompiledStep:
                 kwargs = {name: _as_data(x) for name, x in kwargs.items()}
             given, key = given_in([*args, *kwargs.values()])
             key = (key, len(args), *kwargs)
-            if (captured := self.known(key)) is not None:
-                try:
-                    return captured.run(given)
-                except Mispredicted:  # a check fails: the function says what is wrong
-                    return plain(self.function(*args, **kwargs))
-            return self._capture(key, args, kwargs, given)
+            captured = self.known(key)
+            if captured is None:
+                return self._trace(key, args, kwargs, given)
+            try:
+                if captured.sampler.due():
+                    return self.compared(captured, lambda: captured.run(given), args, kwargs)
+                return captured.run(given)
+            except Mispredicted:  # a check fails: the function says what is wrong
+                return self.itself(captured, args, kwargs)
 
     def known(self, key: Any) -> Replay | None:
         """The program for arguments of a kind that holds as everything is now."""
-        return next((p for p in self.programs.get(key, ()) if p.holds()), None)
+        found = next((p for p in self.programs.get(key, ()) if p.holds()), None)
+        if found is not None:
+            self._traces = 0
+        return found
 
-    def _capture(self, key: Any, args: Any, kwargs: Any, given: list[Any]) -> Any:
-        known = self.programs.get(key, [])
-        if self._once == MOST:
-            raise CannotCapture(
-                f"the state of an optimizer in {_name(self.function)} has other names after each "
-                "step; have first_state() give all of them"
-            )
-        if len(known) == MOST or len(self.programs) == MOST * MOST:
-            changed = known[-1].surroundings.changed() if known else "a plain number or a shape"
-            raise CannotCapture(
-                f"{_name(self.function)} was captured {MOST} times or more: {changed or 'lr'} is "
-                "another one at each call; give what changes as an array argument"
-            )
+    def compared(
+        self, captured: Replay, run: Callable[[], Any], args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """The result of a program's step, which is compared with the function (see `sampling`)."""
+        try:
+            return compared(captured, run, self.function, args, kwargs)
+        except StaleStep:
+            self.programs.clear()  # the next call traces anew
+            raise
+
+    def itself(self, captured: Replay, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The result of the function itself; an error before its update leaves everything as
+        before the call."""
+        before = Snapshot(captured)
+        try:
+            return plain(self.function(*args, **kwargs))
+        except BaseException:
+            if not before.has_moved():
+                before.restore()
+            raise
+
+    def _trace(self, key: Any, args: Any, kwargs: Any, given: list[Any]) -> Any:
+        known = self.programs.setdefault(key, [])
+        self._refuse_too_many(known)
         for others in self.programs.values():
             for captured in others:
                 captured.forget()  # a recorded step takes the memory that these do not need now
         trace = Capture(self.function)
         try:
-            captured, result = trace.capture(args, kwargs)
-            if self.check and not trace.once:
-                _compare(self.function, args, kwargs, trace, captured, given)
+            trace.record(args, kwargs)
+            first = trace.signature()
+            if self.check is not False:  # once more, from the same state
+                trace.undo()
+                trace = Capture(self.function)
+                trace.record(args, kwargs)
+            captured, result = trace.written()
+            refuse_if_other(first, trace.signature())
             if self.backend == "numba" and not trace.once:
                 captured.compile(given)
         except Mispredicted:  # already here: the function says what is wrong
             trace.undo()
-            return plain(self.function(*args, **kwargs))
+            try:
+                return plain(self.function(*args, **kwargs))
+            except BaseException:
+                trace.undo()
+                raise
         except BaseException as error:
             trace.undo()
             if not isinstance(error, CannotCapture):
@@ -164,9 +208,28 @@ class CompiledStep:
         if trace.once:  # of no use at the next call
             self._once += 1
             return result
-        self.programs.setdefault(key, []).append(captured)
-        self._sources.append(trace.source)
+        captured.sampler = Sampler(self.check, LONGEST[self.backend])
+        captured.source = trace.source
+        known.append(captured)
+        del known[:-MOST]
+        if len(self.programs) > MOST * MOST:
+            del self.programs[next(iter(self.programs))]
         return result
+
+    def _refuse_too_many(self, known: list[Replay]) -> None:
+        """Refuse a step that is traced anew at each call, for what may be its reason."""
+        if self._once == MOST:
+            raise CannotCapture(
+                f"the state of an optimizer in {_name(self.function)} has other names after each "
+                "step; have first_state() give all of them"
+            )
+        self._traces += 1
+        if self._traces > MOST and (len(known) == MOST or len(self.programs) >= MOST * MOST):
+            changed = known[-1].surroundings.changed() if known else "a plain number or a shape"
+            raise CannotCapture(
+                f"{_name(self.function)} was captured {MOST} times or more: {changed or 'lr'} is "
+                "another one at each call; give what changes as an array argument"
+            )
 
     def epoch(self, *sources: Any, order: Any) -> Array:
         """A step for each row of `order`, whose arguments are the rows of the sources named in it.
@@ -227,7 +290,11 @@ class CompiledStep:
         captured = self.known(self._key)
         if captured is None or captured.native is None or captured.needs_none:
             return _NOTHING
-        return captured.epoch(arrays, order)
+        if not captured.sampler.left:  # the next one is compared
+            return _NOTHING
+        part = captured.epoch(arrays, order[: captured.sampler.left])
+        captured.sampler.skip(len(part))
+        return part
 
     def _in_numpy(self, arrays: list[Array], order: Array, parts: list[Array]) -> None:
         """Add what steps give to the parts, up to one after which machine code may do the rest, or
@@ -285,7 +352,8 @@ class CompiledStep:
     def source(self) -> str:
         """The programs as NumPy code, with the names of the slides; a comment before the first
         call."""
-        return "\n\n".join(self._sources) or self._no_source()
+        sources = [p.source for known in self.programs.values() for p in known]
+        return "\n\n".join(sources) or self._no_source()
 
     def _no_source(self) -> str:
         return f"# {_name(self.function)} has no source yet: it is traced when it is first called"
@@ -353,47 +421,3 @@ def _is_numbers(x: list[Any]) -> bool:
         _is_numbers(part) if isinstance(part, list) else isinstance(part, (bool, int, float))
         for part in x
     )
-
-
-# --- the check ------------------------------------------------------------------------------------
-
-
-def _compare(
-    function: Callable[..., Any],
-    args: Sequence[Any],
-    kwargs: dict[str, Any],
-    trace: Capture,
-    captured: Replay,
-    given: list[Any],
-) -> None:
-    """Run the function itself and the program, from the same start, and compare what they leave."""
-    trace.undo()
-    expected = _left(trace, function(*args, **kwargs))
-    trace.undo()
-    found = _left(trace, captured.run(given))
-    for name, array in expected.items():
-        if name not in found or not _equal(array, found[name]):
-            raise CannotCapture(
-                f"the captured step and {_name(function)} itself differ in {name}: "
-                f"{describe(found.get(name))} is not {describe(array)}, or its entries differ"
-            )
-
-
-def _left(trace: Capture, result: Any) -> dict[str, Array]:
-    """All that a step gives and leaves."""
-    left = {f"result {i}": x.value.copy() for i, x in enumerate(boxes(result))}
-    for i, x in enumerate(trace.before.tensors.values()):
-        name = x.name or f"tensor {i}"
-        left[f"the data of {name}"] = x.value.copy()
-        if x.grad is not None:
-            left[f"the gradient of {name}"] = x.grad.copy()
-    for k, optimizer in enumerate(trace.before.optimizers):
-        for i, state in optimizer.state.items():
-            for name, array in state.items():
-                left[f"{name} of parameter {i} in optimizer {k}"] = np.array(array)
-    return left
-
-
-def _equal(a: Array, b: Array) -> bool:
-    same = a.shape == b.shape and a.dtype == b.dtype
-    return same and bool(np.all((a == b) | ((a != a) & (b != b))))

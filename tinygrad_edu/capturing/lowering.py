@@ -164,7 +164,10 @@ def _choose(condition: Any, a: Any, b: Any, out: Array) -> None:
 
 
 def _into(function: Callable[..., Any], settings: Any, out: Array, *args: Any) -> None:
-    function(*args, out=out, **settings)
+    if function is np.einsum:  # with out= it adds in another order where strides are negative
+        np.copyto(out, function(*args, **settings))
+    else:
+        function(*args, out=out, **settings)
 
 
 # Functions that call what their first argument is.

@@ -2,10 +2,9 @@
 
 A program is written call by call; each gives a `Value`, a place that holds an array while the
 program runs. What was computed once is not computed again, and what follows from constants alone
-is a constant. `finish` drops what nobody needs, decides which values share memory, which take the
-memory of an operand that is not needed any more, and which calls can be made together (see
-`lanes`). `bind` makes the arrays. From then on `run` allocates nothing, apart from what operations
-do inside that take no `out=`.
+is a constant. `finish` drops what is not needed, decides which values share memory and which calls
+can be made together (see `lanes`). `bind` makes the arrays. From then on `run` allocates nothing,
+apart from what operations do inside that take no `out=`.
 
 The calls that write over homes come last, and are made without returning to the interpreter in
 between. A signal handler that raises, such as that of Ctrl-C, therefore finds all homes as before
@@ -48,7 +47,7 @@ class Program:
         >>> program.array(z)
         array([ 2.,  5., 10.])
         >>> program.blocks
-        [24]
+        [24, 24]
     """
 
     def __init__(self) -> None:
@@ -230,8 +229,8 @@ class Program:
         return True
 
     def _place(self, last: dict[Value, int]) -> None:
-        """Give each result a block of memory: that of an operand which ends here and matches entry
-        by entry, one that is free, or a new one."""
+        """Give each result a block of memory: a free one, or a new one. It is never that of an
+        operand of the same call: NumPy would look for overlaps between the two at each call."""
         free: list[int] = []
         ending: dict[int, list[Value]] = {}
         for value, i in last.items():
@@ -239,37 +238,15 @@ class Program:
         for i, call in enumerate(self.calls):
             out = call.out
             if out is not None and out.block is None:
-                taken = self._over(call, out, last, i)
-                if taken is not None:
-                    out.block, taken.block = taken.block, (taken.block,)
+                size = max(1, int(np.prod(out.shape)) * out.dtype.itemsize)
+                fits = [b for b in free if size <= self.blocks[b] <= 4 * size + 256]
+                if fits:
+                    out.block = min(fits, key=self.blocks.__getitem__)
+                    free.remove(out.block)
                 else:
-                    size = max(1, int(np.prod(out.shape)) * out.dtype.itemsize)
-                    fits = [b for b in free if size <= self.blocks[b] <= 4 * size + 256]
-                    if fits:
-                        out.block = min(fits, key=self.blocks.__getitem__)
-                        free.remove(out.block)
-                    else:
-                        out.block = len(self.blocks)
-                        self.blocks.append(size)
+                    out.block = len(self.blocks)
+                    self.blocks.append(size)
             free += [v.block for v in ending.get(i, ()) if isinstance(v.block, int)]
-        for call in self.calls:
-            if call.out is not None and isinstance(call.out.block, tuple):
-                call.out.block = call.out.block[0]  # its memory was handed on
-
-    def _over(self, call: Call, out: Value, last: dict[Value, int], i: int) -> Value | None:
-        if not call.elementwise:
-            return None
-        operands = list(call.reads())
-        for value in operands:
-            if (
-                value.kind == "result"
-                and isinstance(value.block, int)
-                and last[value] == i
-                and (value.shape, value.dtype, value.strides) == (out.shape, out.dtype, out.strides)
-                and all(v is value or v.root is not value for v in operands)
-            ):
-                return value
-        return None
 
     # --- running ----------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from .homes import Home, Lease, lay, lock
 from .native import Native, NotNative
 from .program import Program
 from .rates import Rate
+from .sampling import Sampler
 from .surroundings import Surroundings
 
 _QUIET = {"ignore", "warn", "print"}  # settings of np.errstate with which no operation raises
@@ -37,8 +38,16 @@ class Replay:
         rates: list[Rate],
         states: dict[Any, dict[int, Any]],
         needs_none: list[Box],
+        names: dict[Box, str],
     ) -> None:
         self.program, self.surroundings = program, surroundings
+        self.sampler = Sampler(False, 1)
+        self.source = ""
+        boxed = [home.holder for home, _ in homes if isinstance(home.holder, Box)]
+        reached = [*surroundings.tensors.values(), *boxed, *(box for box, _ in gradients)]
+        self.tensors = list(dict.fromkeys(reached))
+        self.optimizers = list(dict.fromkeys([*surroundings.optimizers, *states]))
+        self._names = {x: names[x] for x in self.tensors if x in names}
         self._homes, self._gradients, self.needs_none = homes, gradients, needs_none
         self._result, self._rates = result, rates
         self._states = [
@@ -57,6 +66,25 @@ class Replay:
         self._given: list[Any] = []
         self._left: list[Any] = []  # the gradients
         self._held: list[int] | None = None  # how often these are held; None: nothing made yet
+
+    @property
+    def gradients(self) -> dict[Box, None]:
+        """The tensors in whose .grad a step leaves something, or None."""
+        return {box: None for box, _ in self._gradients}
+
+    @property
+    def is_bound(self) -> bool:
+        """True while the program has its arrays."""
+        return self._held is not None
+
+    def written(self) -> list[Array]:
+        """The arrays that the program writes over: data and states in their homes."""
+        return [home.array for home in self._writes]
+
+    def name_of(self, tensor: Box) -> str:
+        """The tensor's name in the source, or its number among those that the step reaches."""
+        number = next(i for i, x in enumerate(self.tensors) if x is tensor)
+        return self._names.get(tensor) or tensor.name or f"tensor {number}"
 
     def compile(self, given: list[Any]) -> None:
         """Have Numba compile the program; `told` says why not, where it cannot.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
+from itertools import islice
 from operator import is_
 from typing import Any, Protocol
 
@@ -20,7 +21,6 @@ from .. import engine
 from ..engine import Array, Box
 from ..watch import watcher
 from .calls import Mispredicted
-from .capture import plain
 from .replay import Replay
 
 PLAIN = (bool, int, float, str, np.generic, type(None))
@@ -29,13 +29,19 @@ PLAIN = (bool, int, float, str, np.generic, type(None))
 class Step(Protocol):
     """What a run calls: a `CompiledStep`."""
 
-    function: Callable[..., Any]
-
     def __call__(self, *args: Any) -> Any:
         """The step, after a look at everything."""
 
     def known(self, key: Any) -> Replay | None:
         """The program for such arguments, if one holds."""
+
+    def compared(
+        self, captured: Replay, run: Callable[[], Any], args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """The result of `run`, compared with that of the function."""
+
+    def itself(self, captured: Replay, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The result of the function."""
 
 
 class Run:
@@ -87,6 +93,8 @@ class Run:
             if self._replay not in self._answers:
                 self._answers[self._replay] = self._replay.asks_nothing_more(self._sources)
             self._checked = self._answers[self._replay]
+        if self._replay.sampler.due():
+            return self._compared(self._replay)
         return self._result if (failed := self._quietly(self._replay.step)) is None else failed[0]
 
     def repeat(
@@ -96,10 +104,11 @@ class Run:
         last one, as far as nothing has to be looked at in between; `note` gets each result."""
         if self._replay is None or not self._checked or self._replay.native is not None:
             return
-        result, program = self._result, self._replay.program
+        result, program, sampler = self._result, self._replay.program, self._replay.sampler
 
         def steps(checked: bool) -> None:
-            for batch in batches:
+            for batch in islice(batches, sampler.left):  # up to the next comparison
+                sampler.left -= 1
                 fill(batch)
                 program.run(checked)
                 note(result)
@@ -107,16 +116,37 @@ class Run:
         if (failed := self._quietly(steps)) is not None:
             note(failed[0])
 
+    def _compared(self, replay: Replay) -> Any:
+        """The result of a step that is compared with the function."""
+
+        def run() -> Any:
+            self._quiet.run(replay.step, self._checked)
+            replay.leave_gradients()
+            return self._result
+
+        batch = [np.copy(x) if isinstance(x, np.ndarray) else x for x in self._batch]
+        try:
+            result = self._step.compared(replay, run, batch, {})
+            if not replay.is_bound:
+                self._stop()
+            return result
+        except Mispredicted:
+            self._stop()
+            return self._step.itself(replay, batch, {})
+        except BaseException:
+            self._stop()
+            raise
+
     def _quietly(self, run: Callable[[bool], None]) -> tuple[Any] | None:
         """Run a step or several; where one does not apply, what its function gives itself."""
         try:
             self._quiet.run(run, self._checked)
         except BaseException as reason:
-            batch = self._batch
+            batch, replay = self._batch, self._replay
             self._stop()
-            if not isinstance(reason, Mispredicted):
+            if not isinstance(reason, Mispredicted) or replay is None:
                 raise
-            return (plain(self._step.function(*batch)),)  # it says what is wrong
+            return (self._step.itself(replay, batch, {}),)  # it says what is wrong
         return None
 
     def _change(self, batch: Sequence[Any]) -> None:

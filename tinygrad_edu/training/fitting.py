@@ -23,9 +23,10 @@ from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
 from ..nn import Module
 from ..tensor import Tensor
-from ..watch import all_finite
+from ..watch import CannotCapture, all_finite
 from .callbacks import as_callbacks, hooks
 from .history import History
+from .library import foreign
 from .loop import NonFiniteLoss, finite, mode, train
 from .metrics import (
     Function,
@@ -92,10 +93,13 @@ def fit(
     verbose            0: nothing, 1: a bar, 2: a line for each epoch; "auto": 1 on a terminal,
                        else 0
     history            go on with this one, from the epoch after its last
-    compile            True: capture the step (see `tg.compile`), False: do not; "auto": where it
-                       pays and can be done; "numba": capture it as machine code, which takes some
-                       seconds the first time. `history.compiled` and `history.native` say True, or
-                       why not
+    compile            True: capture the step (see `tg.compile`), False: do not. "auto": capture it
+                       where that is faster and every module, loss, metric, penalty and optimizer,
+                       and every callback between batches, is of tinygrad_edu and unpatched; this is
+                       looked at again before each epoch. True is your word that your own code keeps
+                       the contract of `tg.compile`. "numba": the same as machine code, which takes
+                       some seconds the first time. `history.compiled` and `history.native` say
+                       True, or why not
     threads            for the matrix products: a number; None: those that NumPy's library takes;
                        "auto": by the size of the products and what the machine is doing, so that
                        the same seed may end in other last digits (see `tg.threads`).
@@ -175,12 +179,18 @@ def fit(
     history.native = False
     take = train_step(model, function, optimizer, penalty)
     given = as_callbacks(callbacks)
-    alone = not any(hooks(given, name) for name in BETWEEN_STEPS)
-    alone = alone and all(map(is_ours, found.values()))  # a metric sees each batch too
+    between = [hook for name in BETWEEN_STEPS for hook in hooks(given, name)]
+    alone = not between and all(map(is_ours, found.values()))  # a metric sees each batch too
+    why_not = partial(foreign, model, function, found, penalty, optimizer, between)
     taking = captured(
-        take, history, strict=compile != "auto", alone=alone,
+        take,
+        history,
+        alone=alone,
         backend="numba" if compile == "numba" else "numpy",
-    )  # fmt: skip
+        foreign=why_not if compile == "auto" else None,
+    )
+    if history.compiled is True and compile == "auto":
+        history.compiled = why_not() or True
     names = ["loss", *found]
     dtype = _dtype(model)
     data = _converted(data[0], dtype), *data[1:]
@@ -222,11 +232,20 @@ def fit(
                 "history": history,
             }  # fmt: skip
         return train(
-            model, steps, batches=batches, logs=logs, validate=validate, epochs=epochs,
-            initial_epoch=initial_epoch, callbacks=given, history=history,
-            optimizer=optimizer, in_place=history.compiled is True, threads=threads,
+            model,
+            steps,
+            batches=batches,
+            logs=logs,
+            validate=validate,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            callbacks=given,
+            history=history,
+            optimizer=optimizer,
+            in_place=history.compiled is True,
+            threads=threads,
             rows=min(batch_size, len(data[0])),
-        )  # fmt: skip
+        )
 
 
 def train_step(
@@ -272,19 +291,27 @@ def train_step(
 
 
 def captured(
-    take: Callable[..., Any], history: History, strict: bool, alone: bool, backend: str = "numpy"
+    take: Callable[..., Any],
+    history: History,
+    alone: bool,
+    backend: str = "numpy",
+    foreign: Callable[[], str | None] | None = None,
 ) -> Callable[[Sequence[Any]], AbstractContextManager[Callable[..., Any]]]:
     """The step as a captured one, for the batches of an epoch: `with taking(sources) as step`.
 
     sources   the arrays of whose rows the batches are made (see `Run`)
-    alone     nobody else's code runs between two steps, or keeps what one gives
-    strict    otherwise the step is taken as it is where it cannot be captured, and the history
-              says why
+    alone     no other code runs between two steps, or keeps a result of one
+    foreign   called before each epoch: why the step must not be captured, or None. A step that it
+              allows, and that cannot be captured, is run eagerly; `history.compiled` says why. It
+              is not compared with its function. Without it, the caller vouches for the step, and
+              `CannotCapture` is raised
     """
-    compiled = CompiledStep(take, backend=backend)
+    compiled = CompiledStep(take, check=None if foreign is None else False, backend=backend)
 
     @contextmanager
     def taking(sources: Sequence[Any]) -> Iterator[Callable[..., Any]]:
+        if history.compiled is True and foreign is not None:
+            history.compiled = foreign() or True
         if history.compiled is not True:
             yield take
             return
@@ -294,15 +321,16 @@ def captured(
                 if history.compiled is True:
                     try:
                         result = run(*batch)
+                    except CannotCapture as reason:  # raised while tracing, which has moved nothing
+                        if foreign is None:
+                            raise
+                        history.compiled = str(reason)
+                    else:
                         if compiled.native:  # for each size of a batch: True, or why it cannot be
                             history.native = next(
                                 (x for x in compiled.native if x is not True), True
                             )
                         return result
-                    except Exception as reason:  # whatever it is, the step itself will tell
-                        if strict or isinstance(reason, NonFiniteLoss):
-                            raise
-                        history.compiled = str(reason)
                 return take(*map(np.copy, batch))  # it may keep them, and they are written over
 
             yield step

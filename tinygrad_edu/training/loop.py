@@ -185,15 +185,15 @@ class _Weights:
     """Parameters, buffers and optimizer states before the last step and before the one before.
 
     A step gives them new arrays and writes into none, so references do. A captured step writes
-    over the arrays that nobody else holds; of weights and buffers copies are kept then. The first
-    step is recorded in any case, which takes more memory than the others, and so is done without.
+    over arrays (`copied`), and copies are kept. The first step is recorded in any case, which takes
+    more memory than the others, and so is done without.
     """
 
     def __init__(self, model: Module, optimizer: Any, copied: bool) -> None:
         self.tensors = [*model.parameters(), *model.buffers()]
         self.optimizer = optimizer if hasattr(optimizer, "state") else None
-        self.states = self._states()
-        self.earlier_states = self.states
+        self.copied = False
+        self.states = self.earlier_states = self._states()
         self.copied = copied
         self.before = [tensor.value for tensor in self.tensors]
         self.earlier = self.before
@@ -213,7 +213,12 @@ class _Weights:
 
     def _states(self) -> dict[int, Any]:
         """Return the state of each parameter; a step puts another object in its place."""
-        return {} if self.optimizer is None else dict(self.optimizer.state)
+        if self.optimizer is None:
+            return {}
+        states: dict[int, Any] = dict(self.optimizer.state)
+        if self.copied and any(states.values()):
+            return {i: {k: np.array(x) for k, x in own.items()} for i, own in states.items()}
+        return states
 
     def moved(self) -> bool:
         """Whether they have other values since they were noted."""
@@ -225,7 +230,7 @@ class _Weights:
         last = all(map(finite, self.before))
         values = self.before if last else self.earlier
         if self.optimizer is not None:
-            self.optimizer.state = self.states if last else self.earlier_states
+            self.optimizer.state = dict(self.states if last else self.earlier_states)
         for tensor, value in zip(self.tensors, values, strict=True):
             tensor.value = value.copy() if self.copied else value
 

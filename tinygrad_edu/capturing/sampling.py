@@ -1,0 +1,260 @@
+"""Sampling: calls of a captured step that are compared with the step's function.
+
+A program repeats what its function did when it was traced. Settings of modules and optimizers are
+compared before each call (see `surroundings`); anything else that Python code reads, such as a
+list, a file or a global number, may have changed without being seen. So some calls are made twice
+from one state: by the program, and by the function on copies. A difference raises `StaleStep`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil
+from sys import maxsize
+from time import thread_time
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..dispatch import boxes
+from ..engine import Array, Box, describe
+from ..tensor import Tensor
+from ..watch import CONTRACT, StaleStep
+from .program import Program
+from .surroundings import Surroundings
+
+LARGE = 2**18  # bytes of results of a program that are given back while its function runs
+SHARE = 0.01  # of the CPU time of a step, for comparisons
+# The largest differences of a native step, by dtype: relative to the largest entry of an array,
+# and for weights and states relative to how far the step moved them.
+ROUNDING = {"f": (1e-3, 5e-2), "d": (1e-7, 1e-3)}
+NOISE = {"f": 1e-6, "d": 1e-9}  # entries below may be sums that cancel, of which rounding is left
+
+
+class Captured(Protocol):
+    """A program with what it reads and writes: a `Replay`."""
+
+    surroundings: Surroundings
+    program: Program
+    native: Any
+    tensors: list[Box]
+    optimizers: list[Any]
+    sampler: Sampler
+
+    @property
+    def gradients(self) -> dict[Box, None]:
+        """The tensors in whose .grad a step leaves something."""
+
+    def written(self) -> list[Array]:
+        """The arrays that a step writes over."""
+
+    def name_of(self, tensor: Box) -> str:
+        """The name of a tensor in messages."""
+
+    def forget(self) -> None:
+        """Give back the memory of the program."""
+
+
+class Sampler:
+    """Choose the calls of one program that are compared with the function.
+
+    check     True: all, False: none, None: the first two, and later ones as often as `SHARE` of
+              the CPU time allows
+    longest   the largest number of calls from one comparison to the next
+
+    Example:
+        >>> sampler = Sampler(None, longest=10)
+        >>> due = []
+        >>> for call in range(15):
+        ...     due.append(sampler.due())
+        ...     if due[-1]:
+        ...         sampler.compared(program=1.0, comparison=1.0)
+        >>> [call for call, compared in enumerate(due) if compared]
+        [0, 1, 11]
+    """
+
+    def __init__(self, check: bool | None, longest: int) -> None:
+        self.check, self.longest = check, longest
+        self.left = maxsize if check is False else 0  # calls until the next comparison
+        self.verified = 1  # the last call known to be right; the first one traced the step
+        self._interval = 0
+        self._compared = 0
+
+    def due(self) -> bool:
+        """Count a call; return True if it is to be compared."""
+        self.left -= 1
+        return self.left < 0
+
+    def skip(self, calls: int) -> None:
+        """Count calls that are not compared, at most `left` of them."""
+        self.left -= calls
+
+    def compared(self, program: float, comparison: float) -> None:
+        """Plan the next comparison from the CPU times of the last: of the program, of the rest."""
+        self.verified += self._interval + 1
+        self._compared += 1
+        self._interval = 0
+        if self.check is None and self._compared > 1:
+            wanted = ceil(comparison / (SHARE * max(program, 1e-7)))
+            self._interval = min(self.longest - 1, wanted)
+        self.left = self._interval
+
+    def unverified(self) -> str:
+        """The calls that a comparison about to fail leaves in doubt."""
+        first, last = self.verified + 1, self.verified + 1 + self._interval
+        return f"call {last}" if first == last else f"calls {first} to {last}"
+
+
+class Snapshot:
+    """Data, gradients, optimizer states and random states that a step can reach, at one moment.
+
+    ahead   of a step of the program: arrays that it writes over are copied, and gradients that it
+            leaves are None, as it finds them; otherwise everything is kept by reference
+    """
+
+    def __init__(self, captured: Captured, ahead: bool = False) -> None:
+        written = {id(array) for array in captured.written()} if ahead else set()
+        cleared = captured.gradients if ahead else {}
+
+        def kept(x: Any) -> Any:
+            return np.copy(x, order="K") if id(x) in written else x
+
+        self._captured = captured
+        self._tensors = [
+            (x, kept(x.value), None if x in cleared else x.grad) for x in captured.tensors
+        ]
+        self._states: list[tuple[Any, Any]] = []
+        for optimizer in captured.optimizers:
+            state = optimizer.state
+            if ahead:
+                state = {
+                    i: {name: kept(x) for name, x in entries.items()}
+                    for i, entries in state.items()
+                }
+            self._states.append((optimizer, state))
+        self._random = captured.surroundings.random_state()
+
+    def has_moved(self) -> bool:
+        """Return True if an optimizer has moved a parameter since."""
+        moved = {id(p) for optimizer, _ in self._states for p in optimizer.parameters}
+        return any(x.value is not value and id(x) in moved for x, value, _ in self._tensors)
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for x, value, grad in self._tensors:
+            x.value, x.grad = value, grad
+        for optimizer, state in self._states:
+            optimizer.state = state
+        self._captured.surroundings.restore_random_state(self._random)
+
+
+def compared(
+    captured: Captured,
+    run: Callable[[], Any],
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Return the result of `run`, one step of the program, compared with that of the function.
+
+    The function runs on copies of parameters, buffers, states and random states, and what it
+    leaves in them is dropped.
+
+    Raises:  StaleStep if they differ, with everything as before the step; what the function or
+             the program raises
+    """
+    started = thread_time()
+    args = [_given(x) for x in args]
+    kwargs = {name: _given(x) for name, x in kwargs.items()}
+    before = Snapshot(captured, ahead=True)
+    begun = thread_time()
+    result = run()
+    program = thread_time() - begun
+    found = _outcome(captured, result)
+    after = Snapshot(captured)
+    if sum(captured.program.blocks) > LARGE:
+        captured.forget()  # its memory is free for the function
+    before.restore()
+    start = _outcome(captured, ())
+    try:
+        expected = _outcome(captured, function(*args, **kwargs))
+    except Exception as error:
+        error.add_note("while a captured step was compared with its function")
+        raise
+    finally:
+        after.restore()
+    rounded = captured.native is not None
+    for what, array in (found | expected).items():
+        if (
+            what not in found
+            or what not in expected
+            or not _agree(array, found[what], start.get(what), rounded)
+        ):
+            before.restore()
+            captured.forget()
+            raise StaleStep(
+                f"{what} {_values(array, found.get(what))}. The step reads something that has "
+                f"changed since it was traced; {captured.sampler.unverified()} may have been "
+                f"computed with the old value, and the parameters are as before this call.\n"
+                f"{CONTRACT}"
+            )
+    captured.sampler.compared(program, thread_time() - started - program)
+    return result
+
+
+def _outcome(captured: Captured, result: Any) -> dict[str, Any]:
+    """All that a step gives and leaves, by name: results, gradients, data, optimizer states."""
+    name = captured.name_of
+    left: dict[str, Any] = {
+        f"result {i}": np.copy(x.value, order="K") for i, x in enumerate(boxes(result))
+    }
+    left |= {f"the gradient of {name(x)}": x.grad for x in captured.tensors}
+    left |= {f"the data of {name(x)}": x.value for x in captured.tensors}
+    for k, optimizer in enumerate(captured.optimizers):
+        for i, entries in optimizer.state.items():
+            left |= {f"{key} {i} of optimizer {k}": array for key, array in entries.items()}
+    return left
+
+
+def _given(x: Any) -> Any:
+    """An argument as the function got it when it was traced: arrays as tensors."""
+    data = isinstance(x, np.ndarray) or (isinstance(x, Box) and x.record is None)
+    return Tensor(x.value if isinstance(x, Box) else x) if data else x
+
+
+def _agree(a: Any, b: Any, start: Any, rounded: bool) -> bool:
+    """Return True if two arrays hold the same numbers: the same bits, or with `rounded` up to what
+    another order of sums explains."""
+    if a is None or b is None:
+        return a is b
+    a, b = np.asarray(a), np.asarray(b)
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    same = (a == b) | ((a != a) & (b != b))
+    char = a.dtype.char
+    if same.all() or not rounded or char not in ROUNDING:
+        return bool(same.all())
+    finite = np.isfinite(a)
+    if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
+        return False
+    a, b, noise, (entries, moved) = a[finite], b[finite], NOISE[char], ROUNDING[char]
+    if start is None:
+        limit = entries * np.abs(a).max(initial=0.0) + noise
+        return bool((np.abs(a - b) <= limit).all())
+    step, size = np.linalg.norm(a - start[finite]), np.linalg.norm(a)
+    limit = moved * step + np.finfo(a.dtype).eps * size + noise
+    return bool(np.linalg.norm(a - b) <= limit)
+
+
+def _values(expected: Any, found: Any) -> str:
+    """The first two numbers that differ, with their place."""
+    a, b = (None if x is None else np.asarray(x) for x in (expected, found))
+    if a is None or b is None or a.shape != b.shape or a.dtype != b.dtype:
+        return f"is {_described(b)} captured and {_described(a)} when the function runs"
+    place = np.argwhere(~((a == b) | ((a != a) & (b != b))))[0].tolist()
+    at = f" at {place}" if place else ""
+    return f"is {b[tuple(place)]!s}{at} captured and {a[tuple(place)]!s} when the function runs"
+
+
+def _described(x: Any) -> str:
+    return "missing" if x is None else describe(x)
