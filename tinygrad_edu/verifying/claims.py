@@ -115,7 +115,8 @@ class Sheet:
             return self.read_function(claims)
         if hasattr(claims, "gradients") and hasattr(claims, "errors"):  # an Explanation
             own = [f for f in claims.forward if f.name not in {"L", *self.first.names}]
-            claims = "\n".join(map(str, [*own, *claims.errors, *claims.gradients.values()]))
+            sizes = [f"{k} = {x}" for k, x in claims.sizes.items() if k not in self.first.names]
+            claims = "\n".join(map(str, [*sizes, *own, *claims.errors, *claims.gradients.values()]))
         if isinstance(claims, str):
             return self.read_sheet(_lines(claims), slides=True)
         if not isinstance(claims, Mapping):

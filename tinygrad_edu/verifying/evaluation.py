@@ -198,7 +198,10 @@ class Evaluator:
     def _attribute(self, node: Node) -> Any:
         x = self._value(node.parts[0])
         if node.value in ("T", "mT") and _is_numeric(x):
-            return np.asarray(x).T if node.value == "T" else np.matrix_transpose(np.asarray(x))
+            stack = np.ndim(x) > 2 and not _is_numpys(node)  # ᵀ of a stack of matrices
+            if node.value == "mT" or stack:
+                return np.matrix_transpose(np.asarray(x))
+            return np.asarray(x).T
         if not isinstance(x, (np.ndarray, np.generic)):
             refuse("not-of-arrays", text=shorten(node), name=node.value)
         return getattr(x, node.value)
@@ -436,6 +439,12 @@ _EVALUATE: dict[str, Callable[[Evaluator, Node], Any]] = {
 
 def _describe(x: Any) -> str:
     return {"NoneType": "None"}.get(type(x).__name__, type(x).__name__)
+
+
+def _is_numpys(node: Node) -> bool:
+    """Return True for `.T`, which turns all axes of an array round; ᵀ turns the last two."""
+    start, end = node.span
+    return node.source is None or node.source[start:end].rstrip(") ").endswith(".T")
 
 
 def _reason(error: Exception) -> str:

@@ -270,6 +270,12 @@ FUNCTIONS: dict[str, _Function] = {
     "softmax": _Function(_softmax, 2, "axis"),
     "log_softmax": _Function(_log_softmax, 2, "axis"),
     "logsumexp": _Function(ops.logsumexp, 2, _AXES),
+    "one_hot": _Function(
+        lambda labels, n_classes: ops.one_hot(np.asarray(labels), int(n_classes)),
+        2,
+        "n_classes",
+        lambda labels, n_classes: np.size(labels) * max(1.0, float(n_classes)),
+    ),
     "getitem": _Function(ops.getitem, 2, "index", lambda x, index: np.size(x) * total(index)),
     "scatter": _Function(ops.scatter, 3, "index shape", lambda x, index, shape: _entries(shape)),
     "sum_to": _Function(engine.sum_to, 2, "shape"),
