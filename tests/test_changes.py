@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tinygrad_edu as tg
@@ -13,6 +14,7 @@ from tests.changes import (
     RAISED,
     SILENT,
     Kind,
+    at_least,
     by_compile,
     by_fit,
     eager,
@@ -44,6 +46,81 @@ def test_every_kind_is_the_same_each_time() -> None:
     for row in KINDS.values():
         first, second = eager(row, 3, 4), eager(row, 3, 4)
         assert all(map(same, first.snapshots, second.snapshots)), row.name
+
+
+PARTS = 8
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_compile_misses_no_kind_in_silence(part: int) -> None:
+    for row in [*KINDS.values()][part::PARTS]:
+        found = by_compile(row, 3, calls=8)
+        assert at_least(found.outcome, row.at_least), (row.name, found)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_fit_trains_what_it_trains_eagerly_whatever_changes(part: int) -> None:
+    for row in [*KINDS.values()][part::PARTS]:
+        if row.in_fit:
+            found = by_fit(row, 3, more=100)
+            assert found.outcome == FOLLOWED, (row.name, found)
+
+
+def test_fit_with_compile_true_is_compared_as_well() -> None:
+    for row in [*KINDS.values()][::25]:
+        if row.in_fit:
+            found = by_fit(row, 3, compile=True)
+            assert at_least(found.outcome, row.at_least), (row.name, found)
+
+
+@pytest.mark.parametrize(
+    "assign",
+    [
+        lambda model, moves: setattr(model, "scale", float("1.5")),
+        lambda model, moves: setattr(model, "mode", "".join(["a", "b"])),
+        lambda model, moves: setattr(model, "scale", np.float64(1.5)),
+        lambda model, moves: setattr(moves, "betas", (float("0.5"), float("0.9"))),
+        lambda model, moves: setattr(moves, "lr", float("0.01")),
+        lambda model, moves: model.train(),
+    ],
+    ids=["a number", "a string", "a NumPy scalar", "a tuple", "lr", "training"],
+)
+def test_equal_values_that_are_other_objects_trace_nothing_anew(assign: Any) -> None:
+    model = layer(lambda self: self.scale if self.mode == "ab" and self.training else 2.0)
+    model.scale, model.mode = np.float64(1.5), "ab"
+    case = Case(model, optimizer=lambda p: tg.optim.Adam(p, lr=0.01, betas=(0.5, 0.9)))
+    step = tg.compile(case.step(case))
+    assign(model, case.moves)
+    for call in range(30):
+        assign(model, case.moves)
+        step(*case.arguments(case, call))
+    assert sum(map(len, step.programs.values())) == 1
+
+
+@pytest.mark.parametrize(
+    "count",
+    [
+        lambda self: setattr(self, "calls", self.calls + 1),
+        lambda self: self.seen.append(0),
+        lambda self: self.table.__setitem__(0, self.table[0] + 1),
+        lambda self: self.named.update(calls=self.named["calls"] + 1),
+    ],
+    ids=["a number", "a list", "an array", "a dict"],
+)
+def test_what_tracing_changes_in_python_stays_changed_as_the_docs_say(count: Any) -> None:
+    def factor(self: Any) -> float:
+        count(self)
+        return 1.0
+
+    model = layer(factor)
+    model.calls, model.seen, model.table, model.named = 0, [], np.zeros(1), {"calls": 0}
+    case, before = Case(model), model.w.data.copy()
+    with pytest.raises(tg.CannotCapture):
+        tg.compile(case.step(case))(*case.arguments(case, 0))
+    assert model.calls + len(model.seen) + model.table[0] + model.named["calls"] > 0
+    np.testing.assert_array_equal(model.w.data, before)
+    told = " ".join(str(tg.compile.__doc__).split())
+    assert "Python state that it changes, such as a list that it appends to, stays changed" in told
 
 
 # --- the checker is shown what is broken ----------------------------------------------------------

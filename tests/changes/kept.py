@@ -48,7 +48,10 @@ def setting(name: str, first: Any, read: Callable[[Any], Any], then: Any) -> Non
         return Case(model, change)
 
 
-held = attrgetter("held")
+def held(self: Any) -> Any:
+    return self.held
+
+
 setting("attribute: a number", 1.0, held, 2.0)
 setting("attribute: a whole number", 1, held, 2)
 setting("attribute: a flag", True, lambda self: 1.0 if self.held else 2.0, False)
@@ -94,6 +97,13 @@ def _(at: int) -> Case:
     return Case(model, lambda case: setattr(model, "beta_1", 2.0))
 
 
+@kind("attribute: read by operator.attrgetter, which no code of the step names", RAISED)
+def _(at: int) -> Case:
+    model = layer(attrgetter("beta"))
+    model.beta = 1.0
+    return Case(model, lambda case: setattr(model, "beta", 2.0))
+
+
 @kind("attribute: read through vars(self)", FOLLOWED)
 def _(at: int) -> Case:
     model = layer(lambda self: vars(self)["beta"])
@@ -103,20 +113,20 @@ def _(at: int) -> Case:
 
 @kind("class attribute, later shadowed on the instance", FOLLOWED)
 def _(at: int) -> Case:
-    model = layer(attrgetter("scale"), scale=1.0)
+    model = layer(lambda self: self.scale, scale=1.0)
     return Case(model, lambda case: setattr(model, "scale", 2.0))
 
 
 @kind("attribute, deleted: the class's shows", FOLLOWED)
 def _(at: int) -> Case:
-    model = layer(attrgetter("scale"), scale=2.0)
+    model = layer(lambda self: self.scale, scale=2.0)
     model.scale = 1.0
     return Case(model, lambda case: delattr(model, "scale"))
 
 
 @kind("class attribute, changed on the class", RAISED)
 def _(at: int) -> Case:
-    model = layer(attrgetter("scale"), scale=1.0)
+    model = layer(lambda self: self.scale, scale=1.0)
     return Case(model, lambda case: setattr(type(model), "scale", 2.0))
 
 
@@ -151,7 +161,7 @@ def _(at: int) -> Case:
 
 @kind("a property of an attribute", FOLLOWED)
 def _(at: int) -> Case:
-    model = layer(attrgetter("scale"), scale=property(lambda self: 2 * self.half))
+    model = layer(lambda self: self.scale, scale=property(lambda self: 2 * self.half))
     model.half = 0.5
     return Case(model, lambda case: setattr(model, "half", 1.0))
 
@@ -159,7 +169,7 @@ def _(at: int) -> Case:
 @kind("a property of something kept elsewhere", RAISED)
 def _(at: int) -> Case:
     elsewhere = {"scale": 1.0}
-    model = layer(attrgetter("scale"), scale=property(lambda self: elsewhere["scale"]))
+    model = layer(lambda self: self.scale, scale=property(lambda self: elsewhere["scale"]))
     return Case(model, lambda case: setitem(elsewhere, "scale", 2.0))
 
 
@@ -175,7 +185,7 @@ def _(at: int) -> Case:
         def __set__(self, instance: Any, value: float) -> None:
             self.values[id(instance)] = value
 
-    model = layer(attrgetter("scale"), scale=Kept())
+    model = layer(lambda self: self.scale, scale=Kept())
     return Case(model, lambda case: setattr(model, "scale", 2.0))
 
 
@@ -214,14 +224,14 @@ def _(at: int) -> Case:
 
 @kind("a number of a module inside", FOLLOWED)
 def _(at: int) -> Case:
-    inner = layer(attrgetter("scale"))
+    inner = layer(lambda self: self.scale)
     inner.scale = 1.0
     return Case(tg.nn.Sequential(inner, tg.nn.Tanh()), lambda case: setattr(inner, "scale", 2.0))
 
 
 @kind("a number of a module in a dict of lists", FOLLOWED)
 def _(at: int) -> Case:
-    inner = layer(attrgetter("scale"))
+    inner = layer(lambda self: self.scale)
     inner.scale = 1.0
 
     class Outer(tg.nn.Module):
@@ -236,7 +246,7 @@ def _(at: int) -> Case:
 
 @kind("a number of a module that is no attribute, reached by a closure", REFUSED)
 def _(at: int) -> Case:
-    other = layer(attrgetter("scale"))
+    other = layer(lambda self: self.scale)
     other.scale = 1.0
 
     def loss(prediction: Any, target: Any) -> Any:
@@ -248,7 +258,7 @@ def _(at: int) -> Case:
 
 @kind("a module in an object of one's own", FOLLOWED)
 def _(at: int) -> Case:
-    inner = layer(attrgetter("scale"))
+    inner = layer(lambda self: self.scale)
     inner.scale = 1.0
     holder = SimpleNamespace(inner=inner)
 

@@ -18,6 +18,7 @@ from operator import setitem
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -299,7 +300,8 @@ def global_setting(
 
     @kind(name, RAISED)
     def build(at: int) -> Case:
-        return Case(layer(read), lambda case: case.undo.callback(change(case)))
+        model = layer(lambda self: 1 + crc32(str(read(self)).encode()) % 997 / 997)
+        return Case(model, lambda case: case.undo.callback(change(case)))
 
 
 def _later(function: Callable[..., Any], before: Any) -> Callable[[], Any]:
@@ -460,3 +462,9 @@ def _(at: int) -> Case:
         model.w.data = model.w.data * 2  # else nothing would be seen to change
 
     return Case(model, change)
+
+
+@kind("a NumPy function, replaced: called by an operation of this library", RAISED)
+def _(at: int) -> Case:
+    model = tg.nn.Sequential(tg.nn.Linear(3, 2, rng=0), tg.nn.Sigmoid())
+    return Case(model, lambda case: case.patch(np, "exp", lambda x, *out: np.exp2(x, *out)))

@@ -140,7 +140,14 @@ class Snapshot:
         return any(x.value is not value and id(x) in moved for x, value, _ in self._tensors)
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Put everything back; an error in between, such as a signal, is raised afterwards."""
+        try:
+            self._restore()
+        except BaseException:
+            self._restore()
+            raise
+
+    def _restore(self) -> None:
         for x, value, grad in self._tensors:
             x.value, x.grad = value, grad
         for optimizer, state in self._states:
@@ -174,9 +181,9 @@ def compared(
     after = Snapshot(captured)
     if sum(captured.program.blocks) > LARGE:
         captured.forget()  # its memory is free for the function
-    before.restore()
-    start = _outcome(captured, ())
     try:
+        before.restore()
+        start = _outcome(captured, ())
         expected = _outcome(captured, function(*args, **kwargs))
     except Exception as error:
         error.add_note("while a captured step was compared with its function")

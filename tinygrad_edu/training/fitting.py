@@ -26,7 +26,7 @@ from ..tensor import Tensor
 from ..watch import CannotCapture, all_finite
 from .callbacks import as_callbacks, hooks
 from .history import History
-from .library import foreign
+from .library import OwnParts
 from .loop import NonFiniteLoss, finite, mode, train
 from .metrics import (
     Function,
@@ -181,16 +181,16 @@ def fit(
     given = as_callbacks(callbacks)
     between = [hook for name in BETWEEN_STEPS for hook in hooks(given, name)]
     alone = not between and all(map(is_ours, found.values()))  # a metric sees each batch too
-    why_not = partial(foreign, model, function, found, penalty, optimizer, between)
+    parts = OwnParts([model, function, *found.values(), penalty, optimizer, *between])
     taking = captured(
         take,
         history,
         alone=alone,
         backend="numba" if compile == "numba" else "numpy",
-        foreign=why_not if compile == "auto" else None,
+        foreign=parts.foreign if compile == "auto" else None,
     )
     if history.compiled is True and compile == "auto":
-        history.compiled = why_not() or True
+        history.compiled = parts.foreign() or True
     names = ["loss", *found]
     dtype = _dtype(model)
     data = _converted(data[0], dtype), *data[1:]

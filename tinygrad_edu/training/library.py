@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import reprlib
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import is_
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -29,10 +30,10 @@ PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.dtype
 RANDOM = ("numpy.random._generator", "numpy.random.mtrand")
 
 
-# The modules whose functions a step of this package calls, as they were imported.
-_MODULES = {
-    module: dict(vars(module))
-    for module in (dispatch, engine, losses, modules, nn, ops, optim, windows)
+# The functions that a step of this package calls, by module, as they were imported.
+_FUNCTIONS = {
+    module: {name: x for name, x in vars(module).items() if callable(x) and not isinstance(x, type)}
+    for module in (dispatch, engine, losses, modules, nn, np, ops, optim, windows)
 }
 
 
@@ -56,25 +57,76 @@ def foreign(
         >>> foreign(Mine(), tg.mse_loss, {}, None, "sgd", [])
         'Mine is not a class of tinygrad_edu'
     """
-    for module, names in _MODULES.items():
-        for name, value in names.items():
-            if getattr(module, name, None) is not value:
+    return OwnParts([model, loss, *metrics.values(), penalty, optimizer, *hooks]).foreign()
+
+
+class OwnParts:
+    """The parts of a training, walked through again only when something in them has changed."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
+        self._seen = Seen()
+        self._found: str | None = None
+
+    def foreign(self) -> str | None:
+        """Name the first part that is not this package's own; None if all are."""
+        for module, then in _FUNCTIONS.items():
+            if not then.items() <= vars(module).items():
+                name = next(name for name, x in then.items() if vars(module).get(name) is not x)
                 return f"{module.__name__}.{name} was replaced"
-    parts = [model, loss, *metrics.values(), penalty, optimizer, *hooks]
-    seen: set[int] = set()
-    return next((found for part in parts if (found := _foreign(part, seen)) is not None), None)
+        if not self._seen.is_same():
+            self._seen = seen = Seen()
+            found = (_foreign(part, seen) for part in self._parts)
+            self._found = next((what for what in found if what is not None), None)
+        return self._found
 
 
-def _foreign(x: Any, seen: set[int]) -> str | None:
+class Seen:
+    """Objects that have been looked at, with what was in them, to tell whether that changes.
+
+    Example:
+        >>> seen, part = Seen(), [1, 2]
+        >>> seen.add(part, part)
+        >>> part in seen, seen.is_same()
+        (True, True)
+        >>> part[0] = 3
+        >>> seen.is_same()
+        False
+    """
+
+    def __init__(self) -> None:
+        self._objects: dict[int, Any] = {}  # kept alive, so that their ids stay their own
+        self._types: list[type] = []
+        self._inside: list[tuple[Collection[Any], tuple[Any, ...]]] = []
+
+    def add(self, x: Any, *inside: Collection[Any]) -> None:
+        """Note an object, and collections that follow what it consists of."""
+        self._objects[id(x)] = x
+        self._types.append(type(x))
+        self._inside += [(parts, tuple(parts)) for parts in inside]
+
+    def __contains__(self, x: Any) -> bool:
+        return id(x) in self._objects
+
+    def is_same(self) -> bool:
+        """Return True if something was looked at, and all in it is the same objects as then."""
+        return (
+            bool(self._types)
+            and all(map(is_, map(type, self._objects.values()), self._types))
+            and all(len(x) == len(then) and all(map(is_, x, then)) for x, then in self._inside)
+        )
+
+
+def _foreign(x: Any, seen: Seen) -> str | None:
     """A sentence that names x, or something in it, if that is not this package's own."""
-    if isinstance(x, PLAIN) or type(x).__module__ in RANDOM or id(x) in seen:
+    if isinstance(x, PLAIN) or type(x).__module__ in RANDOM or x in seen:
         return None
-    seen.add(id(x))
+    seen.add(x, *_inside(x))
     if isinstance(x, (FunctionType, MethodType, BuiltinFunctionType, np.ufunc)):
         found = None if _is_own_function(x) else f"{_name(x)} is not a function of {PACKAGE}"
         inner: Iterable[Any] = _closure(x)
     elif isinstance(x, type):
-        found, inner = _foreign_class(x, x.__name__), ()
+        found, inner = _foreign_class(x), ()
     elif isinstance(x, partial):
         found, inner = None, (x.func, *x.args, *x.keywords.values())
     elif isinstance(x, (list, tuple, set, frozenset)):
@@ -82,18 +134,32 @@ def _foreign(x: Any, seen: set[int]) -> str | None:
     elif isinstance(x, dict):
         found, inner = None, x.values()
     else:
-        found, inner = _foreign_object(x), vars(x).values() if hasattr(x, "__dict__") else ()
+        found, inner = _foreign_object(x, seen), vars(x).values() if hasattr(x, "__dict__") else ()
         if isinstance(x, Box):  # its record is of operations, not of settings
             inner = ()
+        elif isinstance(x, optim.Optimizer):  # its state is arrays, which every step replaces
+            inner = [value for name, value in vars(x).items() if name != "state"]
     if found is not None:
         return found
     return next((f for part in inner if (f := _foreign(part, seen)) is not None), None)
 
 
-def _foreign_object(x: Any) -> str | None:
+def _inside(x: Any) -> Iterator[Collection[Any]]:
+    """The collections that follow what x consists of."""
+    if isinstance(x, type):
+        yield from (vars(base).values() for base in x.__mro__ if _is_own(base))
+    elif isinstance(x, dict):
+        yield x.values()
+    elif isinstance(x, (list, tuple, set, frozenset)):
+        yield x
+    elif hasattr(x, "__dict__") and not isinstance(x, Box):
+        yield vars(x).values()
+
+
+def _foreign_object(x: Any, seen: Seen) -> str | None:
     """A sentence if the class of x is not this package's own, or x shadows a method of it."""
     kind = type(x)
-    if (found := _foreign_class(kind, kind.__name__)) is not None:
+    if (found := _foreign(kind, seen)) is not None:
         return found
     for name in getattr(x, "__dict__", ()):
         if callable(getattr(kind, name, None)):
@@ -101,10 +167,10 @@ def _foreign_object(x: Any) -> str | None:
     return None
 
 
-def _foreign_class(kind: type, name: str) -> str | None:
+def _foreign_class(kind: type) -> str | None:
     """A sentence if a class is not this package's own, or one of its methods was replaced."""
     if not _is_own(kind) or getattr(sys.modules[kind.__module__], kind.__name__, None) is not kind:
-        return f"{name} is not a class of {PACKAGE}"
+        return f"{kind.__name__} is not a class of {PACKAGE}"
     for base in filter(_is_own, kind.__mro__):
         for attribute, value in vars(base).items():
             if any(not _is_own_function(function) for function in _functions(value)):
