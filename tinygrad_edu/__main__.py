@@ -126,9 +126,12 @@ def _verify(options: argparse.Namespace, out: Printer) -> int:
     submissions, folders = _submissions(options.files, task)
     form = options.format or ("csv" if folders else "text")
     settings = {
-        "lang": lang, "hints": options.hints, "seconds": options.seconds,
-        "megabytes": options.memory, "sandbox": not trouble,
-    }  # fmt: skip
+        "lang": lang,
+        "hints": options.hints,
+        "seconds": options.seconds,
+        "megabytes": options.memory,
+        "sandbox": not trouble,
+    }
     shown = folders and sys.stderr.isatty()
     found: list[Outcome] = []
     with Check(task, **settings) as check, progress(len(submissions), shown) as advance:

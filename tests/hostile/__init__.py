@@ -194,7 +194,7 @@ HONEST = [
 
 @dataclass
 class Result:
-    """What came of a class: each row by the name of its entry, and what was touched outside."""
+    """The outcome of a class: each row by the name of its entry, and what was touched outside."""
 
     rows: dict[str, Outcome]
     touched: list[str]

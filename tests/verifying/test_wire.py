@@ -20,9 +20,14 @@ ARRAYS = hnp.arrays(
     hnp.scalar_dtypes().filter(lambda d: d.kind in "fiubc"), hnp.array_shapes(min_dims=0)
 )
 PLAIN = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(), st.binary(),
-    st.text(st.characters(exclude_categories=["Cs"])), ARRAYS,
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(),
+    st.binary(),
+    st.text(st.characters(exclude_categories=["Cs"])),
+    ARRAYS,
+)
 MESSAGES = st.recursive(
     PLAIN,
     lambda inner: st.one_of(

@@ -1,4 +1,4 @@
-"""What came of a submission: the answer of its judge, taken over only as far as it has the form.
+"""Outcomes of submissions: the answers of judges, taken over only as far as they have the form.
 
 An answer may come from a process that ran the submission. So it is read as data that can be
 anything: codes, texts, lists and numbers are checked one by one, and what is printed is made from
@@ -23,7 +23,7 @@ STATUSES = ("right", "wrong", "special", "error", "unreadable")
 
 @dataclass
 class Outcome:
-    """What came of a file: 0 right, 1 wrong, 2 cannot be checked, for the reason given.
+    """The outcome of a file: 0 right, 1 wrong, 2 cannot be checked, for the reason given.
 
     Example:
         >>> Outcome("ada.py", 2, reason="the file is empty").row()["result"]

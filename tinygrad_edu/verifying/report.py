@@ -1,4 +1,4 @@
-"""What was found out about claims, and every form in which it is told.
+"""Reports: the verdicts on claims, and every form in which they are told.
 
 Text with colour on a terminal, a table, JSON, Markdown, and the display of a notebook; in English
 or in Korean.
@@ -43,7 +43,7 @@ class Counterexample:
 
 @dataclass
 class Verdict:
-    """What was found out about one claim.
+    """The verdict on one claim.
 
     name            what it is the gradient of
     status          "right"; "wrong"; "special": right for some sizes only; "error": it cannot be
@@ -82,8 +82,10 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, in dictionaries and lists."""
-        return {k: _plain(x.__dict__ if isinstance(x, Counterexample) else x)
-                for k, x in self.__dict__.items()}  # fmt: skip
+        return {
+            k: _plain(x.__dict__ if isinstance(x, Counterexample) else x)
+            for k, x in self.__dict__.items()
+        }
 
 
 class Report:
@@ -107,7 +109,7 @@ class Report:
 
     @property
     def right(self) -> bool:
-        """Whether every claim is right."""
+        """Return True if every claim is right."""
         return all(verdict.right for verdict in self.verdicts)
 
     @property

@@ -1,4 +1,4 @@
-"""What people hand in, as Python or as lines of text: files, notebooks, any encoding they name.
+"""Read sources, as Python or as lines of text: files, notebooks, any encoding that they name.
 
 Reading a source runs nothing. A file of literals (`claims = {…}`) is read off; anything else has to
 be run, which `executed` does, in whichever process calls it.
