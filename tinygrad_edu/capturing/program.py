@@ -402,6 +402,10 @@ class Program:
                 function(*args)
         for function, args in self.bound:
             function(*args)
+        self.update()
+
+    def update(self) -> None:
+        """Run the calls that write over homes: all of them, or none."""
         if not (self.careful or self._in_python):
             _run(self.updates)
             return

@@ -105,12 +105,15 @@ class Run:
         if self._replay is None or not self._checked or self._replay.native is not None:
             return
         result, program, sampler = self._result, self._replay.program, self._replay.sampler
+        calls, update = program.bound, program.update
 
         def steps(checked: bool) -> None:
             for batch in islice(batches, sampler.left):  # up to the next comparison
                 sampler.left -= 1
                 fill(batch)
-                program.run(checked)
+                for function, args in calls:
+                    function(*args)
+                update()
                 note(result)
 
         if (failed := self._quietly(steps)) is not None:

@@ -125,13 +125,9 @@ class Snapshot:
         ]
         self._states: list[tuple[Any, Any]] = []
         for optimizer in captured.optimizers:
-            state = optimizer.state
-            if ahead:
-                state = {
-                    i: {name: kept(x) for name, x in entries.items()}
-                    for i, entries in state.items()
-                }
-            self._states.append((optimizer, state))
+            states = optimizer.state.items()
+            copied = {i: {name: kept(x) for name, x in own.items()} for i, own in states}
+            self._states.append((optimizer, copied))
         self._random = captured.surroundings.random_state()
 
     def has_moved(self) -> bool:
@@ -151,7 +147,7 @@ class Snapshot:
         for x, value, grad in self._tensors:
             x.value, x.grad = value, grad
         for optimizer, state in self._states:
-            optimizer.state = state
+            optimizer.state = dict(state)
         self._captured.surroundings.restore_random_state(self._random)
 
 
