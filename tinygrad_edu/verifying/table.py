@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from . import repair  # noqa: F401: declares the mistakes, whose hints are told here
 from .answers import CANNOT, RIGHT, WRONG, Outcome
 from .hinting import kind_alone
 from .wording import say
