@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -25,6 +26,10 @@ from tests import fuzz
 from tests.explaining.test_explain_random import random_loss
 from tests.explaining.written import draw
 from tinygrad_edu import engine
+from tinygrad_edu.explaining.author import Author
+from tinygrad_edu.verifying.evaluation import Evaluator
+from tinygrad_edu.verifying.functions import ClaimError, own_function
+from tinygrad_edu.verifying.grammar import parse
 
 ACTIVATIONS: list[Any] = [tg.sigmoid, tg.tanh, tg.relu, tg.softplus, np.sin]
 LOSSES: list[Any] = [
@@ -76,15 +81,72 @@ def written(seed: int) -> Any:
     return tg.explain(loss, *inputs)
 
 
+class ReadBack:
+    """Reads the text and the LaTeX of formulas again, and counts those that are not the gradient.
+
+    `explain` is watched for the arrays that it checks its formulas on.
+    """
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {}
+        self.functions: dict[str, Any] = {}
+        self.read, self.tolerance = 0, 0.0
+        self.failures: list[str] = []
+
+    def watching(self) -> Any:
+        """A context in which `explain` hands on the arrays of its check."""
+        check = Author._checked
+
+        def checked(author: Author, *arguments: Any) -> Any:
+            reader = author.real_reader
+            sizes = author.sizes.items()
+            letters = {a: n if author.alike else author.lengths.get(n, n) for n, a in sizes}
+            if author.alike and author.m is not None:
+                letters.setdefault("m", author.m)
+            self.names = {**letters, **reader.values}
+            self.tolerance = author.tolerance
+            self.functions = {k: own_function(f) for k, f in reader.functions.items()}
+            return check(author, *arguments)
+
+        return mock.patch.object(Author, "_checked", checked)
+
+    def agrees(self, value: Any, right: Any) -> bool:
+        """Return True if they are equal but for rounding, a column being a vector too."""
+        value = np.asarray(value, dtype=float)
+        if value.size == right.size and value.squeeze().shape == right.squeeze().shape:
+            value = value.reshape(right.shape)
+        if np.broadcast_shapes(value.shape, right.shape) != right.shape:
+            return False
+        most = (1e-7 + self.tolerance) * np.abs(right).max(initial=0.0) + 1e-9
+        return bool(np.all(np.abs(value - right) <= most))
+
+    def check(self, found: Any, where: str) -> None:
+        """Read the formulas of an explanation."""
+        names = {k: x for k, x in self.names.items() if not isinstance(x, str)}
+        for line in found.gradients.values():
+            right = np.asarray(line.value, dtype=float)
+            for form in (line.text, line.latex):
+                self.read += 1
+                values = Evaluator(names, self.functions)
+                try:
+                    value = values(parse(form, names, self.functions, slides=True))
+                    fault = "" if self.agrees(value, right) else "another value"
+                except ClaimError as error:
+                    fault = str(error)
+                if fault:
+                    self.failures.append(f"{where}: {form[:200]}: {fault[:150]}")
+
+
 KINDS = {"graphs": graph, "programs": program, "networks": network, "written": written}
 
 
-def explained(kind: str, seed: int) -> Iterator[tuple[int, Any, float]]:
+def explained(kind: str, seed: int, back: ReadBack) -> Iterator[tuple[int, Any, float]]:
     """(seed, Explanation, seconds), for one problem after the other."""
     for s in count(seed):
         started = time.perf_counter()
         try:
-            found = KINDS[kind](s)
+            with back.watching():
+                found = KINDS[kind](s)
         except (ValueError, RuntimeError) as error:  # a program whose loss depends on no variable
             if "depends on no tensor" in str(error) or "nothing is recorded" in str(error):
                 continue
@@ -93,19 +155,22 @@ def explained(kind: str, seed: int) -> Iterator[tuple[int, Any, float]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 1 if a gradient took over `--limit` seconds or has no short form."""
+    """The command; 1 if one took over `--limit` seconds, has no short form or is not read back."""
     parser = argparse.ArgumentParser(prog="python -m tests.explained", description=__doc__)
     parser.add_argument("--count", type=int, default=1000, help="gradients in all (1000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=float, default=2.0, help="seconds for one explanation (2)")
     parser.add_argument("--show", action="store_true", help="print those in Σ notation")
+    parser.add_argument("--unread", type=int, default=5, help="print so many not read back (5)")
     options = parser.parse_args(arguments)
-    slow = longer = 0
+    slow, longer, back = 0, 0, ReadBack()
     for kind in KINDS:
         formulas = indexed = 0
         seconds: list[float] = []
         worst = 0
-        for seed, found, took in explained(kind, options.seed):
+        read, unread = back.read, len(back.failures)
+        for seed, found, took in explained(kind, options.seed, back):
+            back.check(found, f"{kind} {seed}")
             if took > max([0.0, *seconds]):
                 worst = seed
             seconds.append(took)
@@ -125,9 +190,12 @@ def main(arguments: list[str] | None = None) -> int:
             f"{kind}: {formulas} gradients, each equal to its value; "
             f"{100 * indexed / formulas:.1f} % in Σ notation; a loss took "
             f"{statistics.median(seconds):.3f} s in the median and {max(seconds):.2f} s at most "
-            f"(seed {worst})"
+            f"(seed {worst}); read back: {back.read - read} texts and LaTeX, "
+            f"{len(back.failures) - unread} not as the gradient"
         )
-    return int(slow + longer > 0)
+    for failure in back.failures[: options.unread]:
+        print(failure)
+    return int(slow + longer + len(back.failures) > 0)
 
 
 if __name__ == "__main__":

@@ -212,7 +212,6 @@ b'abc'
 'a' + 'b'
 [y := 1, y**2]
 Х + 1
-X＋1
 nр.ones(3)
 __imp­ort__('os')
 [[0] * 1000 for i in range(100000)]

@@ -1,4 +1,4 @@
-"""Reading what somebody claims: expressions, lines of text, functions, arrays.
+"""Read what somebody claims: expressions, lines of text, functions, arrays.
 
 A line of text is `∂L/∂W1 = XᵀE1` or `E1 = (A2 − Y)W2ᵀ`: a claim, or a name that claims use. One
 claim may also use another, as `∂L/∂Z2`. What `explain` has found is read from its lines.
@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from .derivations import Derivation, Function, Program, line_text, number, plain_name
+from .evaluation import Evaluator
 from .expressions import SLIDES, Node
-from .functions import ClaimError
-from .grammar import parse
+from .functions import ClaimError, refuse
+from .grammar import MAX_LENGTH, parse
+from .names import Names
 from .problems import CannotCheck, Problem
 from .rounding import Disturbed, disturbed_names
 from .running import Running
+from .spelling import Written, rewrite
 from .truth import Truth
 
 __all__ = ["Claim", "Sheet", "is_slides"]
+
+
+MAX_TOTAL_STEPS = 200_000  # operations of one claim on all problems …
+MAX_TOTAL_WORK = 50_000_000  # … and entries
+# Refusals that do not depend on the problem: a claim that meets one of them is not tried again.
+_LIMITS = {"steps", "work", "total-work", "large-result", "large-array", "large-list", "too-deep"}
 
 
 @dataclass(eq=False)
@@ -43,9 +52,14 @@ class Claim:
     function: Function | None = None
     refusal: ClaimError | None = None
     on_example: bool = False  # an array: for the example inputs only
+    steps: float = 0.0  # operations of an expression on all problems …
+    work: float = 0.0  # … and entries
+    too_much: ClaimError | None = None  # it takes more work than is allowed
 
     def truth(self, problem: Problem) -> Truth:
         """Return what it should be worth."""
+        if self.refusal:
+            raise self.refusal
         slides = self.function is None and is_slides(self.text)
         spread = partial(problem.spread, self.name)
         return Truth(problem.gradients[self.name], slides, spread, lambda: problem.scale)
@@ -77,7 +91,7 @@ class Claim:
                 return
 
     def value(self, problem: Problem) -> Any:
-        """What it is worth.
+        """Return what it is worth.
 
         Raises:  ClaimError if that cannot be worked out
         """
@@ -86,14 +100,35 @@ class Claim:
         if self.values is not None:
             return self.values(problem)
         assert self.derivation is not None
-        value = self.derivation.value(problem.evaluator)
+        if self.too_much:
+            raise self.too_much
+        value = self.counted(problem.evaluator)
         if not isinstance(value, (np.ndarray, np.generic, int, float, list, tuple)):
             raise ClaimError("not-array", kind=type(value).__name__)
         return value
 
+    def counted(self, values: Evaluator) -> Any:
+        """The value of an expression; what takes too much work is refused once, for all problems.
+
+        Raises:  ClaimError
+        """
+        assert self.derivation is not None
+        before = values.all_steps, values.all_work
+        try:
+            return self.derivation.value(values)
+        except ClaimError as error:
+            if error.what in _LIMITS:
+                self.too_much = error
+            raise
+        finally:
+            self.steps += values.all_steps - before[0]
+            self.work += values.all_work - before[1]
+            if self.steps > MAX_TOTAL_STEPS or self.work > MAX_TOTAL_WORK:
+                self.too_much = ClaimError("total-work", most=f"{MAX_TOTAL_STEPS:,}")
+
 
 class Sheet:
-    """What somebody claims, in whatever form, read with the names of a problem.
+    """Claims in whatever form, read with the names of a problem.
 
     Example:
         >>> from tinygrad_edu.verifying.problems import solve
@@ -107,6 +142,7 @@ class Sheet:
         wrt: Sequence[str] | None = None,
     ):  # fmt: skip
         self.first, self.given, self.wrt = problem, given or {}, wrt
+        self.names = self.all_names()
         self.lines: dict[str, Node | ClaimError] = {}  # by name; claims as ∂L/∂name
 
     def read(self, claims: Any) -> list[Claim]:
@@ -118,7 +154,7 @@ class Sheet:
             sizes = [f"{k} = {x}" for k, x in claims.sizes.items() if k not in self.first.names]
             claims = "\n".join(map(str, [*sizes, *own, *claims.errors, *claims.gradients.values()]))
         if isinstance(claims, str):
-            return self.read_sheet(_lines(claims), slides=True)
+            return self.read_sheet(self.lines_of(claims), slides=True)
         if not isinstance(claims, Mapping):
             raise TypeError("claims are a dictionary {name: claim}, a function, or lines of text")
         found = []
@@ -129,54 +165,124 @@ class Sheet:
                 array = np.asarray(number(claim))
                 found.append(Claim(plain_name(str(name), self.first), f"array {array.shape}",
                                     on_example=True, values=partial(_always, array)))  # fmt: skip
-        texts = [(str(k), x) for k, x in claims.items() if isinstance(x, str)]
+        texts = [self.line(str(k), x) for k, x in claims.items() if isinstance(x, str)]
         return found + self.read_sheet(texts)
 
-    def read_sheet(
-        self, lines: Sequence[tuple[str, str]], slides: bool | None = None
-    ) -> list[Claim]:
-        """Claims, and names of the author's own that they use: E1 = …"""
-        problem, functions = self.first, self.first.operations
-        if slides:  # a line about a value of forward's own has to be what forward has
-            for name, text in lines:
-                if name in problem.names and not self.is_worth(name, text):
-                    raise CannotCheck("not-forward", name=name)
-            lines = [line for line in lines if line[0] not in problem.names]
-        targets = [plain_name(name, problem) for name, _ in lines]
-        own = [name for (name, _), t in zip(lines, targets, strict=True)
-               if t not in problem.gradients and name.isidentifier()]  # fmt: skip
-        names = {*problem.names, *own, *self.given, "I"}
-
-        def read(text: str, slides: bool | None) -> Node | ClaimError:
+    def lines_of(self, text: str) -> list[Line]:
+        """The lines `∂L/∂W = formula    shapes` of a text, each name with its formulas."""
+        found: list[Line] = []
+        before: list[Line] = []
+        for line in _split(text):
+            if not line or line.startswith("#"):
+                continue
             try:
-                return parse(text, names, functions, slides=slides)
-            except ClaimError as error:
-                return error
+                written = rewrite(line, known=self.names) if len(line) <= MAX_LENGTH else None
+            except ClaimError:
+                written = None  # said again where the formula is read
+            written = written or Written(line, (0, len(line)), None)
+            lefts, start = _lefts(written.text)
+            if not lefts and written.text.lstrip()[:1] == "=" and before:
+                lefts, start = before, written.text.index("=") + 1
+            if lefts:
+                before = lefts
+                for left in lefts:
+                    found += [replace(left, text=t) for t in _pieces(written, start)]
+            else:
+                found.append(self.without_formula(line))
+        if found and all(line.refusal for line in found):
+            raise CannotCheck("no-line", line=found[0].text[:60])
+        return found
 
-        trees = [read(text, slides) for _, text in lines]
-        self.lines |= {name: read(text, None) for name, text in self.given.items()}
-        for (name, _), target, tree in zip(lines, targets, trees, strict=True):
-            self.lines[name if name in own else f"∂L/∂{target}"] = tree
+    def without_formula(self, text: str) -> Line:
+        """A line that is not `name = formula`, perhaps half typed."""
+        name = self.names.target(text[:100]) or text[:40]
+        return Line(name, text[:MAX_LENGTH], refusal=ClaimError("no-formula"))
+
+    def line(self, name: str, text: str) -> Line:
+        """A claim of a dictionary: its name may have indices, as dW[j,k]."""
+        try:
+            lefts, _ = _lefts(f"{rewrite(name, known=self.names).text} =")
+        except ClaimError:
+            lefts = []
+        return replace(lefts[0], text=text) if len(lefts) == 1 else Line(name, text)
+
+    def read_sheet(self, lines: Sequence[Line], slides: bool | None = None) -> list[Claim]:
+        """Claims, and names of the author's own that they use: E1 = …"""
+        problem, refused = self.first, list[Claim]()
+        if slides:
+            lines, refused = self.without_forward(lines)
+        targets = [self.target(line.name) for line in lines]
+        own = [line.name for line, target in zip(lines, targets, strict=True)
+               if target not in problem.gradients and line.name.isidentifier()]  # fmt: skip
+        self.names = self.all_names(own)
+        self.lines |= {name: self.tree(Line(name, text), None) for name, text in self.given.items()}
+        trees = [line.refusal or self.tree(line, slides) for line in lines]
+        for line, target, tree in zip(lines, targets, trees, strict=True):
+            self.lines[line.name if line.name in own else f"∂L/∂{target}"] = tree
         used = {n for tree in self.lines.values() if isinstance(tree, Node) for n in tree.names()}
         found = []
-        for (name, text), target, tree in zip(lines, targets, trees, strict=True):
-            if name in own and (name in used or slides):
+        for line, target, tree in zip(lines, targets, trees, strict=True):
+            if line.name in own and (line.name in used or slides):
                 continue
-            claim = Claim(target, text.strip())
+            claim = Claim(target, line.text.strip())
             try:
                 claim.derivation = self.derivation(tree, target)
-                if slides is None and _may_be_slides(tree, text):
-                    claim.other = self.derivation(read(text, True), target)
+                if slides is None and _may_be_slides(tree, line.text):
+                    claim.other = self.derivation(self.other_reading(line), target)
             except ClaimError as error:
                 claim.refusal = error
             found.append(claim)
-        return found
+        return found + refused
+
+    def without_forward(self, lines: Sequence[Line]) -> tuple[list[Line], list[Claim]]:
+        """The lines that are not about a value of forward's own, and those that are and are wrong.
+
+        Raises:  CannotCheck if no other lines are left
+        """
+        refused, rest = list[Claim](), list[Line]()
+        for line in lines:
+            name = self.names.resolve(line.name)
+            if name not in self.first.names:
+                rest.append(line)
+            elif not self.is_worth(str(name), line.text):
+                refusal = ClaimError("not-forward", name=name)
+                refused.append(Claim(str(name), line.text, refusal=refusal))
+        if refused and not rest:
+            raise CannotCheck("not-forward", name=refused[0].name)
+        return rest, refused
+
+    def target(self, name: str) -> str:
+        """The name whose gradient a line is about, or the line's own name."""
+        return self.names.target(name) or name.removeprefix("∂L/∂")
+
+    def all_names(self, own: Sequence[str] = ()) -> Names:
+        """The names that claims may use, with those of the lines."""
+        problem = self.first
+        scalars = [name for name, x in problem.names.items() if np.ndim(x) == 0]
+        known = {*problem.names, *own, *self.given, "I"}
+        names = Names(known, problem.gradients, problem.returned, scalars)
+        names.losses -= set(own)
+        return names
+
+    def tree(self, line: Line, slides: bool | None) -> Node | ClaimError:
+        """A line as it is read, or why it cannot be."""
+        try:
+            if re.match(r"[∂d∇]\w+/|∇", line.name) and not self.names.target(line.name):
+                refuse("not-of-loss", text=line.name)
+            return parse(line.text, self.names, self.first.operations, slides=slides,
+                         head=line.indices)  # fmt: skip
+        except ClaimError as error:
+            return error
+
+    def other_reading(self, line: Line) -> Node | ClaimError:
+        """The claim with the other meaning of a bare `sum`: of all entries, or Python's."""
+        return self.tree(line, not is_slides(line.text))
 
     def is_worth(self, name: str, text: str) -> bool:
-        """Whether a text is worth what forward's own name is."""
-        names, right = self.first.names, Truth(np.asarray(self.first.names[name]))
+        """Return True if a text is worth what forward's own name is."""
+        right = Truth(np.asarray(self.first.names[name]), columns=True)
         try:
-            tree = parse(text, names, self.first.operations, slides=True)
+            tree = parse(text, self.names, self.first.operations, slides=True)
             return right.agrees(self.first.evaluator(tree))
         except ClaimError:
             return False
@@ -190,6 +296,8 @@ class Sheet:
         def write(tree: Node | ClaimError, above: tuple[str, ...]) -> Node:
             if isinstance(tree, ClaimError):
                 raise tree
+            if len(above) > MAX_CHAIN:
+                refuse("too-deep")
             for name in sorted(tree.names() & self.lines.keys()):
                 if name in above:
                     raise ClaimError("goes-round", names=", ".join(above))
@@ -233,7 +341,7 @@ class Sheet:
         return claims
 
     def is_same(self, claim: Claim) -> bool:
-        """Whether the lines that were read are worth what the function returns."""
+        """Return True if the lines that were read are worth what the function returns."""
         assert claim.derivation is not None
         try:
             value = np.asarray(claim.value(self.first))
@@ -249,36 +357,95 @@ def _always(value: Any, problem: Problem) -> Any:
     return value
 
 
+@dataclass(frozen=True)
+class Line:
+    """A line `name = formula` of a text; `indices`: those of dW[j,k] = …
+
+    Example:
+        >>> Line("W", "XᵀE").indices is None
+        True
+    """
+
+    name: str
+    text: str
+    indices: tuple[str, ...] | None = None
+    refusal: ClaimError | None = None
+
+
 _INDEXED = re.compile(r"\s*\[(\w\d*(,\w\d*)*)?\] ")
 _PYTHON = re.compile(r"@|\bnp\.|\.T\b|\baxis|\bfor\b|\]")
-_LEFT = re.compile(r"\s*((?:∂L/∂)?[^\W\d]\w*)\s*=(?!=)\s*")
+_MARK = r"(?:[^\Wᵀ]|[\u0300-\u036f])"
+_LEFT = re.compile(
+    rf"""\s*(?P<name>
+        [∂d]\s*{_MARK}+\s*/\s*[∂d]\s*{_MARK}+ | ∇\s*_?{_MARK}+(?:\s+{_MARK}+)?
+      | [^\W\dᵀ]{_MARK}*(?:\.grad)?
+    )
+    (?:\[(?P<indices>\w\d*(?:,\s*\w\d*)*)\])?
+    \s*(?::=|=(?!=)|←)\s*""",
+    re.VERBOSE,
+)
+_BREAK = re.compile(r"(\\begin\{\w+\*?\}|\\end\{\w+\*?\}|\n|\\\\(?:\[[^\]\n]*\])?|\\newline\b)")
+_SHAPES = re.compile(r"(?<! ) {4}\s*+(?:\(|→)")  # of a line of `explain`
+_END = re.compile(r"(?:[\s$&,.;]|\\[)\]]|\\(?:nonumber|notag|q?quad)\b)+\Z")
+_BEGIN = re.compile(r"(?:[\s$&•]|\\[(\[])+")
+_LONGEST_END = 80
+MAX_TEXT = 200_000  # letters of a text of lines
+MAX_LINES = 2_000
+MAX_CHAIN = 150  # lines that refer to the next
+_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 
 
-def _lines(text: str) -> list[tuple[str, str]]:
-    """The lines `∂L/∂W = formula    shapes` of a text, each name with its formulas."""
-    found = []
-    for line in text.splitlines():
-        rest, names = re.split(r"\s{4,}(?=\(|→)", line)[0].strip(), []
-        while match := _LEFT.match(rest):
-            names.append(match[1])
-            rest = rest[match.end() :]
-        if not rest:
+def _split(text: str) -> Iterator[str]:
+    """The lines of a text, without what LaTeX puts around them."""
+    if len(text) > MAX_TEXT:
+        raise CannotCheck("long", letters=len(text), most=MAX_TEXT)
+    pieces, depth, rows = [""], 0, "\\\\" in text
+    for i, piece in enumerate(_BREAK.split(text)):
+        if i % 2 == 0:
+            pieces[-1] += piece
             continue
-        if not names:
-            raise CannotCheck("no-line", line=line.strip()[:60])
-        pieces, depth = [""], 0
-        for piece in re.split(r"([(\[\])]| = )", rest):
-            depth += (piece in ("(", "[")) - (piece in (")", "]"))
-            if piece == " = " and not depth:
-                pieces.append("")
-            else:
-                pieces[-1] += piece
-        found += [(name, formula) for name in names for formula in pieces]
-    return found
+        depth += piece.startswith("\\begin") - piece.startswith("\\end")
+        if piece == "\n" and depth > 0 and rows:  # in LaTeX no more than a space
+            pieces[-1] += " "
+        else:
+            pieces.append("")
+    if len(pieces) > MAX_LINES:
+        raise CannotCheck("long", letters=len(text), most=MAX_TEXT)
+    for line in pieces:
+        if shapes := _SHAPES.search(line):
+            line = line[: shapes.start()]
+        if begin := _BEGIN.match(line):
+            line = line[begin.end() :]
+        cut = max(0, len(line) - _LONGEST_END)
+        if end := _END.search(line, cut):
+            line = line[: end.start()]
+        yield line.strip()
+
+
+def _lefts(text: str) -> tuple[list[Line], int]:
+    """The names on the left of a line, and where its formula begins."""
+    found, position = [], 0
+    while match := _LEFT.match(text, position):
+        indices = match["indices"]
+        letters = tuple(re.split(r",\s*", indices)) if indices else None
+        found.append(Line(match["name"].strip().translate(_LOWERED), "", letters))
+        position = match.end()
+    return found, position
+
+
+def _pieces(written: Written, start: int) -> Iterator[str]:
+    """The formulas of a = b = c from a place on, in the author's spelling."""
+    text, depth, first = written.text, 0, start
+    for i in range(start, len(text)):
+        depth += (text[i] in "([") - (text[i] in ")]")
+        if depth <= 0 and text[i - 1 : i + 2] == " = ":
+            yield written.source[slice(*written.span(first, i))]
+            first = i + 1
+    yield written.source[slice(*written.span(first, len(text)))]
 
 
 def _may_be_slides(tree: Node | ClaimError, text: str) -> bool:
-    """Whether a bare `sum` may be the slides' sum of all entries: not where a text is Python's."""
+    """Return True if a bare `sum` may be that of all entries: not where a text is Python's."""
     return (
         isinstance(tree, Node)
         and not _PYTHON.search(text)
@@ -295,11 +462,17 @@ def _own_text(derivation: Derivation) -> str:
     return line_text((name, tree))
 
 
+@lru_cache(maxsize=256)
 def is_slides(text: str) -> bool:
-    """Whether a text is in the slides' spelling.
+    """Return True if a text is in the slides' spelling.
 
     Example:
         >>> is_slides("XᵀE"), is_slides("X.T @ E")
         (True, False)
     """
-    return bool(SLIDES.search(text) or "rowsum" in text or _INDEXED.match(text))
+    try:
+        plain = rewrite(text).text if len(text) <= MAX_LENGTH else text
+    except ClaimError:
+        plain = text
+    found = SLIDES.search(text) or SLIDES.search(plain)
+    return bool(found or "rowsum" in text or _INDEXED.match(text))

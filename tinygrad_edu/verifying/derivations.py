@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,7 @@ from .evaluation import Evaluator
 from .expressions import Node, render
 from .functions import ClaimError
 from .grammar import parse
+from .names import Names
 from .problems import Problem
 from .running import Changed, Here, Running
 
@@ -41,21 +42,34 @@ class Derivation:
     """
 
     lines: tuple[Line, ...]
+    _first: tuple[Node, ...] = field(default=(), compare=False, repr=False)  # lines as expanded
+
+    def expanded(self) -> tuple[Node, ...]:
+        """Each line with the lines above it put in the place of their names. Lines that two
+        derivations share from the top on are expanded once: their trees are the same objects."""
+        if len(self._first) < len(self.lines):
+            found = list(self._first)
+            known = {name: tree for (name, _), tree in zip(self.lines, found, strict=False)}
+            for name, tree in self.lines[len(found) :]:
+                found.append(substitute(tree, known))
+                known[name] = found[-1]
+            object.__setattr__(self, "_first", tuple(found))
+        return self._first
 
     def tree(self) -> Node:
         """The claim with each line put in the place of its name."""
-        return substitute(self.lines[-1][1], self.before(len(self.lines) - 1))
+        return self.expanded()[-1]
 
     def before(self, i: int) -> dict[str, Node]:
         """What the names of the lines above line i stand for."""
-        known: dict[str, Node] = {}
-        for name, tree in self.lines[:i]:
-            known[name] = substitute(tree, known)
-        return known
+        return {
+            name: tree for (name, _), tree in zip(self.lines[:i], self.expanded(), strict=False)
+        }
 
     def with_line(self, i: int, tree: Node) -> Derivation:
         """The derivation with another tree in line i."""
-        return Derivation((*self.lines[:i], (self.lines[i][0], tree), *self.lines[i + 1 :]))
+        lines = (*self.lines[:i], (self.lines[i][0], tree), *self.lines[i + 1 :])
+        return Derivation(lines, self.expanded()[:i])
 
     def relevant(self) -> list[int]:
         """The lines that the last one depends on, itself first."""
@@ -69,7 +83,8 @@ class Derivation:
 
     def value(self, values: Evaluator) -> Any:
         """What the claim is worth."""
-        return values.quickly(self.tree())
+        trees = self.expanded()
+        return values.quickly(*(trees[i] for i in reversed(self.relevant())))
 
 
 def substitute(node: Node, known: Mapping[str, Node]) -> Node:
@@ -518,14 +533,5 @@ def plain_name(name: str, problem: Problem) -> str:
         >>> plain_name("dw", solve(lambda w: (w * w).sum(), {"w": np.ones(2)}))
         'w'
     """
-    known = {k.lower(): k for k in reversed(list(problem.gradients))}
-    known.update({k: k for k in problem.gradients})
-    rest = name.removeprefix("∂L/∂")
-    for form in (
-        rest, rest.removesuffix("_grad"), rest.removeprefix("grad_"), rest.removeprefix("d_"),
-        rest.removeprefix("d"), rest.removesuffix("_gradient"), rest.removesuffix("grad"),
-        rest.removeprefix("dL_d"), rest.removeprefix("dL"), rest.removeprefix("g"),
-    ):  # fmt: skip
-        if form in known or form.lower() in known:
-            return known.get(form) or known[form.lower()]
-    return rest
+    names = Names(gradients=problem.gradients, losses=problem.returned)
+    return names.target(name) or name.removeprefix("∂L/∂")

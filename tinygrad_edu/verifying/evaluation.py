@@ -26,6 +26,11 @@ __all__ = ["Evaluator"]
 MAX_STEPS = 100_000  # operations of one evaluation
 MAX_SIZE = 1_000_000  # entries of one array
 MAX_WORK = 10_000_000  # entries of all arrays of one evaluation
+MULTIPLICATIONS = 16  # of a matrix product, that take as long as an entry of another operation
+MAX_ALL_STEPS = 1_000_000  # operations of all evaluations of one evaluator …
+MAX_ALL_WORK = 100_000_000  # … and entries
+ITEMS = 10  # items of a list that take as long as an operation
+MAX_KEPT = 200_000  # entries that are remembered, beside as many as 20 times the given arrays have
 MAX_INTEGER = 2**63
 MAX_AXES = 20
 
@@ -46,61 +51,98 @@ class Evaluator:
         self.functions = FUNCTIONS | {k: f for k, f in (functions or {}).items()
                                       if k not in FUNCTIONS}  # fmt: skip
         self.cache: dict[Node, Any] = {}
+        self.fresh: dict[Node, Any] = {}  # of this evaluation only
         self.keep = True  # whether new results are remembered
+        self.room: float = MAX_KEPT + 20 * sum(np.size(x) for x in self.names.values())
         self.scopes: list[dict[str, Any]] = []
         self.axes: dict[str, int] | None = None  # in index notation: the axis of each letter
         self.steps = self.work = 0.0
+        self.all_steps = self.all_work = 0.0  # of all evaluations
 
     def __call__(self, node: Node) -> Any:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self.quickly(node)
 
-    def quickly(self, node: Node) -> Any:
-        """The value without the guard against NumPy's warnings: for callers that have it."""
+    def quickly(self, *nodes: Node) -> Any:
+        """The value of the last node, without the guard against NumPy's warnings: for callers that
+        have it. The nodes before it are worked out first, since it is made of them."""
+        if self.exhausted:
+            refuse("total-work", most=f"{MAX_ALL_STEPS:,}")
         self.steps = self.work = 0.0
         self.scopes.clear()
+        self.fresh.clear()
         self.axes = None
+        value = None
         try:
-            return self._value(node)
+            for node in nodes:
+                value = self._value(node)
         except RecursionError:
             raise ClaimError("too-deep") from None
+        finally:
+            self.fresh.clear()
+            self.all_steps += self.steps
+            self.all_work += self.work
+        return value
+
+    @property
+    def exhausted(self) -> bool:
+        """True if so much was worked out that no more will be."""
+        return self.all_steps > MAX_ALL_STEPS or self.all_work > MAX_ALL_WORK
 
     def _value(self, node: Node) -> Any:
         free = not self.scopes and self.axes is None
-        known = self.cache.get(node) if free else None
-        if known is not None:
-            if isinstance(known, ClaimError):
-                raise known.with_traceback(None)
-            return known
+        if free:
+            known = self.cache.get(node)
+            if known is None and self.fresh:
+                known = self.fresh.get(node)
+            if known is not None:
+                if isinstance(known, ClaimError):
+                    raise known.with_traceback(None)
+                return known
         self._step()
         try:
             value = self._checked(_EVALUATE[node.kind](self, node), node)
         except ClaimError as error:
-            if self.keep and free:
-                self.cache[node] = error
+            if self.keep and free:  # without its traceback, which holds all that was computed
+                self.cache[node] = ClaimError(error.what, **error.about)
             raise
         except RecursionError:
             raise
+        except MemoryError:
+            raise ClaimError("work", most=f"{MAX_WORK:,}") from None
         except Exception as error:
             refusal = ClaimError("fails", text=shorten(node), reason=_reason(error))
             if self.keep and free:
-                self.cache[node] = refusal
+                self.cache[node] = ClaimError(refusal.what, **refusal.about)
             raise refusal from None
-        if self.keep and free and value is not None and not isinstance(value, (zip, enumerate)):
-            self.cache[node] = value
+        if free and value is not None and not isinstance(value, (zip, enumerate)):
+            self._remember(node, value)
         return value
+
+    def _remember(self, node: Node, value: Any) -> None:
+        """Keep a value: for good, if there is room, else until the end of this evaluation."""
+        size = value.size if isinstance(value, np.ndarray) else total(value)
+        if self.keep and size <= self.room:
+            self.room -= size if node.kind != "name" else 0
+            self.cache[node] = value
+        elif node.parts:
+            self.fresh[node] = value
 
     def _step(self, steps: int = 1) -> None:
         self.steps += steps
         if self.steps > MAX_STEPS:
             refuse("steps", most=f"{MAX_STEPS:,}")
 
+    def _count(self, entries: float) -> None:
+        """Count work: entries that are made or read."""
+        if self.work + entries > MAX_WORK:
+            refuse("work", most=f"{MAX_WORK:,}")
+        self.work += entries
+
     def _checked(self, value: Any, node: Node) -> Any:
         if isinstance(value, np.ndarray):
-            self.work += value.size
-            if self.work > MAX_WORK:
-                refuse("work", most=f"{MAX_WORK:,}")
+            self._count(value.size)
             if value.dtype.kind not in "fiub":
                 refuse("not-real", text=shorten(node))
         elif isinstance(value, int) and abs(value) >= MAX_INTEGER:
@@ -127,12 +169,16 @@ class Evaluator:
             return value
         if node.value in ("float", "int"):  # words that may also stand for a dtype
             return "float"
+        if node.value.startswith("∂"):
+            refuse("unclaimed", name=node.value)
         known = ", ".join(sorted(self.names, key=str.casefold))
         refuse("unknown-name", name=node.value, known=known or "–")
 
     def _binary(self, node: Node) -> Any:
         a, b = self._value(node.parts[0]), self._value(node.parts[1])
         op = node.value
+        if type(a) in _PLAIN and type(b) in _PLAIN and op in _OF_NUMBERS:
+            return _power(a, b, node) if op == "**" else _OPERATORS[op](a, b)
         for x, other in ((a, b), (b, a)):
             rows = isinstance(x, (list, tuple)) and isinstance(other, (np.ndarray, np.generic))
             if not _is_numeric(x) and not rows:
@@ -142,7 +188,7 @@ class Evaluator:
             return self._product(a, b, node)
         a, b = self._columns(a, b, node)
         if op == "@":
-            return ops.matmul.op.forward(a, b)
+            return self._matmul(a, b)
         if op == "**":
             return _power(a, b, node)
         return _OPERATORS[op](a, b)
@@ -158,6 +204,12 @@ class Evaluator:
             return a[:, None] @ b
         if left[-1] != right[-2:][0] and 1 in (np.size(a), np.size(b)):
             return a * b
+        return self._matmul(a, b)
+
+    def _matmul(self, a: Any, b: Any) -> Any:
+        if np.ndim(a) and np.ndim(b):
+            columns = b.shape[-1] if np.ndim(b) > 1 else 1
+            self._count(float(a.size) * columns / MULTIPLICATIONS)
         return ops.matmul.op.forward(a, b)
 
     def _columns(self, a: Any, b: Any, node: Node) -> tuple[Any, Any]:
@@ -169,7 +221,9 @@ class Evaluator:
         return a, b
 
     def _lies(self, node: Node) -> bool:
-        """Whether a vector lies on its side, as xᵀ does."""
+        """Return True if a vector lies on its side, as xᵀ does."""
+        if node.size > MAX_STEPS:  # as a tree: the parts that lines share are looked at each time
+            refuse("steps", most=f"{MAX_STEPS:,}")
         if node.kind == "attribute":
             return node.value == "T" and not self._lies(node.parts[0])
         if node.kind == "binary" and node.value in ("·", "@"):
@@ -224,6 +278,11 @@ class Evaluator:
                 parts[i] = self._items(part)
             elif isinstance(part, (list, tuple)) and total(part) > MAX_SIZE:
                 refuse("large-list", text=shorten(node), most=f"{MAX_SIZE:,}")
+        for part in parts:
+            size = total(part)
+            self._count(size)
+            if isinstance(part, (list, tuple)):
+                self._step(int(size / ITEMS))
         first = len(parts) - len(named)
         settings = dict(zip(named, parts[first:], strict=True))
         if function.grows is not None:
@@ -285,7 +344,7 @@ class Evaluator:
     def _indexed(self, node: Node) -> Any:
         """Every letter is an axis of its own; at last only those of the result are kept."""
         letters = dict.fromkeys(x for x in node.value if x != "1")
-        letters.update(dict.fromkeys(x for _, part in node.walk() for x in _letters(part)))
+        letters.update(dict.fromkeys(x for part in node.nodes() for x in _letters(part)))
         if len(letters) > MAX_AXES:
             refuse("axes", most=MAX_AXES)
         outer, self.axes = self.axes, {x: i for i, x in enumerate(letters)}
@@ -328,6 +387,19 @@ class Evaluator:
         lengths = {axes[c]: n for c, n in zip(found, x.shape, strict=True)}
         return x.transpose(order).reshape([lengths.get(i, 1) for i in range(len(axes))])
 
+    def _up_to(self, node: Node) -> Any:
+        """The body of a sum with a limit, which has to be the length of the axis."""
+        assert self.axes is not None
+        axes, self.axes = self.axes, None
+        limit = self._value(node.parts[0])
+        self.axes = axes
+        body = self._value(node.parts[1])
+        axis = axes[node.value]
+        length = np.shape(body)[axis] if np.ndim(body) > axis else 1
+        if not _is_numeric(limit) or np.ndim(limit) or limit != length:
+            refuse("sum-length", letter=node.value, got=limit, length=length)
+        return body
+
     def _sum_over(self, node: Node) -> Any:
         assert self.axes is not None
         return np.sum(self._value(node.parts[0]), axis=self.axes[node.value], keepdims=True)
@@ -363,17 +435,26 @@ def _is_iterable(x: Any) -> bool:
 
 
 def _is_stretched(node: Node) -> bool:
-    """Whether a column is marked as one that stands beside a matrix: col(x)."""
-    if node.kind == "call" and node.value[0] in ("col", "rowsum", "1ᵀ"):
-        return bool(node.value[0] == "col")
-    if node.kind == "binary" and node.value == "·":
-        return _is_stretched(node.parts[1])
-    return any(map(_is_stretched, node.parts))
+    """Return True if a column is marked as one that stands beside a matrix: col(x)."""
+    seen: set[int] = set()
+    left = [node]
+    while left:
+        node = left.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.kind == "call" and node.value[0] in ("col", "rowsum", "1ᵀ"):
+            if node.value[0] == "col":
+                return True
+        elif node.kind == "binary" and node.value == "·":
+            left.append(node.parts[1])
+        elif node.kind != "compare":  # a mask is as it is
+            left += node.parts
+    return False
 
 
 def _by_slides(node: Node) -> bool:
-    sources = (part.source for _, part in node.walk() if part.source is not None)
-    source = next(sources, "")
+    source = next((part.source for part in node.nodes() if part.source is not None), "")
     return bool(SLIDES.search(source) or "rowsum" in source)
 
 
@@ -409,6 +490,8 @@ def _minus(a: Any, b: Any) -> Any:
     return 1.0 * a - b if _is_mask(a) and _is_mask(b) else a - b
 
 
+_PLAIN = (int, float)
+_OF_NUMBERS = {"+", "-", "*", "/", "**"}
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": _plus, "-": _minus, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
     "%": operator.mod, "&": np.logical_and, "|": np.logical_or, ">": operator.gt,
@@ -434,6 +517,7 @@ _EVALUATE: dict[str, Callable[[Evaluator, Node], Any]] = {
     "indexed": Evaluator._indexed,
     "entry": Evaluator._entry,
     "sum over": Evaluator._sum_over,
+    "up to": Evaluator._up_to,
 }
 
 

@@ -15,6 +15,9 @@ __all__ = ["Node", "render", "shorten"]
 
 Span = tuple[int, int]
 
+_MOST = 2**62  # a size; lines that use another twice make trees of any size
+_SHOWN = 500  # parts of a tree that is printed for a message
+
 
 class Node:
     """One operation of a claim and its operands; it never changes.
@@ -33,7 +36,7 @@ class Node:
         ('binary', '@', ['X', 'W'])
     """
 
-    __slots__ = ("_hash", "depth", "holes", "kind", "parts", "source", "span", "value")
+    __slots__ = ("_hash", "depth", "holes", "kind", "parts", "size", "source", "span", "value")
 
     def __init__(
         self,
@@ -48,22 +51,14 @@ class Node:
         self.source, self.span = source, span
         self.holes = tuple(p.span for p in self.parts) if holes is None else holes
         self.depth: int = 1 + max((part.depth for part in self.parts), default=0)
+        self.size: int = min(1 + sum(part.size for part in self.parts), _MOST)  # as a tree
         self._hash = hash((kind, value, self.parts))
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        return (
-            isinstance(other, Node)
-            and self._hash == other._hash
-            and self.kind == other.kind
-            and self.value == other.value
-            and type(self.value) is type(other.value)
-            and self.parts == other.parts
-        )
+        return self is other or (isinstance(other, Node) and _same(self, other))
 
     def __repr__(self) -> str:
         return f"<{self.kind} {render(self)}>"
@@ -86,9 +81,43 @@ class Node:
         for i, part in enumerate(self.parts):
             yield from part.walk((*path, i))
 
+    def nodes(self) -> Iterator[Node]:
+        """Every node once, this one first, however often it is shared."""
+        seen: set[int] = set()
+        left = [self]
+        while left:
+            node = left.pop()
+            if id(node) not in seen:
+                seen.add(id(node))
+                yield node
+                left += reversed(node.parts)
+
     def names(self) -> set[str]:
         """The names that occur in the tree."""
-        return {node.value for _, node in self.walk() if node.kind == "name"}
+        return {node.value for node in self.nodes() if node.kind == "name"}
+
+
+def _same(a: Node, b: Node) -> bool:
+    """Return True if two trees mean the same; each pair of shared parts is compared once."""
+    seen: set[tuple[int, int]] = set()
+    left = [(a, b)]
+    while left:
+        a, b = left.pop()
+        if a is b or (id(a), id(b)) in seen:
+            continue
+        alike = (
+            a._hash == b._hash
+            and a.kind == b.kind
+            and a.value == b.value
+            and type(a.value) is type(b.value)
+            and len(a.parts) == len(b.parts)
+        )
+        if not alike:
+            return False
+        if a.parts:
+            seen.add((id(a), id(b)))
+            left += zip(a.parts, b.parts, strict=True)
+    return True
 
 
 # --- printing -------------------------------------------------------------------------------------
@@ -96,7 +125,8 @@ class Node:
 _LEVEL = {"+": 4, "-": 4, "*": 5, "/": 5, "@": 5, "//": 5, "%": 5, "·": 6, "**": 8, "&": 3, "|": 2}
 _SIGN = {"-": "−", "*": "⊙", "@": "", "·": "", "**": "^"}
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-SLIDES = re.compile(r"[ᵀ⊙−·×∘½σ₀-₉⁰¹²³⁴-⁹⁻≥≤≠Σ′∂|^]")  # signs that NumPy does not have
+# Signs that NumPy does not have, and commands of LaTeX.
+SLIDES = re.compile(r"[ᵀ⊙−·×∘½⅓⅔¼¾⅛σ₀-₉⁰¹²³⁴-⁹⁻≥≤≠Σ∑′∂∇‖√𝟏|^]|\\[a-zA-Z]{2,}")
 SUPERSCRIPTS = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹ᐟ"
 
 
@@ -116,6 +146,8 @@ def render(node: Node, slides: bool = False) -> str:
     for i, (part, hole) in enumerate(zip(node.parts, node.holes, strict=True)):
         if hole == (0, 0):  # what is not written: the missing ends of a slice
             continue
+        if hole[0] < position:  # one sign that stands for several
+            return text[start:end]
         lead, piece = text[position : hole[0]], render(part, slides)
         position = hole[1]
         if part.span != hole:
@@ -224,6 +256,8 @@ def _spelled(node: Node, slides: bool) -> str:
             return f"{parts[0]}[{','.join(value)}]"
         case "sum over":
             return f"Σ_{value} {parts[0]}"
+        case "up to":
+            return parts[1]
         case "indexed":
             return f"[{','.join(value)}] {parts[0]}"
     return str(value)
@@ -257,5 +291,9 @@ def shorten(node: Node) -> str:
         >>> shorten(Node("name", "X" * 100))[-4:]
         'XXX…'
     """
-    text = " ".join(render(node).split())
+    if node.size <= _SHOWN:
+        text = render(node)
+    else:  # as its line has it, with names
+        text = "…" if node.source is None else node.source[slice(*node.span)][:200]
+    text = " ".join(text.split())
     return text if len(text) <= 60 else text[:59] + "…"

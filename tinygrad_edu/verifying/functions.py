@@ -100,6 +100,14 @@ def _product(*arrays: Any, **_: Any) -> float:
     return math.prod(float(np.size(a)) for a in arrays)
 
 
+def _spread(*arrays: Any, **_: Any) -> float:
+    """The entries of what NumPy broadcasts arrays to; 0 where it cannot, and will say so."""
+    try:
+        return float(math.prod(np.broadcast_shapes(*map(np.shape, arrays))))
+    except ValueError:
+        return 0.0
+
+
 def total(arrays: Any, *_: Any, **__: Any) -> float:
     """The number of entries in arrays, and in lists of them.
 
@@ -190,6 +198,16 @@ def _clip(x: Any, a_min: Any = None, a_max: Any = None) -> Any:
     return np.clip(x, a_min, a_max)
 
 
+def _norm(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
+    """The square root of the sum of all squares, or of those along an axis."""
+    return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
+
+
+def _sigmoid_slope(x: Any) -> Any:
+    y = ops.sigmoid(np.asarray(x, dtype=float))
+    return y * (1 - y)
+
+
 def _reshape(x: Any, *shape: Any) -> Any:
     return np.reshape(x, shape[0] if len(shape) == 1 else shape)
 
@@ -210,13 +228,16 @@ FUNCTIONS: dict[str, _Function] = {
         )
     },
     **{
-        name: _Function(getattr(np, name), 2, "", _product)
+        name: _Function(getattr(np, name), 2, "", _spread)
         for name in (
             "add", "subtract", "multiply", "divide", "true_divide", "power", "maximum",
             "minimum", "greater", "less", "greater_equal", "less_equal", "equal",
-            "not_equal", "logical_and", "logical_or", "heaviside", "matmul", "dot",
-            "inner", "outer", "kron",
+            "not_equal", "logical_and", "logical_or", "heaviside",
         )
+    },
+    **{
+        name: _Function(getattr(np, name), 2, "", _product)
+        for name in ("matmul", "dot", "inner", "outer", "kron")
     },
     **{
         name: _Function(getattr(np, name), 2, _AXES)
@@ -229,8 +250,8 @@ FUNCTIONS: dict[str, _Function] = {
     "argmax": _Function(np.argmax, 2, _AXES), "argmin": _Function(np.argmin, 2, _AXES),
     "sum": _Function(np.sum, 2, _AXES),
     "abs": _Function(np.abs, 1), "fabs": _Function(np.abs, 1),
-    "where": _Function(np.where, 3, "", _product),
-    "clip": _Function(_clip, 3, "a_min a_max", _product),
+    "where": _Function(np.where, 3, "", _spread),
+    "clip": _Function(_clip, 3, "a_min a_max", _spread),
     "tensordot": _Function(np.tensordot, 3, "axes", lambda a, b, *_, **__: _product(a, b)),
     "einsum": _Function(_einsum, 9, "optimize", _einsum_work),
     "trace": _Function(np.trace, 1),
@@ -281,6 +302,10 @@ FUNCTIONS: dict[str, _Function] = {
     "sum_to": _Function(engine.sum_to, 2, "shape"),
     "mse_loss": _Function(losses.mse_loss, 2, "reduction"),
     "cross_entropy": _Function(losses.cross_entropy, 2, "reduction"),
+    "norm": _Function(_norm, 1, _AXES),
+    "sigmoid′": _Function(_sigmoid_slope, 1),
+    "tanh′": _Function(lambda x: 1 - np.square(np.tanh(x)), 1),
+    "relu′": _Function(lambda x: np.asarray(x) > 0, 1),
     "rowsum": _Function(lambda x: np.sum(x, axis=-1, keepdims=True), 1),
     **dict.fromkeys(("colsum", "1ᵀ"), _Function(lambda x: np.sum(x, axis=0), 1)),
     "Σ": _Function(np.sum, 1, _AXES),
@@ -293,12 +318,13 @@ METHODS: dict[str, _Function] = {
         for name in ("sum", "mean", "prod", "max", "min")
     },
     "any": _Function(np.any, 1, _AXES), "all": _Function(np.all, 1, _AXES),
+    "var": FUNCTIONS["var"], "std": FUNCTIONS["std"], "cumsum": _Function(np.cumsum, 1, "axis"),
     "dot": _Function(np.dot, 1, "", _product),
     "reshape": _Function(_reshape, 6), "transpose": _Function(_transpose, 6),
     "ravel": _Function(np.ravel, 0), "flatten": _Function(np.ravel, 0),
     "squeeze": _Function(np.squeeze, 1, "axis"), "trace": _Function(np.trace, 0),
     "diagonal": _Function(np.diagonal, 0), "copy": _Function(np.copy, 0),
-    "astype": _Function(_as_float, 1), "clip": _Function(np.clip, 2, "", _product),
+    "astype": _Function(_as_float, 1), "clip": _Function(np.clip, 2, "", _spread),
     "swapaxes": _Function(np.swapaxes, 2), "argmax": _Function(np.argmax, 1, "axis"),
     "repeat": _Function(np.repeat, 2, "axis", _times),
     "item": _Function(lambda x: x.item(), 0),

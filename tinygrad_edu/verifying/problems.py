@@ -88,6 +88,7 @@ class Problem:
     branches: dict[Branch, bool] = field(default_factory=dict)
     saturated: float = 0.0
     recorded: tuple[Box, dict[str, Box]] | None = field(default=None, repr=False)
+    returned: list[str] = field(default_factory=list)
     evaluator: Evaluator = field(init=False)
     _spreads: dict[str, Array] | None = field(default=None, repr=False)
 
@@ -300,6 +301,7 @@ def solve(
         branches.sides,
         branches.saturated,
         (loss, nodes),
+        [name for name, x in found.items() if x is loss],
     )
 
 
@@ -307,6 +309,8 @@ def _values(found: Mapping[str, Any], loss: Any) -> tuple[dict[str, Any], dict[s
     """The plain values of all names, and those that are recorded tensors."""
     names: dict[str, Any] = {}
     nodes: dict[str, Box] = {}
+    returned = [name for name, x in found.items() if x is loss]
+    names.update(dict.fromkeys(returned, float(loss.value.item())))
     for name, x in found.items():
         if x is loss:
             continue

@@ -80,6 +80,19 @@ class Budget:
 
 
 WORK_OF_A_CALL = 60  # a call of a changed function, in operations of the interpreter
+USUAL_STEPS, USUAL_DEPTH = 12, 30  # of an evaluation, and of a tree: beyond them more is counted
+
+
+def work_of(steps: float, depth: int) -> float:
+    """Return the work of a try: of its evaluation, and of building the changed tree.
+
+    Example:
+        >>> work_of(8, 10), work_of(112, 40)
+        (2.0, 125.0)
+    """
+    return 1 + steps / 8 + max(0.0, steps - USUAL_STEPS) + max(0, depth - USUAL_DEPTH)
+
+
 SLACK = 0.5  # how much more than the cheapest repair one may cost that makes more claims right
 PER_CLAIM = 0.3  # … for each claim
 
@@ -237,7 +250,10 @@ class _Search:
             return None
         finally:
             self.first.keep = True
-            self.budget.spend(WORK_OF_A_CALL if self.is_program else 1 + self.first.steps / 8)
+            if isinstance(claim, Derivation):
+                self.budget.spend(work_of(self.first.steps, claim.tree().depth))
+            else:
+                self.budget.spend(WORK_OF_A_CALL)
 
     def holds(self, claim: Claimed) -> bool:
         """Return True if the claim is right on all problems."""

@@ -179,9 +179,9 @@ class _Verification:
         with np.errstate(all="ignore"):
             found = Sheet(self.first, given, wrt).read(claims)
         for claim in found:
-            if claim.name not in rank:
+            if claim.name not in rank and claim.refusal is None:
                 raise CannotCheck("about-nothing", name=claim.name, known=", ".join(rank))
-        self.claims = sorted(found, key=lambda claim: rank[claim.name])
+        self.claims = sorted(found, key=lambda claim: rank.get(claim.name, len(rank)))
         if not self.claims:
             raise CannotCheck("no-claim")
 
@@ -259,6 +259,8 @@ class _Verification:
             other = Claim(claim.name, claim.text, claim.other)
             if all(self.outcomes(other, problems)[0]):
                 claim.derivation, claim.other, outcomes = claim.other, None, [True] * len(outcomes)
+        if claim.too_much:  # on one problem, and therefore on none
+            outcomes, errors = [False] * len(problems), [claim.too_much]
         if not problems:
             outcomes, errors = [False], [ClaimError("array-needs-example")]
         tried.outcomes[claim] = outcomes

@@ -279,7 +279,85 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "Σ_{letter}: nothing after it has the index {letter}",
         "Σ_{letter} 뒤의 식에 인덱스 {letter_as_subject} 나오지 않습니다",
     ),
+    "sign-not-read": (
+        "the sign {sign} is not read; write {instead}",
+        "{sign} 기호는 읽지 않습니다. 이렇게 쓰십시오: {instead}",
+    ),
+    "latex-command": (
+        "the LaTeX command {command} is not read; write the formula as in X^\\top (A - Y) / m",
+        "LaTeX 명령 {command} 표기는 읽지 않습니다. X^\\top (A - Y) / m 꼴로 쓰십시오",
+    ),
+    "latex-power": (
+        "{text}: LaTeX raises one letter only; write {instead}",
+        "{text}: LaTeX에서는 한 글자만 위첨자가 됩니다. 이렇게 쓰십시오: {instead}",
+    ),
+    "sample-index": (
+        "{text}: the index of a sample is not read; write all samples at once, as in Xᵀ(A − Y)/m, "
+        "or entries, as in Σ_i X[i,j]·E[i,k]",
+        "{text}: 샘플 번호는 읽지 않습니다. Xᵀ(A − Y)/m처럼 모든 샘플을 한 번에 쓰거나 "
+        "Σ_i X[i,j]·E[i,k]처럼 원소로 쓰십시오",
+    ),
+    "sum-limits": (
+        "a sum with the limits {limits} is not read; a sum runs over a whole axis, as in "
+        "Σ_i or Σ_{{i=1}}^m",
+        "합의 범위 {limits} 표기는 읽지 않습니다. Σ_i 또는 Σ_{{i=1}}^m처럼 축 전체에 대해 쓰십시오",
+    ),
+    "sum-length": (
+        "Σ_{letter} ends at {got}, but the axis has length {length}",
+        "Σ_{letter} 합은 {got}에서 끝나지만 축의 길이는 {length}입니다",
+    ),
+    "name-indices": (
+        "the indices {letters} are not summed over; name them in front, in the order of the "
+        "gradient's axes: [{letters}] …",
+        "합하지 않은 인덱스 {letters} 표기를 그레이디언트의 축 순서대로 맨 앞에 "
+        "쓰십시오: [{letters}] …",
+    ),
+    "bars": (
+        "|…||…| is not read; write |a|·|b|, or ‖v‖ for the length of a vector",
+        "|…||…| 표기는 읽지 않습니다. |a|·|b| 또는 벡터의 길이 ‖v‖ 꼴로 쓰십시오",
+    ),
+    "norm-which": (
+        "‖…‖_{which} is not read here; write ‖x‖ for the square root of the sum of all squares, "
+        "or sum(|x|)",
+        "여기서 ‖…‖_{which} 표기는 읽지 않습니다. 모든 제곱합의 제곱근은 ‖x‖, 절댓값의 합은 "
+        "sum(|x|) 꼴로 쓰십시오",
+    ),
+    "denominator": (
+        "it is not clear what stands below the line in {text}; write a bracket, as in "
+        "(a/m)·b or a/(m·b)",
+        "{text}: 어디까지가 분모인지 알 수 없습니다. (a/m)·b 또는 a/(m·b)처럼 괄호를 쓰십시오",
+    ),
+    "argument-brackets": (
+        "it is not clear what {name} is taken of; write brackets, as in {name}(A)",
+        "{name} 함수를 어디까지 적용하는지 알 수 없습니다. {name}(A)처럼 괄호를 쓰십시오",
+    ),
+    "two-maxima": (
+        "{name}(a, {axis}) has two meanings; write np.{name}imum(a, {axis}) for the larger or "
+        "smaller of the two, or {name}(a, axis={axis})",
+        "{name}(a, {axis}) 표기는 두 가지로 읽을 수 있습니다. 둘 중 하나를 고르는 것이면 "
+        "np.{name}imum(a, {axis}), 축이면 {name}(a, axis={axis}) 꼴로 쓰십시오",
+    ),
+    "ambiguous-name": (
+        "{name!r} may stand for {names}; write the one that is meant",
+        "{name!r} 이름이 {names} 가운데 어느 것인지 알 수 없습니다. 그 이름을 그대로 쓰십시오",
+    ),
+    "not-of-loss": (
+        "{text} is not a derivative of the loss with respect to a name of forward",
+        "{text} 표기는 forward에 있는 이름에 대한 손실의 미분이 아닙니다",
+    ),
+    "no-formula": (
+        "it is no line `name = formula`",
+        "`이름 = 식` 꼴의 줄이 아닙니다",
+    ),
     # … or worked out
+    "unclaimed": (
+        "{name} is used but not claimed; add a line {name} = …",
+        "{name} 값을 썼지만 그 식이 없습니다. {name} = … 줄을 더하십시오",
+    ),
+    "total-work": (
+        "the claim takes more work than one claim may: over {most} steps on all problems",
+        "식 하나에 허용된 계산량을 넘었습니다(모든 문제를 합해 {most}단계 초과)",
+    ),
     "unknown-name": (
         "the name {name!r} is not known; known are {known}",
         "정의되지 않은 이름입니다: {name!r}. 쓸 수 있는 이름: {known}",
