@@ -81,6 +81,12 @@ def test_terms_that_cancel_are_what_rounding_is_measured_by() -> None:
     assert not truth.agrees(np.array([5e-4]))
 
 
+@pytest.mark.parametrize("large", ["1e13", "1e15", "1e18"])
+def test_terms_of_the_claim_itself_hide_nothing(large: str) -> None:
+    claim = f"w * np.array([1e12, 4, 1e-6]) + ({large} * w - {large} * w)"
+    assert not tg.verify(grounds.area, {"w": claim}, inputs={"w": "3"}, repair=False).right
+
+
 # --- thresholds -----------------------------------------------------------------------------------
 
 
@@ -234,6 +240,20 @@ def test_a_claim_that_is_off_by_its_precision_is_told_so() -> None:
     verdict = tg.verify(least_squares, claim, inputs=LEAST_SQUARES)["W"]
     assert verdict.kinds == ("precision",) and not verdict.after
     assert "the precision of its numbers (float32" in verdict.reason
+
+    assert verdict.conditions == [] and verdict.status == "wrong"
+
+    def by_differences(X: Any, Y: Any, W: Any) -> Any:
+        G, h = np.zeros_like(W), 1e-5
+        for place in np.ndindex(*W.shape):
+            step = np.zeros_like(W)
+            step[place] = h
+            rise = least_squares(X, Y, W + step) - least_squares(X, Y, W - step)
+            G[place] = rise / (2 * h)
+        return {"W": G}
+
+    verdict = tg.verify(least_squares, by_differences, inputs=LEAST_SQUARES)["W"]
+    assert not verdict.right and verdict.conditions == []
 
     def rounded(g: Any) -> Any:
         return np.round(g, 7)

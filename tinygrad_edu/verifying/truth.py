@@ -115,8 +115,9 @@ class Truth:
         """Return True if a value is this one but for the rounding of the terms that *it* sums up.
 
         `disturbed` yields the value where its arguments are changed by a part of 2⁻³⁰. It is asked
-        only for a value that is near. Terms more than 10⁶ times as large as those of the gradient
-        are not excused: a claim could hide anything behind them.
+        only for a value that is near. Terms more than 10⁶ times as large as those of the same entry
+        of the gradient are not excused (where it is 0 by its structure, 10³ times those of any): a
+        claim could hide anything behind them.
         """
         difference = self.difference(value)
         if difference is None or self._is_far(difference):
@@ -132,7 +133,9 @@ class Truth:
             if again is None or base is None:
                 return False
             squares = squares + np.square((again - base) / PART)
-        terms = np.minimum(np.sqrt(squares / TIMES), 1e6 * largest)
+        size = np.abs(self.array) + self.spread
+        most = np.where(size > 0, 1e6 * size, 1e3 * largest)
+        terms = np.minimum(np.sqrt(squares / TIMES), most)
         return bool((difference <= self.bound + OWN_ROUNDING * terms).all())
 
     def nearly(self, value: Any) -> bool:

@@ -86,10 +86,11 @@ def verify(
               function; or one function such as the chapter's `backprop`, whose arguments are known
               names (`self` gives all of them) and which returns a dictionary or a tuple; or a text
               of lines, `∂L/∂W1 = XᵀE1` and `E1 = …`; or what `explain` has found
-    inputs    for each argument of `forward` an example array, a number, or its sizes as letters
-              with, if need be, what its entries are: "m n", "m k onehot", "m 1 binary",
-              "m k labels". Axes of example arrays that only happen to be equally long are told
-              apart by running `forward`; axes of length 1 stay 1
+    inputs    for each argument of `forward` an example array, a number, a shape (a tuple), or its
+              sizes as letters with, if need be, the kind of its entries: "m n", "m k onehot",
+              "k m onehot(axis=0)", "m 1 binary", "m k labels" (`inputs` has the table). Axes of
+              example arrays that only happen to be equally long are told apart by running
+              `forward`; axes of length 1 stay 1
     wrt       the names that the values of a returned tuple belong to, in order
     given     more names for claims to use, as expressions: {"err": "A2 - Y"}
     lang      "en" or "ko"
@@ -325,6 +326,8 @@ class _Verification:
 
     def add_remarks(self, claim: Claim, verdict: Verdict, outcomes: Sequence[bool]) -> None:
         """Say on which sides of a threshold, or at which sizes, a wrong claim is right."""
+        if verdict.kinds == ("precision",):  # where it is right is chance
+            return
         special: dict[str, list[bool]] = {}
         for ok, (what, _) in zip(outcomes, self.tried.problems, strict=True):
             special.setdefault(what, []).append(ok)
@@ -345,6 +348,8 @@ class _Verification:
                 continue
             if right or self.holds_at(claim, what, verdict.counterexample):
                 verdict.conditions.append(what)
+        if not right and 1 < len(special) == len(verdict.conditions):
+            verdict.conditions = []  # right at all of them: another scale is what it fails on
         if verdict.conditions:
             verdict.status = "special"
             where = self.say("or").join(verdict.conditions)
