@@ -10,7 +10,7 @@ from typing import Any
 
 from . import machine
 
-ALL = ("steps", "ops", "parts", "feeding", "memory", "cold", "peers", "sweeps")
+ALL = ("steps", "ops", "parts", "comparisons", "feeding", "memory", "cold", "peers", "sweeps")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,6 +59,16 @@ def parser() -> argparse.ArgumentParser:
     )
     parts.add_argument("--rounds", type=_positive, default=21, help="of each comparison (21)")
     parts.add_argument(
+        "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
+    )
+
+    comparisons = commands.add_parser(
+        "comparisons", parents=[shared], help="captured steps with and without their comparisons"
+    )
+    comparisons.add_argument(
+        "--rounds", type=_positive, default=7, help="of thousands of steps (7)"
+    )
+    comparisons.add_argument(
         "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
     )
 
@@ -170,6 +180,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = set(options.network or ()) - cases.NETWORKS.keys()
     if unknown:
         p.error(f"--network: {', '.join(sorted(unknown))}; there are {', '.join(cases.NETWORKS)}")
+    if options.command == "comparisons":
+        from . import comparisons
+
+        return comparisons.run(options.network, options.rounds, facts, command, options.write)
     run = {"peers": peers.run, "parts": parts.run}[options.command]
     return run(options.network, options.rounds, facts, command, options.write, suffix)
 

@@ -375,7 +375,7 @@ class Capture(Watcher):
         self.program.finish(values, moves)
         return Replay(
             self.program, self.surroundings, list(self._used_homes.items()), left, results,
-            list(self.rates.values()), self.states, self.needs_none, self.names.of,
+            list(self.rates.values()), self.states, self.needs_none, self.names.of, drawn,
         )  # fmt: skip
 
     def _name(self, seen: watching, outputs: list[Box]) -> None:

@@ -39,10 +39,12 @@ class Replay:
         states: dict[Any, dict[int, Any]],
         needs_none: list[Box],
         names: dict[Box, str],
+        draws: bool,
     ) -> None:
         self.program, self.surroundings = program, surroundings
         self.sampler = Sampler(False, 1)
         self.source = ""
+        self.draws = draws  # random numbers, by recorded operations
         boxed = [home.holder for home, _ in homes if isinstance(home.holder, Box)]
         reached = [*surroundings.tensors.values(), *boxed, *(box for box, _ in gradients)]
         self.tensors = list(dict.fromkeys(reached))
