@@ -251,8 +251,9 @@ def test_rounding_is_no_difference_on_numba() -> None:
     rng = np.random.default_rng(0)
     for dtype in ("float32", "float64"):
         model = nn.Sequential(
-            nn.Linear(20, 8, rng=0, dtype=dtype), nn.Tanh(), nn.Linear(8, 3, rng=1, dtype=dtype)
-        )
+            nn.Linear(20, 8, rng=0, dtype=dtype), nn.BatchNorm1d(8, dtype=dtype), nn.Tanh(),
+            nn.Linear(8, 3, rng=1, dtype=dtype),
+        )  # fmt: skip
         adam = optim.Adam(model.parameters(), lr=0.01)
 
         def step(x: Any, labels: Any, model: Any = model, adam: Any = adam) -> Any:
@@ -267,3 +268,42 @@ def test_rounding_is_no_difference_on_numba() -> None:
             data = rng.normal(size=(16, 20)).astype(dtype)
             captured(data, rng.integers(0, 3, 16))
         assert captured.native == [True]
+
+
+@pytest.mark.parametrize("by", [1.01, 0.99])
+def test_one_percent_is_found_on_numba(by: float, scale: Any) -> None:
+    """A penalty that reads a stale number changes the loss and the gradients a little."""
+    pytest.importorskip("numba")
+    model = nn.Linear(4, 1, rng=0)
+    sgd = optim.SGD(model.parameters(), lr=0.01)
+
+    def function(x: Any, y: Any) -> Any:
+        loss = tg.mse_loss(model(x), y) + float(os.environ[NAME]) * (model.weight**2).sum()
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    step = tg.compile(function, backend="numba", check=True)
+    for _ in range(3):
+        step(x, y)
+    assert step.native == [True]
+    scale(by)
+    with pytest.raises(tg.StaleStep):
+        step(x, y)
+
+
+def test_names_that_stand_twice_hide_nothing(scale: Any) -> None:
+    """Two tensors of one name, of which the first agrees."""
+    a, b = (tg.Tensor([1.0], requires_grad=True, name="w") for _ in range(2))
+
+    def step() -> None:
+        loss = (a * 2.0).sum() + (b * float(os.environ[NAME])).sum()
+        a.grad = b.grad = None
+        loss.backward()
+
+    captured = tg.compile(step, check=True)
+    captured(), captured()
+    scale(3.0)
+    with pytest.raises(tg.StaleStep, match="the gradient of w"):
+        captured()

@@ -49,7 +49,10 @@ class Replay:
         reached = [*surroundings.tensors.values(), *boxed, *(box for box, _ in gradients)]
         self.tensors = list(dict.fromkeys(reached))
         self.optimizers = list(dict.fromkeys([*surroundings.optimizers, *states]))
-        self._names = {x: names[x] for x in self.tensors if x in names}
+        self._names: dict[Box, str] = {}
+        for i, x in enumerate(self.tensors):
+            name = names.get(x) or x.name or f"tensor {i}"
+            self._names[x] = f"{name} (tensor {i})" if name in self._names.values() else name
         self._homes, self._gradients, self.needs_none = homes, gradients, needs_none
         self._result, self._rates = result, rates
         self._states = [
@@ -85,8 +88,7 @@ class Replay:
 
     def name_of(self, tensor: Box) -> str:
         """The tensor's name in the source, or its number among those that the step reaches."""
-        number = next(i for i, x in enumerate(self.tensors) if x is tensor)
-        return self._names.get(tensor) or tensor.name or f"tensor {number}"
+        return self._names[tensor]
 
     def compile(self, given: list[Any]) -> None:
         """Have Numba compile the program; `told` says why not, where it cannot.
