@@ -101,7 +101,7 @@ NAMED = {
     "complement added": {"complement-extra"},
     "term dropped": {"term-missing", "penalty-missing"},
     "matrix dropped": {"product-missing"},
-    "function dropped": {"function-missing", "sign-of-weight"},
+    "function dropped": {"function-missing", "sign-of-weight", "root-missing"},
     "comparison": {"comparison", "name-wrong"},
     "number": {"number", "power", "number-missing", "divisor-missing"},
     "times for divided": {"operator"},

@@ -594,7 +594,7 @@ def _(at: Place) -> Found:
 
 @mistake(
     "layer-skipped",
-    cost=1.3,
+    cost=1.6,
     words="T np tanh",
     rare=True,
     en="the error has to go back through the weights and the activation: {new}",
