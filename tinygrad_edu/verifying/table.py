@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from . import repair  # noqa: F401: declares the mistakes, whose hints are told here
 from .answers import CANNOT, RIGHT, WRONG, Outcome
 from .hinting import kind_alone
+from .repair import TABLES
 from .wording import say
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "to_json",
 ]
 
+DECLARED = TABLES  # the modules that declare the mistakes, whose hints are told here
 MOST_MISTAKES = 30  # lines of the class's mistakes
 
 
