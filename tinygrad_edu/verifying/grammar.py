@@ -565,7 +565,7 @@ class _Parser:
                 ("word", first, (start, middle)), ("word", rest, (middle, span[1])),
             ]  # fmt: skip
             return self.make("name", self.names.resolve(first) or first, (), start)
-        if token in _BARE:
+        if token in _BARE and self.names.known:  # in a program e is a variable
             return self.make("constant", _BARE[token], (), start)
         if self.callable(token) and token not in _NEVER_BARE and self.begins():
             node = self.expression(_POWER)
