@@ -65,6 +65,8 @@ class Program:
         )  # what guards and other Python functions follow from
         self._late: set[Call] = set()  # the calls that write over homes, and what follows from them
         self.careful = False  # whether the next runs keep copies of the homes (see `run`)
+        self.writes = 0
+        self.forget()  # no arrays yet
 
     # --- writing ----------------------------------------------------------------------------------
 

@@ -190,7 +190,8 @@ def compared(
         raise
     finally:
         after.restore()
-    difference = _difference(expected, found, start if captured.native is not None else None)
+    rounded = None if captured.native is None else _coarsest(captured.program)
+    difference = _difference(expected, found, start, rounded)
     if difference is not None:
         before.restore()
         captured.forget()
@@ -224,12 +225,13 @@ def _given(x: Any) -> Any:
 
 
 def _difference(
-    expected: dict[str, Any], found: dict[str, Any], start: dict[str, Any] | None
+    expected: dict[str, Any], found: dict[str, Any], start: dict[str, Any], rounded: str | None
 ) -> str | None:
     """A sentence on the first array that differs; None if all agree.
 
-    start   the arrays before a native step, which may differ by the rounding of another order of
-            sums; None where all bits must be the same
+    start     the arrays before the step
+    rounded   the dtype in whose rounding a native step may differ, since it adds in another order;
+              None where all bits must be the same
     """
     for what in found | expected:
         a, b = expected.get(what), found.get(what)
@@ -241,8 +243,8 @@ def _difference(
         if a.tobytes() == b.tobytes():
             continue
         same = (a == b) | ((a != a) & (b != b))
-        if start is not None and a.dtype.char in ROUNDING:
-            same |= _is_rounded(a, b, start.get(what), _noisy(what, expected))
+        if rounded is not None and a.dtype.char in ROUNDING:
+            same |= _is_rounded(a, b, start.get(what), _noisy(what, expected), rounded)
         if not same.all():
             place = np.argwhere(~same)[0].tolist()
             at, there = (f" at {place}" if place else ""), tuple(place)
@@ -256,21 +258,26 @@ def _is_like(a: Any, b: Any) -> bool:
     return np.shape(a) == np.shape(b) and np.asarray(a).dtype == np.asarray(b).dtype
 
 
-def _is_rounded(a: Any, b: Any, start: Any, noisy: Any) -> Any:
+def _coarsest(program: Program) -> str:
+    """The char of float32 if some of a program is computed in it, else that of float64."""
+    return "f" if any(c.out is not None and c.out.dtype == "f" for c in program.calls) else "d"
+
+
+def _is_rounded(a: Any, b: Any, start: Any, noisy: Any, char: str) -> Any:
     """True for the entries that differ by no more than rounding.
 
     Of a result or a gradient these are small beside its largest entry. A weight or a state may
     also be off by a share of its step; where the gradient is nothing but rounding, an optimizer
     such as Adam may step either way, and any step is taken as right.
     """
-    entries, moved = ROUNDING[a.dtype.char]
+    (entries, moved), noise, eps = ROUNDING[char], NOISE[char], np.finfo(char).eps
     finite = np.isfinite(a) & np.isfinite(b)
     off = np.abs(np.where(finite, a, 0) - np.where(finite, b, 0))
     size = np.abs(np.where(finite, a, 0)).max(initial=0.0)
     if start is None:
-        return finite & (off <= entries * size + NOISE[a.dtype.char])
+        return finite & (off <= entries * size + noise)
     step = np.abs(np.where(finite, a, 0) - start).max(initial=0.0)
-    limit = moved * step + np.finfo(a.dtype).eps * size + NOISE[a.dtype.char]
+    limit = moved * step + eps * size + noise
     return finite & ((off <= limit) | noisy)
 
 
