@@ -1237,6 +1237,90 @@ def test_training_leaves_nothing_behind() -> None:
     assert grown < 2_000  # a tenth of a byte for each step
 
 
+@primitive(lambda g, y, x: g)
+def refuse_by_name(x: Any, /) -> Any:
+    raise OutOfDomain("x must be above 0")
+
+
+@primitive(lambda g, y, x: g.reshape(7, 7))
+def badly_ruled(x: Any, /) -> Any:
+    return x + 1.0
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        pytest.param(lambda t: (t * 2.0) + np.ones(7), id="shapes"),
+        pytest.param(lambda t: (t * 2.0) @ np.ones((7, 2)), id="matmul"),
+        pytest.param(lambda t: (t * 2.0).reshape(7), id="reshape"),
+        pytest.param(lambda t: (t * 2.0).sum(axis=5), id="axis"),
+        pytest.param(lambda t: (t * 2.0) + "text", id="text"),
+        pytest.param(lambda t: refuse_by_name(t * 2.0), id="an error of its own"),
+        pytest.param(lambda t: badly_ruled(t * 2.0).sum().backward(), id="a rule"),
+    ],
+)
+def test_a_refused_operation_keeps_nothing_alive(refused: Callable[[Any], Any]) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        t = variable(np.ones((3, 4)))
+        kept = weakref.ref(t.value)
+        with contextlib.suppress(Exception):
+            refused(t)
+            pytest.fail("not refused")
+        del t
+        assert kept() is None
+    finally:
+        gc.enable()
+
+
+def additions(backward: Callable[..., Any], x: tg.Tensor) -> float:
+    """Return `x.grad` after eight threads have added 1 to it 200 times each."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: [backward(x * 1.0) for _ in range(200)], range(8)))
+    finally:
+        sys.setswitchinterval(before)
+    assert x.grad is not None
+    return float(x.grad.sum()) / x.size
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (100, 100)])
+def test_threads_that_add_to_one_gradient_lose_no_addition(shape: tuple[int, ...]) -> None:
+    assert additions(lambda y: y.sum().backward(), variable(np.ones(shape))) == 1_600
+
+
+def test_a_forked_process_adds_although_a_thread_was_adding() -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork")
+    program = """
+import os, threading, warnings
+import tinygrad_edu as tg
+from tinygrad_edu import engine
+
+entered, done = threading.Event(), threading.Event()
+
+def hold():
+    with engine._adding:
+        entered.set()
+        done.wait()
+
+threading.Thread(target=hold).start()
+entered.wait()
+warnings.simplefilter("ignore")  # from Python 3.12 on os.fork warns where there are threads
+if not (child := os.fork()):
+    x = tg.Tensor(1.0, requires_grad=True)
+    (x * 3.0).backward()
+    os._exit(int(x.grad))
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+done.set()
+print(status)
+"""
+    assert run_python(program) == "3\n"
+
+
 def test_eight_threads_train_as_one_alone() -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda seed: train(seed, 200), range(8)))

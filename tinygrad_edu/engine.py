@@ -20,6 +20,7 @@ No rule knows of broadcasting or of dtypes: `fit` puts both right, once, for all
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
@@ -28,6 +29,7 @@ from inspect import Parameter
 from itertools import count, repeat
 from operator import attrgetter, is_
 from sys import getrefcount
+from threading import RLock
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
@@ -273,9 +275,13 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
                 seen = map(_readable, raw) if guarded else raw
                 value = forward(*seen, **settings) if settings else forward(*seen)
             except Exception as error:
-                if (refusal := _refusal(op, args, error)) is error:
-                    raise
-                raise refusal from error
+                refusal = _refusal(op, args, error)
+                try:
+                    if refusal is error:
+                        raise
+                    raise refusal from error
+                finally:  # its traceback holds this frame, which must not hold it in turn
+                    del refusal
             if type(value) is not ndarray:
                 several = isinstance(value, list) and any(np.ndim(part) for part in value)
                 if several or isinstance(value, tuple):  # a list of numbers is one array
@@ -654,6 +660,18 @@ def _box(value: Array, record: Record | None = None) -> Box:
 
 # --- the two doors --------------------------------------------------------------------------------
 
+_adding = RLock()  # held while gradients are added to `.grad`, by one thread at a time
+
+
+def _new_lock() -> None:
+    """Replace the lock in a forked process, where the thread that held it does not exist."""
+    global _adding
+    _adding = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
+
 
 def backward(output: Box, gradient: Any = None, retain_graph: bool = False) -> None:
     """Add ∂(output)/∂v to the `.grad` of every variable v that `output` was computed from.
@@ -661,14 +679,15 @@ def backward(output: Box, gradient: Any = None, retain_graph: bool = False) -> N
     See `Tensor.backward`, which this is.
     """
     found = sweep(output, _seed(output, gradient), release=not retain_graph)
-    for variable, g in found.items():
-        if variable.grad is not None and np.shape(variable.grad) != g.shape:
-            raise ValueError(
-                f"{describe(variable)} has a .grad of shape {np.shape(variable.grad)}; "
-                "set it to None"
-            )
-    for variable, g in found.items():  # only now: a sweep that failed has changed no gradient
-        variable.grad = np.asarray(g if variable.grad is None else variable.grad + g)
+    with _adding:
+        for variable, g in found.items():
+            if variable.grad is not None and np.shape(variable.grad) != g.shape:
+                raise ValueError(
+                    f"{describe(variable)} has a .grad of shape {np.shape(variable.grad)}; "
+                    "set it to None"
+                )
+        for variable, g in found.items():  # only now: a sweep that failed changes no gradient
+            variable.grad = np.asarray(g if variable.grad is None else variable.grad + g)
 
 
 def grad(output: Box, wrt: Any, gradient: Any = None, create_graph: bool = False) -> Any:

@@ -84,7 +84,7 @@ def read(path: StrPath, checksum: bool = True) -> tuple[Mapping[str, Array], Any
     except ImportError:
         raise
     except Exception as error:
-        reason = error if isinstance(error, _Refused) else f"cannot be read: {error}"
+        reason = str(error) if isinstance(error, _Refused) else f"cannot be read: {error}"
         raise ValueError(f"{path} {reason}") from error
 
 

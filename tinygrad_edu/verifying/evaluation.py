@@ -112,10 +112,10 @@ class Evaluator:
         except MemoryError:
             raise ClaimError("work", most=f"{MAX_WORK:,}") from None
         except Exception as error:
-            refusal = ClaimError("fails", text=shorten(node), reason=_reason(error))
+            about = {"text": shorten(node), "reason": _reason(error)}
             if self.keep and free:
-                self.cache[node] = ClaimError(refusal.what, **refusal.about)
-            raise refusal from None
+                self.cache[node] = ClaimError("fails", **about)
+            raise ClaimError("fails", **about) from None
         if free and value is not None and not isinstance(value, (zip, enumerate)):
             self._remember(node, value)
         return value
