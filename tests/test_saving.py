@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -873,3 +874,103 @@ if __name__ == "__main__":
                 n += 1
             print(f"{suffix}: killed at each of {n} steps, always a whole file; in its folder:",
                   os.listdir(folder))  # fmt: skip
+
+
+# --- what would wait, fill the memory or not fit --------------------------------------------------
+
+
+@not_windows
+@both
+@pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "device", "link to a device"])
+def test_what_is_no_regular_file_is_refused_at_once(suffix: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"state{suffix}"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link to a pipe":
+        os.mkfifo(tmp_path / "pipe")
+        path.symlink_to(tmp_path / "pipe")
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "/dev/null")
+    with pytest.raises(ValueError, match="is a pipe or a device, expected a regular file"):
+        tg.load(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        tg.load(path)
+
+
+def signed(content: bytes) -> bytes:
+    """Return an archive with the comment that `save` would give it."""
+    whole = bytearray(content[:-2] + (71).to_bytes(2, "little") + b"sha256 " + b"0" * 64)
+    whole[-64:] = files._digest(whole, len(whole) - 64)
+    return bytes(whole)
+
+
+def packed(method: int, size: int, lie: int | None = None) -> bytes:
+    """Return an archive of `size` zeros, of which it says that there are `lie`."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive:
+        inside = io.BytesIO()
+        np.save(inside, np.zeros(size, np.int8))
+        archive.writestr("w.npy", inside.getvalue())
+    content, true = stream.getvalue(), len(inside.getvalue())
+    if lie is not None:
+        content = content.replace(true.to_bytes(4, "little"), lie.to_bytes(4, "little"))
+    return content
+
+
+@pytest.mark.parametrize(
+    ("method", "lie", "message"),
+    [
+        (zipfile.ZIP_DEFLATED, None, "would unpack its"),
+        (zipfile.ZIP_DEFLATED, 1_000, "cannot be read"),
+        (zipfile.ZIP_BZIP2, None, "another method than deflate"),
+        (zipfile.ZIP_BZIP2, 1_000, "another method than deflate"),
+        (zipfile.ZIP_LZMA, 1_000, "another method than deflate"),
+    ],
+)
+def test_an_archive_that_would_fill_the_memory_is_refused_within_bounds(
+    method: int, lie: int | None, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_SMALL", 1_000_000)
+    path = tmp_path / "state.npz"
+    path.write_bytes(packed(method, 20_000_000, lie))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message):
+            tg.load(path, checksum=False)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 25_000_000 if lie and method == zipfile.ZIP_DEFLATED else most < 2_000_000
+
+
+def test_a_compressed_archive_with_a_checksum_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    path.write_bytes(signed(packed(zipfile.ZIP_STORED, 100)))
+    assert tg.load(path)["w"].shape == (100,)
+    path.write_bytes(signed(packed(zipfile.ZIP_DEFLATED, 100)))
+    with pytest.raises(ValueError, match="is compressed and has a checksum"):
+        tg.load(path)
+
+
+def test_what_numpy_compressed_is_read_without_a_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "state.npz"
+    np.savez_compressed(path, w=np.zeros(1_000_000))
+    assert_array_equal(tg.load(path, checksum=False)["w"], np.zeros(1_000_000))
+
+
+@not_windows
+@both
+@pytest.mark.parametrize("length", [238, 239, 247, 255])
+@pytest.mark.parametrize("letter", ["a", "é"])
+def test_a_name_of_any_length_that_the_disk_takes(
+    suffix: str, length: int, letter: str, tmp_path: Path, way: str
+) -> None:
+    size = len(letter.encode())
+    stem = letter * ((length - len(suffix)) // size)
+    path = tmp_path / (stem + "a" * (length - len(suffix) - len(stem.encode())) + suffix)
+    for state in ({"w": np.ones(2)}, {"w": np.zeros(3)}):
+        tg.save(path, state)
+        assert same(tg.load(path), state)
+    assert os.listdir(tmp_path) == [path.name]

@@ -30,6 +30,10 @@ from .engine import Array
 StrPath = str | os.PathLike[str]
 _DIGITS = 64  # of a SHA-256 in hexadecimal
 _STRUCTURE = "tinygrad_edu"  # what the JSON beside the arrays is called
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opens a pipe that nobody writes to at once
+_PACKED = 100  # times its own size that a compressed file of another program may unpack to
+_SMALL = 100_000_000  # bytes that it may unpack to in any case
+_LONGEST = 238  # bytes of a name that leave room in the 255 for what an unfinished file adds
 _LEFT_BEHIND = 3600.0  # seconds after which an unfinished file is nobody's any more
 
 
@@ -58,7 +62,8 @@ def write(path: StrPath, arrays: Mapping[str, Array], structure: Any) -> None:
 def read(path: StrPath, checksum: bool = True) -> tuple[Mapping[str, Array], Any]:
     """The arrays and the structure in a file; without `checksum`, also in those of others.
 
-    Raises:  ValueError, with the name of the file, for what is damaged or something else
+    Raises:  ValueError, with the name of the file, for what is damaged, is no regular file or
+             unpacks to more than its size allows; OSError if it cannot be read
     Example:
         >>> read("state.pkl")
         Traceback (most recent call last):
@@ -66,7 +71,7 @@ def read(path: StrPath, checksum: bool = True) -> tuple[Mapping[str, Array], Any
     """
     path = Path(path)
     form = _format(path)
-    content = path.read_bytes()
+    content = _content(path)
     try:
         _look_at(content, form)
         at = form.place(content)
@@ -86,6 +91,18 @@ def read(path: StrPath, checksum: bool = True) -> tuple[Mapping[str, Array], Any
     except Exception as error:
         reason = str(error) if isinstance(error, _Refused) else f"cannot be read: {error}"
         raise ValueError(f"{path} {reason}") from error
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of a regular file. A pipe or device is refused, and never waited for."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | _NO_WAIT)
+    with open(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise ValueError(f"{path} is a pipe or a device, expected a regular file")
+        return file.read()
 
 
 # --- the two formats ------------------------------------------------------------------------------
@@ -147,6 +164,7 @@ def _read_npz(content: bytes) -> tuple[Mapping[str, Array], Any]:
     arrays: dict[str, Array] = {}
     structure = None
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        _bound(archive.infolist(), content)
         for name in archive.namelist():
             if name == f"{_STRUCTURE}.json":
                 structure = archive.read(name)
@@ -156,6 +174,26 @@ def _read_npz(content: bytes) -> tuple[Mapping[str, Array], Any]:
                         entry, allow_pickle=False
                     )
     return arrays, _flat(arrays) if structure is None else json.loads(structure)
+
+
+def _bound(entries: list[zipfile.ZipInfo], content: bytes) -> None:
+    """Refuse an archive that would fill the memory, before anything is unpacked.
+
+    `save` compresses nothing. numpy.savez_compressed uses deflate, of which zipfile unpacks no
+    more than an entry says it has; of other methods it unpacks a block whole, however large.
+    """
+    methods = {entry.compress_type for entry in entries}
+    if not methods <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise _Refused("is compressed by another method than deflate, which is not read")
+    size = sum(entry.file_size for entry in entries)
+    packed = zipfile.ZIP_DEFLATED in methods
+    if packed and _place_in_npz(content) is not None:
+        raise _Refused("is compressed and has a checksum, expected one or neither")
+    if size > (max(_PACKED * len(content), _SMALL) if packed else len(content)):
+        raise _Refused(
+            f"would unpack its {len(content)} bytes to {size}; if you trust it, read it with "
+            "np.load(path) and save it again"
+        )
 
 
 def _write_safetensors(arrays: Mapping[str, Array], structure: Any) -> tuple[bytearray, int]:
@@ -265,7 +303,7 @@ def _replace(target: Path, content: bytearray) -> None:
     the system has no such files, it has a name of its own from the beginning.
     """
     old = _old(target)
-    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.saving")
+    temporary = target.with_name(f".{_stem(target)}.{os.urandom(4).hex()}.saving")
     try:
         try:
             _write_nameless(temporary, content, old)
@@ -284,6 +322,17 @@ def _replace(target: Path, content: bytearray) -> None:
             finally:
                 os.close(folder)
     _tidy(target)
+
+
+def _stem(target: Path) -> str:
+    """Return the name of a file, or a digest where more characters would make it too long.
+
+    Example:
+        >>> _stem(Path("state.npz")), len(_stem(Path("a" * 251 + ".npz")))
+        ('state.npz', 32)
+    """
+    name = os.fsencode(target.name)
+    return target.name if len(name) <= _LONGEST else hashlib.sha256(name).hexdigest()[:32]
 
 
 def _old(target: Path) -> os.stat_result | None:
@@ -328,7 +377,7 @@ def _write_nameless(temporary: Path, content: bytearray, old: os.stat_result | N
 
 def _tidy(target: Path) -> None:
     """Remove what killed processes have left of this file: what nobody has written to for long."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 8}.saving"):
+    for left in target.parent.glob(f".{glob.escape(_stem(target))}.{'[0-9a-f]' * 8}.saving"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > _LEFT_BEHIND:
                 left.unlink()

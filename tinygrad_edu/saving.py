@@ -53,7 +53,8 @@ def load(path: StrPath, *, checksum: bool = True) -> Any:
     of arrays. Nothing in a file is ever run, whoever wrote it.
 
     Raises:  ValueError, with the name of the file, if it was changed, cut off or damaged, if it is
-             something else, or has no checksum; FileNotFoundError; ImportError as for `save`
+             something else (a pipe is never waited for), has no checksum, or would unpack to far
+             more than its size; FileNotFoundError; ImportError as for `save`
     Example:
         >>> import pathlib, tempfile
         >>> path = pathlib.Path(tempfile.mkdtemp(), "state.npz")
