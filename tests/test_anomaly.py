@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -175,6 +176,32 @@ def test_an_array_that_was_changed_in_place_is_named(what: str) -> None:
     assert str(caught.value).startswith(kind)
     assert f"changed in place between {op}, which recorded it" in str(caught.value)
     assert f"{__file__}:{line_of('# recorded here')}" in str(caught.value)
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda w: w**3,
+        lambda w: w * w * w,
+        lambda w: tg.stack([w, w * w]) * w,
+        lambda w: w.T @ w,
+    ],
+)
+def test_a_variable_changed_in_place_is_named_by_detect_anomaly_only(
+    forward: Any, inside: bool
+) -> None:
+    w = variable([[3.0]], "w")
+    with tg.detect_anomaly() if inside else contextlib.nullcontext():
+        y = forward(w).sum()
+        w.value[...] = 5.0  # past `data`, which can be read only
+        if inside:
+            with pytest.raises(RuntimeError, match="changed in place between"):
+                y.backward()
+            assert w.grad is None
+        else:
+            y.backward()
+            assert w.grad is not None
 
 
 def test_new_data_for_a_variable_are_no_change_in_place() -> None:

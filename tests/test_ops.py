@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_array_equal
 
 import tinygrad_edu as tg
 from tests.op_table import (
@@ -578,3 +579,87 @@ def test_the_largest_entries_of_many_short_rows_are_numpys(x: Any) -> None:
             np.testing.assert_array_equal(ops.tops(layout), np.max(layout, axis=1, keepdims=True))
         np.testing.assert_allclose(ops.total(x), np.sum(x), rtol=1e-5)
         np.testing.assert_allclose(ops.total(x[:, :1]), np.sum(x[:, :1]), rtol=1e-5)
+
+
+# --- the edges of NumPy's own functions -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [tg.var, tg.std])
+@pytest.mark.parametrize(
+    ("data", "ddof", "wanted"),
+    [
+        ([[1.0, 2.0]], 1, [[np.nan, np.nan]]),
+        ([[1.0, 2.0], [3.0, 2.0]], 2, [[-np.inf, np.nan], [np.inf, np.nan]]),
+        ([[1.0, 2.0], [3.0, 2.0]], 3, [[-np.inf, np.nan], [np.inf, np.nan]]),
+        (np.zeros((0, 2)), 0, np.zeros((0, 2))),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_variance_without_degrees_of_freedom_has_numpys_nan_and_inf(
+    function: Any, data: Any, ddof: int, wanted: Any
+) -> None:
+    x = tg.Tensor(data, requires_grad=True)
+    y = function(x, 0, ddof=ddof)
+    numpys = getattr(np, function.__name__)(np.array(data), 0, ddof=ddof)
+    assert_array_equal(y.numpy(), numpys)
+    y.sum().backward()
+    if function is tg.std:  # 1/(2√∞) is 0, and 0 · ∞ is nan
+        wanted = np.full(np.shape(wanted), np.nan)
+    assert_array_equal(x.grad, wanted)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 2), (1, 3), (3, 1), (0, 2), (3, 3)])
+def test_the_trace_of_any_matrix(shape: tuple[int, int]) -> None:
+    data = np.arange(1.0, 1.0 + shape[0] * shape[1]).reshape(shape)
+    x = tg.Tensor(data, requires_grad=True)
+    for trace in (tg.trace, np.trace):
+        assert trace(x).item() == np.trace(data)
+    assert tg.trace(data) == tg.trace(data.tolist() if data.size else data) == np.trace(data)
+    assert_array_equal(tg.grad(tg.trace(x) * 2.0, x), 2.0 * np.eye(*shape))
+    (slope,) = tg.grad(tg.trace(x * x), [x], create_graph=True)
+    assert_array_equal(tg.grad(slope.sum(), x), 2.0 * np.eye(*shape))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2, 2)])
+def test_the_trace_of_what_is_no_matrix_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError):
+        tg.trace(tg.Tensor(np.ones(shape)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: tg.sum(x, axis=(tg.Tensor(0), tg.Tensor(1))),
+        lambda x: x.mean((0, tg.Tensor(1))),
+        lambda x: tg.reshape(x, (tg.Tensor(4),)),
+        lambda x: tg.sum(x, axis=[tg.Tensor(0)]),
+        lambda x: tg.broadcast_to(x, (2, (tg.Tensor(2), 2))),
+    ],
+)
+def test_a_tensor_inside_of_a_setting_is_refused_by_name(call: Any) -> None:
+    with pytest.raises(TypeError, match="is a setting and has no derivative, received a tensor"):
+        call(tg.Tensor(np.ones((2, 2)), requires_grad=True))
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, t: m * t,
+        lambda m, t: t * m,
+        lambda m, t: m + t,
+        lambda m, t: np.multiply(m, t),
+        lambda m, t: t @ m,
+        lambda m, t: tg.stack([t, m]),
+    ],
+)
+def test_a_matrix_of_numpy_is_refused_beside_a_tensor(call: Any) -> None:
+    with pytest.raises(TypeError, match=r"give np\.asarray"):
+        call(np.matrix([[1.0, 2.0], [3.0, 4.0]]), tg.Tensor(np.ones((2, 2)), requires_grad=True))
+
+
+def test_float32_beside_numbers_of_python_and_of_numpy() -> None:
+    x = tg.Tensor([1.0], dtype=np.float32)
+    assert (x * 2.0).dtype == (x * np.float32(2)).dtype == np.float32
+    for number in (np.float64(2), np.sqrt(2), np.array(2.0), np.array([2.0])):
+        assert (x * number).dtype == (x.numpy() * number).dtype == np.float64

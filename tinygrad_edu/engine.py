@@ -136,12 +136,19 @@ class Op:
         for name, value in settings.items():
             if name not in self.settings:
                 raise TypeError(f"{self} takes {self._signature()}, and no {name!r}")
-            if isinstance(value, Box):
+            if (tensor := _tensor_in(value)) is not None:
                 raise TypeError(
                     f"{self}: {name!r} is a setting and has no derivative, received a tensor "
-                    f"{describe(value)}; give a number or an array (t.numpy())"
+                    f"{describe(tensor)}; give a number or an array (t.numpy())"
                 )
         return args, self.defaults | settings
+
+
+def _tensor_in(value: Any) -> Box | None:
+    """Return the first tensor in a setting, also inside of tuples and lists, or None."""
+    if isinstance(value, (tuple, list)):
+        return next((t for part in value if (t := _tensor_in(part)) is not None), None)
+    return value if isinstance(value, Box) else None
 
 
 def _parameters(forward: Callable[..., Any]) -> tuple[list[Parameter], list[Parameter]]:
@@ -334,9 +341,15 @@ def _readable(x: Any) -> Any:
 
 def as_operand(x: Any) -> Any:
     """What stands beside a tensor in an operation: Python's numbers as they are (so that float32
-    stays float32 beside them), anything else as an array of real numbers."""
+    stays float32 beside them), anything else as an array of real numbers. A numpy.matrix is
+    refused: its `*` is the matrix product, which a tensor's is not."""
     if type(x) is ndarray and x.dtype.kind in "fiub":
         return x
+    if isinstance(x, np.matrix):
+        raise TypeError(
+            "a numpy.matrix multiplies as a matrix with `*`, a tensor entry by entry; give "
+            "np.asarray(matrix), and write @ for the matrix product"
+        )
     if isinstance(x, (bool, int)):
         return x
     if isinstance(x, float) and not isinstance(x, np.generic):

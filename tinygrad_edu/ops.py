@@ -676,13 +676,18 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 def trace(x: Any) -> Any:
     """The sum of the diagonal of a matrix.
 
-    Shapes:  (n, n) → ()
+    Shapes:  (m, n) → ()
     Error:   g on the diagonal
+    Raises:  ValueError for anything but a matrix
     Source:  numpy.trace
     Example:
         >>> trace(np.array([[1.0, 2.0], [3.0, 4.0]]))
         np.float64(5.0)
     """
+    shape = np.shape(x)
+    if len(shape) == 2 and shape[0] != shape[1]:  # einsum wants a square: the one on the left, top
+        matrix: Any = x if isinstance(x, Box) else np.asarray(x)
+        x = matrix[: shape[1], : shape[0]]
     return einsum("ii->", x)
 
 
@@ -734,14 +739,16 @@ def mean(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
 
 def _var_rule(g: Any, y: Any, x: Any, axis: Any, ddof: int, keepdims: bool) -> Any:
     away = x - np.mean(x, axis=axis, keepdims=True)
-    return g.reshape(_kept(x, axis)) * away * (2 / (_count(x, axis) - ddof))
+    free = _count(x, axis) - ddof
+    factor = 2 / free if free > 0 else math.inf  # as numpy.var, which divides by 0 then
+    return g.reshape(_kept(x, axis)) * away * factor
 
 
 @primitive(_var_rule)
 def var(x: Any, /, axis: Any = None, *, ddof: int = 0, keepdims: bool = False) -> Any:
     """The variance over the given axes: Σ(x − x̄)² / (n − ddof).
 
-    Error:   g ⊙ 2(x − x̄)/(n − ddof)
+    Error:   g ⊙ 2(x − x̄)/(n − ddof); where ddof is n or more, inf and nan as in NumPy
     Source:  numpy.var
     Example:
         >>> var(np.array([1.0, 3.0]))

@@ -39,6 +39,13 @@ class Tensor(Box, results=True):
     Operators, methods and NumPy's own functions (`np.exp(t)`, `np.dot(x, t)`) do what they do on
     arrays and give a Tensor. Comparisons give a Tensor of bools.
 
+    A record holds the arrays that were used, not copies of them. Do not change one in place
+    between forward and `backward()`: the gradient would be that of the new numbers.
+    `detect_anomaly` names such an array.
+
+    A float32 tensor stays float32 beside Python's numbers. Beside a NumPy scalar or array of
+    float64 (`np.float64(2)`, `np.sqrt(2)`) the result is float64, as with NumPy's own arrays.
+
     Raises:  TypeError for anything but real numbers, and for integers that require a gradient;
              ValueError for rows of different lengths
     Source:  the names are PyTorch's, the meanings NumPy's
@@ -197,6 +204,10 @@ class Tensor(Box, results=True):
         Source:  torch.Tensor.backward
 
         The graph is released on the way, as far as it is reached, unless `retain_graph`.
+
+        The rules read the arrays that were used in the forward pass. One that was changed in
+        place since then gives a wrong gradient without an error: w³ at w = 3 gives 75 in place of
+        27 once the 3 is overwritten with 5. `detect_anomaly` raises an error that names the array.
 
         Example:
             >>> x = Tensor([1.0, 2.0], requires_grad=True)
