@@ -56,7 +56,7 @@ def test_layers_of_the_library_are_captured(layer: nn.Module) -> None:
         tg.cross_entropy, nn.CrossEntropyLoss(), partial(tg.cross_entropy),
         "sparse_categorical_crossentropy",
     ],
-    ids=str,
+    ids=["a function", "a module", "a partial one", "a name"],
 )  # fmt: skip
 def test_losses_of_the_library_are_captured(function: Any) -> None:
     found = metrics.as_loss(function)

@@ -13,7 +13,9 @@ name (see `surroundings`).
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
 from functools import partial
 from itertools import zip_longest
 from operator import attrgetter
@@ -234,12 +236,18 @@ class Capture(Watcher):
                     np.zeros((), x.value.dtype), x.value.shape
                 )
         self._start = engine.tick()
-        token = watcher.set(self)
-        try:
+
+        def run() -> watching:
+            watcher.set(self)
             with engine.recording(engine.ALL), watching() as seen:
                 self._result = self.function(*arguments[: len(args)], **by_name)
+            return seen
+
+        profiler = sys.getprofile()
+        try:  # in a context of its own, which ends with it, wherever a signal comes
+            seen = copy_context().run(run)
         finally:
-            watcher.reset(token)
+            sys.setprofile(profiler)
         used = {
             name
             for code in seen.codes
