@@ -247,6 +247,8 @@ class Tensor(Box, results=True):
             >>> Tensor([1.0], requires_grad=True).detach().requires_grad
             False
         """
+        if (watching := watcher.get()) is not None:
+            watching.keeps(self)
         return Tensor(self.value, name=self.name)
 
     # --- ways out: to NumPy and Python ------------------------------------------------------------

@@ -110,6 +110,35 @@ def test_a_captured_step_goes_on_as_the_step_itself(
     np.testing.assert_equal(own, state)
 
 
+READS: dict[str, Callable[[Any, Any], Any]] = {
+    "a product": lambda a, w: a * w,
+    "a matrix product": lambda a, w: a @ w.reshape(3, 1),
+    "a power": lambda a, w: (1 + w * w) ** a,
+    "a quotient": lambda a, w: w / a,
+    "a largest entry": lambda a, w: tg.maximum(a, w),
+}
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_an_array_in_a_closure_that_is_written_to_is_followed(read: Any) -> None:
+    """In the loss and in its gradient."""
+    around = np.random.default_rng(0).uniform(1.0, 3.0, size=(2, 3))
+    w = tg.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+
+    def step() -> Any:
+        loss = read(around, w).sum()
+        w.grad = None
+        loss.backward()
+        return loss
+
+    captured = tg.compile(step, check=False)
+    for k in range(3):
+        around[...] = np.random.default_rng(k).uniform(1.0, 3.0, size=(2, 3))
+        found = captured().item(), np.array(w.grad)
+        assert found[0] == step().item()
+        np.testing.assert_array_equal(found[1], w.grad)
+
+
 def test_unfreezing_is_seen_too() -> None:
     w = tg.Tensor([1.0, 2.0], requires_grad=True)
     v = tg.Tensor([3.0, 4.0])

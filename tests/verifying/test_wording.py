@@ -134,7 +134,7 @@ def test_the_command_speaks_korean(tmp_path: Path, capsys: pytest.CaptureFixture
     task = write(tmp_path, "task.py", FORWARD)
     assert main(["verify", str(folder), "--task", str(task), "--lang", "ko"]) == 2
     printed = capsys.readouterr().out
-    assert printed.startswith("파일,결과,맞은 수,전체 수,첫 번째 실수,진단,수정\n")
+    assert printed.startswith("\ufeff파일,결과,맞은 수,전체 수,첫 번째 실수,진단,수정,비고\n")
     assert not english(printed)
     for text in (RIGHT, WRONG):
         path = write(tmp_path, "ada.py", FORWARD + text)

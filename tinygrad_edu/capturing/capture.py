@@ -78,6 +78,7 @@ class Capture(Watcher):
         self._filled: dict[int, tuple[Array, Array]] = {}  # id of np.zeros_like(t): it, as it was
         self._used_homes: dict[Home, Value] = {}
         self._state_boxes: dict[Any, Box] = {}
+        self._boxes: dict[int, Tensor] = {}  # by the id of an array
         self._ours: list[tuple[int, int]] = []  # from which age to which our own rules ran
 
     # --- what a watcher is asked ------------------------------------------------------------------
@@ -119,6 +120,7 @@ class Capture(Watcher):
         variables = dict.fromkeys(
             x for node in [*nodes, output] for x in (*node.record[2], node) if _is_variable(x)
         )
+        self._follow_arrays(nodes)
         on_the_way = engine._on_the_way(nodes, set(variables))
         if output not in on_the_way:
             raise RuntimeError(
@@ -145,12 +147,30 @@ class Capture(Watcher):
                 if before is not None and not isinstance(before, Box):
                     raise CannotCapture(
                         f"{describe(variable)} has a .grad from before the step, to which this one "
-                        "would be added; call optimizer.zero_grad() before backward()"
+                        "would be added; call optimizer.zero_grad() before backward(), or add up "
+                        "the gradients of several batches within one step"
                     )
                 new: Any = found[variable] if before is None else before + found[variable]
                 variable.grad = new
                 self._differentiated[variable] = None
         self._ours.append((start, engine.tick()))
+
+    def _follow_arrays(self, nodes: Sequence[Box]) -> None:
+        """Give rules the arrays that the step finds around it as tensors, so that what the rules
+        compute from them is recorded and not taken for constant."""
+        for node in nodes:
+            age, op, args, raw, settings = node.record
+            followed = tuple(
+                arg if isinstance(arg, Box) or id(x) not in self._known else self._boxed(x)
+                for arg, x in zip(args, raw, strict=True)
+            )
+            node.record = (age, op, followed, raw, settings)
+
+    def _boxed(self, array: Array) -> Tensor:
+        """A tensor on an array that the step finds around it, the same one each time."""
+        if id(array) not in self._boxes:
+            self._boxes[id(array)] = Tensor(array)
+        return self._boxes[id(array)]
 
     def expects(self, condition: Any) -> None:
         if not np.all(condition.value if isinstance(condition, Box) else condition):

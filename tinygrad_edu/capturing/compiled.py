@@ -62,7 +62,8 @@ def compile(
     state that it changes, such as a list that it appends to, stays changed. Later calls do not run
     the function, but for the comparisons that `check` plans: these run it on copies of parameters,
     buffers, optimizer states and generators, and raise `StaleStep` where a number differs. What a
-    captured step raises goes to the caller, with the weights of a whole step.
+    captured step raises goes to the caller, with the weights of a whole step. Inside `no_grad()`
+    the function itself runs.
 
     Arguments are arrays, tensors and numbers; a plain number is part of the signature. Results are
     tensors without a record, in memory of their own. Parameters, `.grad`, buffers and optimizer
@@ -108,7 +109,7 @@ def compile(
 
 
 class CompiledStep:
-    """What `compile` gives."""
+    """A function with its programs, as `compile` returns it."""
 
     def __init__(
         self, function: Callable[..., Any], check: bool | None = None, backend: str = "numpy"
@@ -227,8 +228,8 @@ class CompiledStep:
         if self._traces > MOST and (len(known) == MOST or len(self.programs) >= MOST * MOST):
             changed = known[-1].surroundings.changed() if known else "a plain number or a shape"
             raise CannotCapture(
-                f"{_name(self.function)} was captured {MOST} times or more: {changed or 'lr'} is "
-                "another one at each call; give what changes as an array argument"
+                f"{_name(self.function)} was captured {MOST} times or more: {changed or 'lr'} "
+                "changes at each call; give it as an array argument"
             )
 
     def epoch(self, *sources: Any, order: Any) -> Array:

@@ -2,8 +2,9 @@
 
 A program repeats what its function did when it was traced. Settings of modules and optimizers are
 compared before each call (see `surroundings`); anything else that Python code reads, such as a
-list, a file or a global number, may have changed without being seen. So some calls are made twice
-from one state: by the program, and by the function on copies. A difference raises `StaleStep`.
+list, a file or a global number, may have changed without being seen. Some calls are therefore
+computed twice from one state: by the program, and by the function on copies. A difference raises
+`StaleStep`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SHARE = 0.01  # of the CPU time of a step, for comparisons
 # The largest differences of a native step, by dtype: relative to the largest entry of an array,
 # and for weights and states relative to how far the step moved them.
 ROUNDING = {"f": (1e-3, 5e-2), "d": (1e-7, 1e-3)}
-NOISE = {"f": 1e-6, "d": 1e-9}  # entries below may be sums that cancel, of which rounding is left
+SMALL = 4096  # bytes of arrays that are compared as bytes, which is faster
+# Sums that cancel leave only rounding; differences below these are ignored.
+NOISE = {"f": 1e-6, "d": 1e-9}
 
 
 class Captured(Protocol):
@@ -102,9 +105,12 @@ class Sampler:
         self.left = self._interval
 
     def unverified(self) -> str:
-        """The calls that a comparison about to fail leaves in doubt."""
-        first, last = self.verified + 1, self.verified + 1 + self._interval
-        return f"call {last}" if first == last else f"calls {first} to {last}"
+        """Return a sentence on the calls since the last comparison that passed."""
+        first, last = self.verified + 1, self.verified + self._interval
+        if first > last:
+            return "No earlier call is affected"
+        calls = f"Call {first}" if first == last else f"Calls {first} to {last}"
+        return f"{calls} may have been computed with the old value"
 
 
 class Snapshot:
@@ -167,8 +173,8 @@ def compared(
     The function runs on copies of parameters, buffers, states and random states, and what it
     leaves in them is dropped.
 
-    Raises:  StaleStep if they differ, with everything as before the step; what the function or
-             the program raises
+    Raises:  StaleStep if they differ; what the function or the program raises. Everything is then
+             as before the step
     """
     started = thread_time()
     args = [_given(x) for x in args]
@@ -185,21 +191,20 @@ def compared(
         before.restore()
         start = _outcome(captured, ())
         expected = _outcome(captured, function(*args, **kwargs))
-    except Exception as error:
-        error.add_note("while a captured step was compared with its function")
-        raise
-    finally:
-        after.restore()
-    rounded = None if captured.native is None else _coarsest(captured.program)
-    difference = _difference(expected, found, start, rounded)
-    if difference is not None:
+        rounded = None if captured.native is None else _coarsest(captured.program)
+        difference = _difference(expected, found, start, rounded)
+        if difference is not None:
+            raise StaleStep(
+                f"{difference}. The step reads something that has changed since it was traced. "
+                f"{captured.sampler.unverified()}; parameters are as before this call.\n{CONTRACT}"
+            )
+    except BaseException as error:
         before.restore()
         captured.forget()
-        raise StaleStep(
-            f"{difference}. The step reads something that has changed since it was traced; "
-            f"{captured.sampler.unverified()} may have been computed with the old value, and the "
-            f"parameters are as before this call.\n{CONTRACT}"
-        )
+        if not isinstance(error, StaleStep):
+            error.add_note("while a captured step was compared with its function")
+        raise
+    after.restore()
     captured.sampler.compared(program, thread_time() - started - program)
     return result
 
@@ -240,9 +245,11 @@ def _difference(
         if not _is_like(a, b):
             return f"{what} is {_described(b)} captured and {_described(a)} when the function runs"
         a, b = np.asarray(a), np.asarray(b)
-        if a.tobytes() == b.tobytes():
+        if a.nbytes <= SMALL and a.tobytes() == b.tobytes():
             continue
-        same = (a == b) | ((a != a) & (b != b))
+        same = a == b
+        if not same.all():
+            same |= (a != a) & (b != b)
         if rounded is not None and a.dtype.char in ROUNDING:
             same |= _is_rounded(a, b, start.get(what), _noisy(what, expected), rounded)
         if not same.all():

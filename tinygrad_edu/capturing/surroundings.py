@@ -35,6 +35,8 @@ from ..optim import Optimizer
 _KNOWN = {*sys.stdlib_module_names, "numpy", __name__.partition(".")[0]}
 LARGEST = 1000  # a container with more entries is data: only the container itself is looked at
 LARGEST_ARRAY = 2**24  # bytes; the entries of larger arrays are not compared after tracing
+# Modules of Python's whose objects keep nothing that a step computes with.
+_SERVICES = {"_io", "_thread", "datetime", "io", "logging", "pathlib", "re", "threading"}
 # Code that uses one of these may read attributes that it does not name.
 _DYNAMIC = {"getattr", "hasattr", "setattr", "vars", "__dict__", "__getattribute__", "attrgetter"}
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.dtype, ModuleType)
@@ -204,7 +206,7 @@ class Surroundings:
             x, (np.random.Generator, np.random.RandomState)
         ):
             self.generators.append(x)
-        elif type(x).__module__.partition(".")[0] != "numpy":
+        elif type(x).__module__.partition(".")[0] not in {"numpy", *_SERVICES}:
             fields = getattr(x, "__dict__", {})
             settings = isinstance(x, Module)  # all of them, whether the code names them or not
             names = [

@@ -61,7 +61,16 @@ def foreign(
 
 
 class OwnParts:
-    """The parts of a training, walked through again only when something in them has changed."""
+    """The parts of a training, walked through again only when something in them has changed.
+
+    Example:
+        >>> layer = tg.nn.Linear(1, 1)
+        >>> parts = OwnParts([layer, tg.mse_loss])
+        >>> parts.foreign()
+        >>> layer.forward = lambda x: x
+        >>> parts.foreign()
+        'forward of a Linear was replaced'
+    """
 
     def __init__(self, parts: Sequence[Any]) -> None:
         self._parts = parts
