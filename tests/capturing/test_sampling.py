@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -188,6 +189,28 @@ def test_what_is_detached_is_followed() -> None:
         assert [a.item() for a in eager(z, real)] == [a.item() for a in step(z, real)]
     for a, b in zip(model.parameters(), other.parameters(), strict=True):
         np.testing.assert_array_equal(a.value, b.value)
+
+
+scores: list[float] = []
+
+
+class Scored(nn.Module):
+    """A layer with an attribute that has the name of a variable of this module."""
+
+    def __init__(self) -> None:
+        self.scores = nn.Linear(4, 1, rng=0)
+        self.dice = random.SystemRandom()
+
+    def forward(self, x: Any) -> Any:
+        return self.scores(x)
+
+
+def test_an_attribute_is_not_the_variable_of_its_name() -> None:
+    model = Scored()
+    step = tg.compile(lambda x: model(x).sum())
+    for _ in range(30):
+        scores.append(step(x).item())
+    assert [len(found) for found in step.programs.values()] == [1]
 
 
 def test_a_step_may_log_and_print(capsys: pytest.CaptureFixture[str]) -> None:

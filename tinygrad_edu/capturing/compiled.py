@@ -229,7 +229,7 @@ class CompiledStep:
             changed = known[-1].surroundings.changed() if known else "a plain number or a shape"
             raise CannotCapture(
                 f"{_name(self.function)} was captured {MOST} times or more: {changed or 'lr'} "
-                "changes at each call; give it as an array argument"
+                "changes at each call; give it as an array argument, or keep it in an nn.Buffer"
             )
 
     def epoch(self, *sources: Any, order: Any) -> Array:

@@ -196,7 +196,9 @@ def compared(
         if difference is not None:
             raise StaleStep(
                 f"{difference}. The step reads something that has changed since it was traced. "
-                f"{captured.sampler.unverified()}; parameters are as before this call.\n{CONTRACT}"
+                f"{captured.sampler.unverified()}; parameters are as before this call. Make it an "
+                f"argument, a setting of a Module or an nn.Buffer; the next call traces anew.\n"
+                f"{CONTRACT}"
             )
     except BaseException as error:
         before.restore()

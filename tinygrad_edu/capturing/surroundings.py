@@ -19,7 +19,8 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from dis import get_instructions
+from functools import cache, partial
 from operator import is_
 from pathlib import Path
 from types import CellType, CodeType, FunctionType, GeneratorType, MethodType, ModuleType
@@ -198,6 +199,8 @@ class Surroundings:
                 self.contained.append((f"the length of {path}", lambda: len(x)))
         elif isinstance(x, bytearray):
             self.contained.append((f"the entries of {path}", partial(bytes, x)))
+        elif isinstance(x, random.SystemRandom):
+            pass  # it has no state: what it draws differs from trace to trace
         elif isinstance(x, random.Random):
             self.generators.append(x)
         elif isinstance(x, Iterator) and type(x).__module__ in ("builtins", "itertools"):
@@ -284,7 +287,7 @@ class Surroundings:
         if id(code) in self._seen:
             return
         self._seen[id(code)] = code
-        names = [n for n in _named(code) if n in space]
+        names = [n for n in _globals_of(code) if n in space]
         self._place(id(code), path, _Look(space, names), names)
 
     def _place(self, key: Any, path: str, look: Callable[[], Any], names: Any) -> None:
@@ -425,6 +428,16 @@ def _content(cell: CellType) -> Any:
         return cell.cell_contents
     except ValueError:  # not assigned yet
         return None
+
+
+@cache
+def _globals_of(code: CodeType) -> tuple[str, ...]:
+    """The names that some code, and the functions in it, look up as variables of the module; names
+    of attributes are no such names."""
+    reads = ("LOAD_GLOBAL", "LOAD_NAME")
+    own = [x.argval for x in get_instructions(code) if x.opname in reads]
+    inner = [name for c in code.co_consts if isinstance(c, CodeType) for name in _globals_of(c)]
+    return tuple(dict.fromkeys([*own, *inner]))
 
 
 def _named(code: CodeType) -> list[str]:
