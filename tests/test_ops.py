@@ -608,24 +608,6 @@ def test_a_variance_without_degrees_of_freedom_has_numpys_nan_and_inf(
     assert_array_equal(x.grad, wanted)
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (3, 2), (1, 3), (3, 1), (0, 2), (3, 3)])
-def test_the_trace_of_any_matrix(shape: tuple[int, int]) -> None:
-    data = np.arange(1.0, 1.0 + shape[0] * shape[1]).reshape(shape)
-    x = tg.Tensor(data, requires_grad=True)
-    for trace in (tg.trace, np.trace):
-        assert trace(x).item() == np.trace(data)
-    assert tg.trace(data) == tg.trace(data.tolist() if data.size else data) == np.trace(data)
-    assert_array_equal(tg.grad(tg.trace(x) * 2.0, x), 2.0 * np.eye(*shape))
-    (slope,) = tg.grad(tg.trace(x * x), [x], create_graph=True)
-    assert_array_equal(tg.grad(slope.sum(), x), 2.0 * np.eye(*shape))
-
-
-@pytest.mark.parametrize("shape", [(), (3,), (2, 2, 2)])
-def test_the_trace_of_what_is_no_matrix_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError):
-        tg.trace(tg.Tensor(np.ones(shape)))
-
-
 @pytest.mark.parametrize(
     "call",
     [
