@@ -243,7 +243,8 @@ class Program:
                 size = max(1, int(np.prod(out.shape)) * out.dtype.itemsize)
                 fits = [b for b in free if size <= self.blocks[b] <= 4 * size + 256]
                 if fits:
-                    out.block = min(fits, key=self.blocks.__getitem__)
+                    # Of equal ones that which was read last, and is in the cache.
+                    out.block = min(reversed(fits), key=self.blocks.__getitem__)
                     free.remove(out.block)
                 else:
                     out.block = len(self.blocks)
