@@ -213,6 +213,19 @@ def test_an_attribute_is_not_the_variable_of_its_name() -> None:
     assert [len(found) for found in step.programs.values()] == [1]
 
 
+last: Any = None
+
+
+def test_a_global_variable_that_is_only_assigned_is_refused() -> None:
+    def step(x: Any) -> Any:
+        global last
+        last = x.shape
+        return x * 2
+
+    with pytest.raises(tg.CannotCapture, match=r"the step changed step\.last"):
+        tg.compile(step)(np.ones(2))
+
+
 def test_a_step_may_log_and_print(capsys: pytest.CaptureFixture[str]) -> None:
     log = logging.getLogger("tinygrad_edu.test")
 

@@ -432,10 +432,10 @@ def _content(cell: CellType) -> Any:
 
 @cache
 def _globals_of(code: CodeType) -> tuple[str, ...]:
-    """The names that some code, and the functions in it, look up as variables of the module; names
-    of attributes are no such names."""
-    reads = ("LOAD_GLOBAL", "LOAD_NAME")
-    own = [x.argval for x in get_instructions(code) if x.opname in reads]
+    """Return the names of variables of the module that some code, and the functions in it, read or
+    assign; names of attributes are no such names."""
+    uses = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
+    own = [x.argval for x in get_instructions(code) if x.opname in uses]
     inner = [name for c in code.co_consts if isinstance(c, CodeType) for name in _globals_of(c)]
     return tuple(dict.fromkeys([*own, *inner]))
 
