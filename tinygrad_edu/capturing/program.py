@@ -423,7 +423,10 @@ class Program:
 def _run(calls: Iterable[Sequence[Any]]) -> None:
     """Make calls one after the other, each a sequence of a function and its arguments. Signals are
     handled between two instructions of the interpreter, of which there are none here."""
-    deque(starmap(apply, calls), maxlen=0)
+    _consume(starmap(apply, calls))
+
+
+_consume = deque[Any](maxlen=0).extend
 
 
 def _is_python(function: Any) -> bool:
