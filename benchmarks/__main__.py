@@ -63,11 +63,9 @@ def parser() -> argparse.ArgumentParser:
     )
 
     comparisons = commands.add_parser(
-        "comparisons", parents=[shared], help="captured steps with and without their comparisons"
+        "comparisons", parents=[shared], help="the share of comparisons in captured steps"
     )
-    comparisons.add_argument(
-        "--rounds", type=_positive, default=7, help="of thousands of steps (7)"
-    )
+    comparisons.add_argument("--rounds", type=_positive, default=7, help="of two seconds each (7)")
     comparisons.add_argument(
         "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
     )

@@ -1,32 +1,34 @@
 """`python -m benchmarks comparisons`: what it costs to compare captured steps with their functions.
 
-Two captured steps of the same network train on the same batches, one with `check=False` and one
-with the default, which runs the function as well for the first two calls, and later at most once
-in a thousand. A round is so many steps that later comparisons are among them.
+A captured step runs the function as well for its first two calls, and later at most once in a
+thousand. Counted is the share of CPU time that these later comparisons take in a round of training
+which is long enough for some of them. Two trainings beside each other, one without comparisons,
+differ by more from chance alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import process_time
 from typing import Any
 
 import numpy as np
 
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
+from tinygrad_edu.capturing.compiled import CompiledStep
 
 from .cases import NETWORKS, Network
 from .peers import HIDDEN
-from .report import keep, timings_table
-from .timing import compare
+from .report import duration, keep, table
 
-STEPS = 4000  # of a round at most, and
-SECONDS = 1.0  # as long as these take
-LIMIT = 1.02
+SECONDS = 2.0  # of CPU time in a round
+LIMIT = 0.02
 
 
-def epochs(network: Network, check: bool | None, steps: int) -> Callable[[], Any]:
-    """Return a function that makes at least so many steps, in epochs of the network's batches."""
+def training(network: Network) -> Callable[[], Any]:
+    """Return a function that trains for one epoch of the network's batches."""
     X, Y = network.batches()
     modules: list[nn.Module] = []
     for n_in, n_out in zip(network.sizes, network.sizes[1:], strict=False):
@@ -42,31 +44,76 @@ def epochs(network: Network, check: bool | None, steps: int) -> Callable[[], Any
         sgd.step()
         return loss
 
-    captured = tg.compile(step, check=check)
+    captured = tg.compile(step)
     x, y = (array.reshape(-1, *array.shape[2:]) for array in (X, Y))
     order = np.arange(len(x)).reshape(network.steps, network.batch)
-    order = np.tile(order, (-(-steps // network.steps), 1))
-    captured.epoch(x, y, order=order[:3])  # traced, and compared twice
+    captured.epoch(x, y, order=np.tile(order, (2, 1))[:3])  # traced, and compared twice
     return lambda: captured.epoch(x, y, order=order)
+
+
+@contextmanager
+def counted() -> Iterator[list[float]]:
+    """Give the CPU seconds of each comparison that is made inside."""
+    found: list[float] = []
+    original = CompiledStep.compared
+
+    def compared(self: CompiledStep, *args: Any) -> Any:
+        start = process_time()
+        try:
+            return original(self, *args)
+        finally:
+            found.append(process_time() - start)
+
+    CompiledStep.compared = compared  # type: ignore[method-assign, assignment]
+    try:
+        yield found
+    finally:
+        CompiledStep.compared = original  # type: ignore[method-assign]
+
+
+def measure(network: Network, rounds: int) -> dict[str, float]:
+    """Return the seconds of a step, the number of comparisons, and their share of CPU time: the
+    median over the rounds, with the quartiles."""
+    epoch = training(network)
+    shares, comparisons, seconds, steps = [], 0, 0.0, 0
+    for _ in range(rounds):
+        with counted() as found:
+            start = process_time()
+            while (used := process_time() - start) < SECONDS:
+                epoch()
+                steps += network.steps
+        shares.append(sum(found) / used)
+        comparisons += len(found)
+        seconds += used
+    low, share, high = np.percentile(shares, [25, 50, 75])
+    return {
+        "seconds": seconds / steps,
+        "steps": steps,
+        "comparisons": comparisons,
+        "share": float(share),
+        "low": float(low),
+        "high": float(high),
+    }
 
 
 def run(
     names: Sequence[str] | None, rounds: int, facts: dict[str, Any], command: str, write: bool
 ) -> int:
-    """Measure, print the table, and keep it if that is wanted."""
-    timed: Any = {}
-    for name in names or NETWORKS:
-        network = NETWORKS[name]
-        probe = epochs(network, False, network.steps)
-        once = compare({"one": probe}, rounds=3, steps=network.steps, slice_seconds=0)["one"]
-        steps = min(STEPS, max(network.steps, int(SECONDS / once.seconds)))
-        ways = {
-            "check=False": epochs(network, False, steps),
-            "compared": epochs(network, None, steps),
-        }
-        timings = compare(ways, rounds=rounds, steps=steps, slice_seconds=0)
-        timed[f"{name}: {network}"] = timings, "compared", LIMIT
-    text = timings_table(timed)
-    rows = {what: {n: vars(t) for n, t in found[0].items()} for what, found in timed.items()}
-    keep("comparisons", "Comparisons", text, {"timings": rows}, facts, command, write=write)
-    return 0
+    """Measure, print the table, and keep it if that is wanted; return 1 if a limit is broken."""
+    found = {name: measure(NETWORKS[name], rounds) for name in names or NETWORKS}
+    rows = [
+        [
+            f"{name}: {NETWORKS[name]}",
+            duration(m["seconds"]),
+            f"{m['steps']:,.0f}",
+            f"{m['comparisons']:.0f}",
+            f"{m['share']:.1%}",
+            f"{m['low']:.1%} … {m['high']:.1%}",
+            f"{LIMIT:.0%}",
+        ]
+        for name, m in found.items()
+    ]
+    header = ["what", "a step", "steps", "comparisons", "share", "quartiles", "limit"]
+    text = table(header, rows)
+    keep("comparisons", "Comparisons", text, {"shares": found}, facts, command, write=write)
+    return int(any(m["share"] > LIMIT for m in found.values()))
