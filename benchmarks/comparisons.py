@@ -27,7 +27,7 @@ SECONDS = 2.0  # of CPU time in a round
 LIMIT = 0.02
 
 
-def training(network: Network) -> Callable[[], Any]:
+def training(network: Network, backend: str) -> Callable[[], Any]:
     """Return a function that trains for one epoch of the network's batches."""
     X, Y = network.batches()
     modules: list[nn.Module] = []
@@ -44,7 +44,7 @@ def training(network: Network) -> Callable[[], Any]:
         sgd.step()
         return loss
 
-    captured = tg.compile(step)
+    captured = tg.compile(step, backend=backend)
     x, y = (array.reshape(-1, *array.shape[2:]) for array in (X, Y))
     order = np.arange(len(x)).reshape(network.steps, network.batch)
     captured.epoch(x, y, order=np.tile(order, (2, 1))[:3])  # traced, and compared twice
@@ -71,10 +71,10 @@ def counted() -> Iterator[list[float]]:
         CompiledStep.compared = original  # type: ignore[method-assign]
 
 
-def measure(network: Network, rounds: int) -> dict[str, float]:
+def measure(network: Network, backend: str, rounds: int) -> dict[str, float]:
     """Return the seconds of a step, the number of comparisons, and their share of CPU time: the
     median over the rounds, with the quartiles."""
-    epoch = training(network)
+    epoch = training(network, backend)
     shares, comparisons, seconds, steps = [], 0, 0.0, 0
     for _ in range(rounds):
         with counted() as found:
@@ -100,10 +100,14 @@ def run(
     names: Sequence[str] | None, rounds: int, facts: dict[str, Any], command: str, write: bool
 ) -> int:
     """Measure, print the table, and keep it if that is wanted; return 1 if a limit is broken."""
-    found = {name: measure(NETWORKS[name], rounds) for name in names or NETWORKS}
+    found = {
+        f"{name} ({backend})": measure(NETWORKS[name], backend, rounds)
+        for name in names or NETWORKS
+        for backend in ("numpy", "numba")
+    }
     rows = [
         [
-            f"{name}: {NETWORKS[name]}",
+            name,
             duration(m["seconds"]),
             f"{m['steps']:,.0f}",
             f"{m['comparisons']:.0f}",

@@ -316,6 +316,14 @@ def test_the_first_two_calls_are_compared_and_then_a_share_of_the_time() -> None
     assert calls_of(Sampler(False, 1000), 1.0, 1.0, 5) == []
 
 
+def test_the_share_is_of_steps_in_a_row_which_take_less_time_than_one_alone() -> None:
+    sampler = Sampler(None, 10_000)
+    assert calls_of(sampler, 1.0, 2.0, 203) == [0, 1, 202]
+    sampler.timed(100, 10.0)  # 0.1 s each
+    sampler.timed(0, 5.0)  # tells nothing
+    assert calls_of(sampler, 1.0, 2.0, 202 + 2001 + 1) == [200, 200 + 2001]
+
+
 def test_the_calls_in_doubt_are_those_since_the_last_comparison() -> None:
     sampler = Sampler(None, 10)
     assert sampler.unverified() == "No earlier call is affected"

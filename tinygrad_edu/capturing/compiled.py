@@ -21,6 +21,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import update_wrapper
 from threading import RLock
+from time import thread_time
 from typing import Any
 
 import numpy as np
@@ -293,7 +294,9 @@ class CompiledStep:
             return _NOTHING
         if not captured.sampler.left:  # the next one is compared
             return _NOTHING
+        started = thread_time()
         part = captured.epoch(arrays, order[: captured.sampler.left])
+        captured.sampler.timed(len(part), thread_time() - started)
         captured.sampler.skip(len(part))
         return part
 

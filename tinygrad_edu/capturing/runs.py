@@ -13,6 +13,7 @@ from contextvars import copy_context
 from functools import partial
 from itertools import islice
 from operator import is_
+from time import thread_time
 from typing import Any, Protocol
 
 import numpy as np
@@ -116,8 +117,10 @@ class Run:
                 update()
                 note(result)
 
+        planned, started = sampler.left, thread_time()
         if (failed := self._quietly(steps)) is not None:
             note(failed[0])
+        sampler.timed(planned - sampler.left, thread_time() - started)
 
     def _compared(self, replay: Replay) -> Any:
         """The result of a step that is compared with the function."""

@@ -10,7 +10,7 @@ computed twice from one state: by the program, and by the function on copies. A 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import ceil
+from math import ceil, inf
 from sys import maxsize
 from time import thread_time
 from typing import Any, Protocol
@@ -84,6 +84,7 @@ class Sampler:
         self.verified = 1  # the last call known to be right; the first one traced the step
         self._interval = 0
         self._compared = 0
+        self._fastest = inf  # CPU seconds of a step among many, which is less than of one alone
 
     def due(self) -> bool:
         """Count a call; return True if it is to be compared."""
@@ -94,13 +95,19 @@ class Sampler:
         """Count calls that are not compared, at most `left` of them."""
         self.left -= calls
 
+    def timed(self, calls: int, seconds: float) -> None:
+        """Note the CPU time of calls made one after the other."""
+        if calls:
+            self._fastest = min(self._fastest, seconds / calls)
+
     def compared(self, program: float, comparison: float) -> None:
         """Plan the next comparison from the CPU times of the last: of the program, of the rest."""
         self.verified += self._interval + 1
         self._compared += 1
         self._interval = 0
         if self.check is None and self._compared > 1:
-            wanted = ceil(comparison / (SHARE * max(program, 1e-7)))
+            step = max(min(program, self._fastest), 1e-7)
+            wanted = ceil(comparison / (SHARE * step))
             self._interval = min(self.longest - 1, wanted)
         self.left = self._interval
 
