@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tracemalloc
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -132,9 +134,15 @@ def test_history_and_weights_equal_the_loop_written_out(
     weights = np.random.default_rng(seed).random(m) if weighted else None
     rng = np.random.default_rng(seed)
     expected, W, b = by_hand(
-        p, epochs=epochs, batch_size=batch_size, lr=0.3, momentum=momentum, l2=l2,
-        rng=rng if shuffle else None, weights=weights,
-    )  # fmt: skip
+        p,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=0.3,
+        momentum=momentum,
+        l2=l2,
+        rng=rng if shuffle else None,
+        weights=weights,
+    )
     model = p.model()
     _, history = p.fit(
         model,
@@ -165,14 +173,22 @@ def test_history_and_weights_equal_the_loop_written_out(
 def test_the_loop_written_out_tells_wrong_arithmetic_apart() -> None:
     p = Problem()
     settings: dict[str, Any] = {
-        "epochs": 2, "batch_size": 5, "lr": 0.3, "momentum": 0.0, "l2": 0.0, "rng": None,
-    }  # fmt: skip
+        "epochs": 2,
+        "batch_size": 5,
+        "lr": 0.3,
+        "momentum": 0.0,
+        "l2": 0.0,
+        "rng": None,
+    }
     right, _, _ = by_hand(p, **settings)
     model = p.model()
     _, history = p.fit(
-        model, shuffle=False, metrics=["accuracy"], validation_data=(p.x_val, p.y_val),
+        model,
+        shuffle=False,
+        metrics=["accuracy"],
+        validation_data=(p.x_val, p.y_val),
         optimizer=optim.SGD(model.parameters(), lr=0.3),
-    )  # fmt: skip
+    )
     assert_same_history(history, right, 1e-9)
     for changed in ({"batch_size": 6}, {"l2": 1e-4}, {"momentum": 0.1}):
         wrong, _, _ = by_hand(p, **settings | changed)
@@ -209,8 +225,9 @@ def test_binary_targets_as_a_column_and_without_its_axis(column: bool) -> None:
     # The threshold belongs to the loss: 0 for logits, ½ for probabilities.
     model, _ = p.fit(loss=tg.binary_cross_entropy_with_logits, **given)
     z = tg.predict(model, p.x)
-    accuracy = tg.evaluate(model, p.x, p.y, loss=tg.binary_cross_entropy_with_logits,
-                           metrics=["accuracy"])[1]  # fmt: skip
+    accuracy = tg.evaluate(
+        model, p.x, p.y, loss=tg.binary_cross_entropy_with_logits, metrics=["accuracy"]
+    )[1]
     assert accuracy == np.mean((z > 0) == y) != np.mean((z > 0.5) == y)
 
 
@@ -317,13 +334,25 @@ def test_images_of_bytes_train_to_the_same_bits(compile: bool, dtype: str) -> No
         model = nn.Linear(12, 3, dtype=dtype, rng=0)
         settings: dict[str, Any] = {"loss": tg.cross_entropy, "metrics": ["accuracy"]}
         history = tg.fit(
-            model, x, labels, optimizer=optim.SGD(model.parameters(), lr=0.5), epochs=3, rng=1,
-            validation_split=0.3, batch_size=8, compile=compile, **settings,
-        )  # fmt: skip
+            model,
+            x,
+            labels,
+            optimizer=optim.SGD(model.parameters(), lr=0.5),
+            epochs=3,
+            rng=1,
+            validation_split=0.3,
+            batch_size=8,
+            compile=compile,
+            **settings,
+        )
         left.append(
-            [*history.history.values(), tg.evaluate(model, x, labels, **settings),
-             model.weight.data, tg.predict(model, x, batch_size=7)]
-        )  # fmt: skip
+            [
+                *history.history.values(),
+                tg.evaluate(model, x, labels, **settings),
+                model.weight.data,
+                tg.predict(model, x, batch_size=7),
+            ]
+        )
     for bytes_, numbers in zip(*left, strict=True):
         np.testing.assert_array_equal(bytes_, numbers)
     with pytest.raises(ValueError, match="at least one sample"):
@@ -343,9 +372,15 @@ def test_batches_that_a_layer_keeps_are_not_written_over() -> None:
     model = nn.Sequential(keeps, nn.Linear(2, 1, rng=0))
     x = np.arange(40.0).reshape(20, 2) / 40
     tg.fit(
-        model, x, x[:, :1], loss="mse", batch_size=4, rng=0, compile=False,
+        model,
+        x,
+        x[:, :1],
+        loss="mse",
+        batch_size=4,
+        rng=0,
+        compile=False,
         optimizer=optim.SGD(model.parameters(), lr=0.01),
-    )  # fmt: skip
+    )
     order = np.random.default_rng(0).permutation(20)
     np.testing.assert_array_equal(np.concatenate(keeps.seen), x[order])
 
@@ -361,9 +396,16 @@ def test_targets_that_a_metric_keeps_are_not_written_over(compile: bool) -> None
     model = nn.Linear(2, 1, rng=0)
     x = np.arange(40.0).reshape(20, 2) / 40
     tg.fit(
-        model, x, x[:, :1], loss="mse", batch_size=4, rng=0, compile=compile, metrics=[keeps],
+        model,
+        x,
+        x[:, :1],
+        loss="mse",
+        batch_size=4,
+        rng=0,
+        compile=compile,
+        metrics=[keeps],
         optimizer=optim.SGD(model.parameters(), lr=0.01),
-    )  # fmt: skip
+    )
     order = np.random.default_rng(0).permutation(20)
     np.testing.assert_array_equal(np.concatenate(seen), x[order, :1])
 
@@ -383,9 +425,15 @@ def test_an_epoch_makes_two_batches_and_no_more(
     monkeypatch.setattr(fitting, "minibatches", watched)
     model = nn.Linear(2, 1, rng=0)
     tg.fit(
-        model, np.ones((40, 2)), np.ones((40, 1)), loss="mse", batch_size=4, rng=0,
-        compile=compile, optimizer=optim.SGD(model.parameters(), lr=0.01),
-    )  # fmt: skip
+        model,
+        np.ones((40, 2)),
+        np.ones((40, 1)),
+        loss="mse",
+        batch_size=4,
+        rng=0,
+        compile=compile,
+        optimizer=optim.SGD(model.parameters(), lr=0.01),
+    )
     assert len(places) == 10
     assert len(set(places)) <= 3  # another one while the step is captured
 
@@ -509,10 +557,11 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("sgd", partial(optim.SGD, lr=0.01)), ("adam", partial(optim.Adam, lr=0.001)),
+        ("sgd", partial(optim.SGD, lr=0.01)),
+        ("adam", partial(optim.Adam, lr=0.001)),
         ("AdamW", partial(optim.AdamW, lr=0.001, weight_decay=0.004)),
     ],
-)  # fmt: skip
+)
 def test_keras_names_of_optimizers(name: str, kind: Any) -> None:
     x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
     models = [nn.Linear(3, 2, rng=0) for _ in range(2)]
@@ -542,9 +591,12 @@ def test_what_does_not_fit_is_refused_and_the_model_kept(
     model = p.model()
     before, modes = model.state_dict(), [module.training for module in model.modules()]
     given: dict[str, Any] = {
-        "x": p.x, "y": p.y, "loss": tg.cross_entropy, "batch_size": 5,
+        "x": p.x,
+        "y": p.y,
+        "loss": tg.cross_entropy,
+        "batch_size": 5,
         "optimizer": optim.SGD(model.parameters(), lr=0.1),
-    }  # fmt: skip
+    }
     with pytest.raises(kind, match=message):
         tg.fit(**{"model": model, **given, **wrong})
     np.testing.assert_equal(model.state_dict(), before)
@@ -649,9 +701,16 @@ def test_modes_are_set_and_given_back(mode: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_end", "on_test_end",
-             "on_epoch_end", "on_train_end"],
-)  # fmt: skip
+    "hook",
+    [
+        "on_train_begin",
+        "on_epoch_begin",
+        "on_train_batch_end",
+        "on_test_end",
+        "on_epoch_end",
+        "on_train_end",
+    ],
+)
 def test_a_callback_that_fails_leaves_everything_usable(hook: str) -> None:
     p = Problem()
     model = p.model(Spy())
@@ -662,8 +721,9 @@ def test_a_callback_that_fails_leaves_everything_usable(hook: str) -> None:
 
     history = tg.History()
     with pytest.raises(RuntimeError, match="on purpose"):
-        p.fit(model, callbacks=[LambdaCallback(**{hook: fail})], history=history,
-              validation_split=0.3)  # fmt: skip
+        p.fit(
+            model, callbacks=[LambdaCallback(**{hook: fail})], history=history, validation_split=0.3
+        )
     assert not any(module.training for module in model.modules())
     assert "stop_training" not in vars(model)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -790,8 +850,17 @@ def test_a_loss_that_is_not_finite_is_named_and_the_weights_kept() -> None:
     sgd = optim.SGD(model.parameters(), lr=1e-3)
     note = LambdaCallback(on_train_batch_begin=lambda i, logs: noted.append(model[0].weight.data))
     with np.errstate(invalid="ignore"), pytest.raises(NonFiniteLoss) as caught:
-        tg.fit(model, x, x * 0, loss="mse", optimizer=sgd, epochs=3, batch_size=2, shuffle=False,
-               callbacks=[note])  # fmt: skip
+        tg.fit(
+            model,
+            x,
+            x * 0,
+            loss="mse",
+            optimizer=sgd,
+            epochs=3,
+            batch_size=2,
+            shuffle=False,
+            callbacks=[note],
+        )
     error = caught.value
     assert isinstance(error, FloatingPointError)
     assert (error.epoch, error.batch, error.history and error.history.epoch) == (0, 1, [])
@@ -816,8 +885,17 @@ def test_a_gradient_that_is_not_finite_is_undone_too(batch_size: int) -> None:
     note = LambdaCallback(on_train_batch_begin=lambda i, logs: noted.append(model.weight.data))
     sgd = optim.SGD(model.parameters(), lr=0.0)
     with np.errstate(all="ignore"), pytest.raises(NonFiniteLoss, match="weight") as caught:
-        tg.fit(model, x, y, loss=distance, optimizer=sgd, epochs=2, batch_size=batch_size,
-               shuffle=False, callbacks=[note])  # fmt: skip
+        tg.fit(
+            model,
+            x,
+            y,
+            loss=distance,
+            optimizer=sgd,
+            epochs=2,
+            batch_size=batch_size,
+            shuffle=False,
+            callbacks=[note],
+        )
     assert "has been undone" in str(caught.value)
     np.testing.assert_array_equal(model.weight.data, np.ones((1, 1)))
     assert caught.value.history is not None and caught.value.history.epoch == []
@@ -921,8 +999,11 @@ def interrupted(
     program = program.replace("COMPILE", str(compiled)).replace("BATCH", str(batch))
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as child:  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
         assert child.stdin and child.stdout and child.stderr
         assert child.stdout.readline() == "in a step\n"
         child.send_signal(signal.SIGINT)
@@ -1131,10 +1212,13 @@ def test_who_looks_on_between_steps_sees_what_there_is_and_changes_nothing(
 
         measured = {"accuracy": "accuracy", "top": partial(metrics.top_k_accuracy, k=2)}
         given: dict[str, Any] = {
-            "metrics": measured, "sample_weight": np.linspace(0, 1, 25), "validation_split": 0.1,
-            "penalty": lambda model: 0.01 * (model[0].weight ** 2).sum(), "epochs": 3,
+            "metrics": measured,
+            "sample_weight": np.linspace(0, 1, 25),
+            "validation_split": 0.1,
+            "penalty": lambda model: 0.01 * (model[0].weight ** 2).sum(),
+            "epochs": 3,
             "optimizer": optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
-        }  # fmt: skip
+        }
         if looked_at == "a callback":
             given["callbacks"] = [LambdaCallback(on_train_batch_end=note)]
         elif looked_at == "a metric":
@@ -1238,17 +1322,25 @@ def test_a_captured_training_takes_no_more_memory_than_a_recorded_one() -> None:
     for compiled in ("auto", False, "auto", False, True):  # the first two import what they use
         tracemalloc.start()
         model = nn.Sequential(
-            nn.Linear(784, 100, dtype="float32", rng=0), nn.Sigmoid(),
+            nn.Linear(784, 100, dtype="float32", rng=0),
+            nn.Sigmoid(),
             nn.Linear(100, 10, dtype="float32", rng=1),
-        )  # fmt: skip
+        )
         sgd = optim.SGD(model.parameters(), lr=0.1)
         peaks[compiled] = []
         for _ in range(3):
             tracemalloc.reset_peak()
             tg.fit(
-                model, x, y, loss=tg.cross_entropy, optimizer=sgd, batch_size=256, rng=0,
-                compile=compiled, epochs=2 if compiled != "auto" else 20,
-            )  # fmt: skip
+                model,
+                x,
+                y,
+                loss=tg.cross_entropy,
+                optimizer=sgd,
+                batch_size=256,
+                rng=0,
+                compile=compiled,
+                epochs=2 if compiled != "auto" else 20,
+            )
             peaks[compiled].append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert max(peaks["auto"]) < 1.02 * max(peaks[False])
@@ -1256,3 +1348,44 @@ def test_a_captured_training_takes_no_more_memory_than_a_recorded_one() -> None:
     weights = sum(p.data.nbytes for p in model.parameters())
     # A comparison with the function has the weights and gradients of both at a time.
     assert max(peaks[True]) < max(peaks[False]) + 4 * weights
+
+
+def test_an_error_in_a_step_says_where_and_a_stale_one_the_way_out(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "factor"
+    file.write_text("1")
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            self.linear = nn.Linear(3, 1, rng=0)
+
+        def forward(self, x: Any) -> Any:
+            return self.linear(x) * float(file.read_text())
+
+    class Change(tg.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any) -> None:
+            if epoch == 1:
+                file.write_text("2")
+
+    x = np.ones((1024, 3))
+    model = Scaled()
+    with pytest.raises(tg.StaleStep) as found:
+        tg.fit(
+            model,
+            x,
+            x[:, :1],
+            loss="mse",
+            optimizer=optim.SGD(model.parameters(), lr=0.01),
+            epochs=9,
+            batch_size=4,
+            compile=True,
+            callbacks=[Change()],
+        )
+    assert found.value.__notes__[0].startswith("fit(compile=False) ")
+    assert re.fullmatch(r"in epoch [2-5], batch \d+ \(counted from 0\)", found.value.__notes__[1])
+    two = nn.Linear(3, 2)
+    sgd = optim.SGD(two.parameters(), lr=0.01)
+    with pytest.raises(ValueError, match="class indices") as other:
+        fit(two, x, [0, 5] * 512, loss=tg.cross_entropy, optimizer=sgd, batch_size=4)
+    assert other.value.__notes__[-1] == "in epoch 0, batch 0 (counted from 0)"

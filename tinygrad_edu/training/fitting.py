@@ -23,7 +23,7 @@ from ..engine import Array, Box, as_array, describe, no_grad
 from ..init import Random, as_random
 from ..nn import Module
 from ..tensor import Tensor
-from ..watch import CannotCapture, all_finite
+from ..watch import CannotCapture, StaleStep, all_finite
 from .callbacks import as_callbacks, hooks
 from .history import History
 from .library import OwnParts
@@ -290,6 +290,9 @@ def train_step(
     return step
 
 
+WAY_OUT = "fit(compile=False) runs the model and the loss in Python at every step"
+
+
 def captured(
     take: Callable[..., Any],
     history: History,
@@ -321,8 +324,12 @@ def captured(
                 if history.compiled is True:
                     try:
                         result = run(*batch)
+                    except StaleStep as reason:
+                        reason.add_note(WAY_OUT)
+                        raise
                     except CannotCapture as reason:  # raised while tracing, which has moved nothing
                         if foreign is None:
+                            reason.add_note(WAY_OUT)
                             raise
                         history.compiled = str(reason)
                     else:

@@ -124,8 +124,10 @@ def train(
                 weights.note()
                 try:
                     counted = next(each)
-                except BaseException:
+                except BaseException as error:
                     weights.undo()
+                    if isinstance(error, Exception) and not isinstance(error, NonFiniteLoss):
+                        error.add_note(f"in epoch {epoch}, batch {batch} (counted from 0)")
                     raise
                 sums = [*map(add, sums, counted)] if sums else counted
                 if batch_end:
