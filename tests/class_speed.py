@@ -105,7 +105,7 @@ def main() -> int:
     print(f"first row after {lines[0][0]:.1f} s, last after {lines[-1][0]:.1f} s")
     used = after.children_user + after.children_system
     used -= before.children_user + before.children_system
-    print(f"processor time of the command itself {used:.1f} s; load {os.getloadavg()[0]:.1f}")
+    print(f"processor time of all processes {used:.1f} s; load {os.getloadavg()[0]:.1f}")
     return 0
 
 

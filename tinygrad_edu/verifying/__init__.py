@@ -5,7 +5,8 @@ claims, derivations    what was claimed: expressions, lines, functions, arrays
 grammar, expressions   reading a claim without eval, and printing it
 running                calling a function that is claimed
 functions, evaluation  what it may call, and its worth within bounds
-problems               random problems of many sizes, and their gradients
+problems, sampling     random problems of many sizes and scales, and their gradients
+prepared               … made once for all claims on a forward
 edits                  the table of mistakes, each declared once in mistakes or textbook
 vocabulary, repair     the smallest change that makes a claim right
 proposals              … and that makes no other claim wrong

@@ -12,7 +12,7 @@ import ast
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -533,5 +533,14 @@ def plain_name(name: str, problem: Problem) -> str:
         >>> plain_name("dw", solve(lambda w: (w * w).sum(), {"w": np.ones(2)}))
         'w'
     """
-    names = Names(gradients=problem.gradients, losses=problem.returned)
-    return names.target(name) or name.removeprefix("∂L/∂")
+    return _plain_name(name, tuple(problem.gradients), tuple(problem.returned))
+
+
+@lru_cache(maxsize=256)  # a function's results have the same names on every problem
+def _plain_name(name: str, gradients: tuple[str, ...], losses: tuple[str, ...]) -> str:
+    return _names(gradients, losses).target(name) or name.removeprefix("∂L/∂")
+
+
+@lru_cache(maxsize=16)
+def _names(gradients: tuple[str, ...], losses: tuple[str, ...]) -> Names:
+    return Names(gradients=gradients, losses=losses)

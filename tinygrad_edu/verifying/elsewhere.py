@@ -27,6 +27,9 @@ from .wording import SENTENCES, Told
 __all__ = ["Conversation", "Elsewhere", "Stopped", "kill"]
 
 
+PATIENCE = 0.3  # seconds in which the student's process should end when nothing more is asked
+
+
 class Stopped(BaseException):
     """The student's process has ended, or its answer is none; `told` says why.
 
@@ -85,11 +88,13 @@ class Conversation:
 
     def __exit__(self, *_: object) -> None:
         self.watch.cancel()
-        kill(self.process)
         for stream in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):
                 if stream is not None:
                     stream.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it ends by itself, as a rule
+            self.process.wait(PATIENCE)
+        kill(self.process)
         self.process.wait()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -17,10 +17,11 @@ from typing import Any
 
 from .answers import CANNOT, RIGHT, WRONG
 from .elsewhere import Conversation, Elsewhere, Stopped
-from .problems import CannotCheck
+from .inputs import CannotCheck
+from .prepared import Prepared
 from .report import Report, Verdict
 from .sources import Source, executed, literals, read_source
-from .verification import verify
+from .verification import verified
 from .wording import Told, say
 
 __all__ = ["Job", "differentiates", "judged", "judged_alone", "task_of"]
@@ -46,26 +47,28 @@ class Job:
 
 
 def task_of(file: str, data: bytes) -> dict[str, Any]:
-    """Return what the teacher's file defines, and try its `forward` on a random problem.
+    """Return what the teacher's file defines, and as `prepared` the problems for its `forward`.
 
     Raises:  Told if it cannot be used
     Example:
         >>> text = b"shapes = {'w': 'n'}\\ndef forward(w): return (w * w).sum()"
         >>> sorted(task_of("task.py", text))
-        ['forward', 'shapes']
+        ['forward', 'prepared', 'shapes']
     """
     source = read_source(file, data)
     if not source.python:
         raise Told("task-not-python")
     names = _run(source, file, "task")
     if "forward" in names:
-        _, inputs = _loss(names)
         try:
-            verify(names["forward"], {}, inputs=inputs, given=names.get("given"))
+            names["prepared"] = Prepared(*_loss(names), names.get("given"))
+            verified(names["prepared"], {})
         except CannotCheck as error:
             if error.what != "no-claim":  # which is said last, of a task that works
                 raise
         except (TypeError, ValueError) as error:
+            if isinstance(error, Told):
+                raise
             raise Told("check-fails", error=f"{type(error).__name__}: {error}") from error
     return names
 
@@ -187,18 +190,18 @@ def _report(
     names   what the submission defines
     task    what the teacher's file defines: `wrt` are the gradients that it asks for
     """
-    forward, inputs = _loss(loss)
+    _loss(loss)
     asked = [names[name] for name in ("claims", "backprop") if name in names]
     if not asked:
         raise Told("no-claims")
     given = task.get("given", names.get("given"))
     orders = [names.get("wrt"), task.get("wrt")]
     try:
+        prepared = loss.get("prepared")
+        if prepared is None or given != task.get("given"):
+            prepared = Prepared(*_loss(loss), given)
         reports = [
-            _verified(
-                forward, claims, orders, inputs=inputs, given=given, lang=job.lang, hints=job.hints
-            )
-            for claims in asked
+            _verified(prepared, claims, orders, lang=job.lang, hints=job.hints) for claims in asked
         ]
     except (TypeError, ValueError) as error:
         if isinstance(error, Told):
@@ -215,15 +218,15 @@ def _report(
     return Report(verdicts, reports[-1].notes, job.lang)
 
 
-def _verified(forward: Any, claims: Any, orders: Sequence[Any], **settings: Any) -> Report:
+def _verified(prepared: Prepared, claims: Any, orders: Sequence[Any], **settings: Any) -> Report:
     """Return the report on claims; the task's order of values where the claims tell none."""
     own, teachers = orders
     try:
-        return verify(forward, claims, wrt=own, **settings)
+        return verified(prepared, claims, wrt=own, **settings)
     except CannotCheck as error:
         if own or not teachers or error.what not in ("function-order", "function-names"):
             raise
-        return verify(forward, claims, wrt=teachers, **settings)
+        return verified(prepared, claims, wrt=teachers, **settings)
 
 
 def _answered(job: Job, marks: list[str], report: Any) -> dict[str, Any]:

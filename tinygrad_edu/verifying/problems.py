@@ -96,6 +96,10 @@ class Problem:
         own = {name: own_function(f) for name, f in self.operations.items()}
         self.evaluator = Evaluator(self.names, own)
 
+    def forget(self) -> None:
+        """Forget what claims were worth."""
+        self.evaluator = Evaluator(self.names, self.evaluator.functions)
+
     def spread(self, name: str) -> Array:
         """Return the size of the terms behind each entry of a gradient; see `rounding`."""
         if self._spreads is None:

@@ -26,30 +26,21 @@ import numpy as np
 
 from .branches import count_reached, source_of
 from .claims import Claim, Sheet, is_slides
-from .derivations import Function, line_text, number
+from .derivations import Function, line_text
 from .edits import describe
 from .functions import ClaimError
 from .hinting import HINTS, within
-from .inputs import Kind, is_shape
-from .problems import (
-    TARGETS,
-    CannotCheck,
-    Problem,
-    make_problem,
-    read_specs,
-    separate,
-    size_letters,
-    solve,
-    usual_kind,
-)
+from .inputs import TARGETS, CannotCheck, Kind
+from .prepared import ATTEMPTS, Prepared
+from .problems import Problem, usual_kind
 from .proposals import Proposals
 from .repair import Repair, factor_between
 from .report import Counterexample, Report, Verdict
-from .sampling import LEAST, Drawn, Sampler
+from .sampling import LEAST, Drawn
 from .truth import Truth, digits_of
 from .wording import LANGUAGES, Told, say
 
-__all__ = ["assert_right", "verify"]
+__all__ = ["assert_right", "verified", "verify"]
 
 _SOFTMAX = {"softmax", "log_softmax", "logsumexp", "cross_entropy", "log"}
 
@@ -128,18 +119,38 @@ def verify(
     if hints not in HINTS:
         raise ValueError(f"hints must be one of {', '.join(map(str, HINTS))}, received {hints!r}")
     try:
-        check = _Verification(forward, claims, inputs, wrt, given or {}, lang, repair, seed, hints)
-        return check.report()
+        prepared = Prepared(forward, inputs, given, seed)
+        return verified(prepared, claims, wrt=wrt, lang=lang, repair=repair, hints=hints)
     except CannotCheck as error:
         error.lang = lang
         raise
+
+
+def verified(
+    prepared: Prepared,
+    claims: Any,
+    *,
+    wrt: Sequence[str] | None = None,
+    lang: str = "en",
+    repair: bool = True,
+    hints: int = 3,
+) -> Report:
+    """Hold claims against problems that are prepared, as `verify` does.
+
+    Raises:  CannotCheck
+    Example:
+        >>> prepared = Prepared(lambda w: (w * w).sum(), {"w": "n"})
+        >>> [verified(prepared, {"w": text}).right for text in ("w", "2 * w")]
+        [False, True]
+    """
+    return _Verification(prepared, claims, wrt, lang, repair, hints).report()
 
 
 @dataclass
 class _Tried:
     """The problems of one choice of kinds, and how the claims fare on them."""
 
-    kinds: dict[str, Kind]
+    kinds: Mapping[str, Kind]
     drawn: Drawn
     outcomes: dict[Claim, list[bool]] = field(default_factory=dict)
     errors: dict[Claim, ClaimError] = field(default_factory=dict)
@@ -156,29 +167,23 @@ class _Tried:
 class _Verification:
     def __init__(
         self,
-        forward: Callable[..., Any],
+        prepared: Prepared,
         claims: Any,
-        inputs: Mapping[str, Any],
         wrt: Sequence[str] | None,
-        given: Mapping[str, str],
         lang: str,
         repair: bool,
-        seed: int,
         hints: int,
     ):
-        self.forward, self.lang, self.inputs = forward, lang, dict(inputs)
+        self.prepared, self.forward, self.lang = prepared, prepared.forward, lang
         self.hints, self.repair = hints, repair and hints > 0
-        as_said = read_specs(inputs)
-        self.specs, self.unclear = separate(forward, as_said)
-        self.separated = self.specs != as_said
-        self.letters = size_letters(self.specs)
-        self.sampler = Sampler(forward, self.specs, given, seed)
-        self.choices = self.trials()
+        self.specs, self.letters = prepared.specs, prepared.letters
+        prepared.begin()
+        self.choices = (_Tried(kinds, drawn) for kinds, drawn in prepared.choices())
         self.tried = next(self.choices)
         self.first = self.tried.problems[0][1]
         rank = {name: i for i, name in enumerate(self.first.order)}
         with np.errstate(all="ignore"):
-            found = Sheet(self.first, given, wrt).read(claims)
+            found = Sheet(self.first, prepared.given, wrt).read(claims)
         for claim in found:
             if claim.name not in rank and claim.refusal is None:
                 raise CannotCheck("about-nothing", name=claim.name, known=", ".join(rank))
@@ -188,38 +193,6 @@ class _Verification:
 
     def say(self, what: str, /, **about: Any) -> str:
         return say(what, self.lang, **about)
-
-    # --- the problems
-
-    def trials(self) -> Iterator[_Tried]:
-        """Yield problems for each choice of what targets hold that `forward` takes.
-
-        Raises:  CannotCheck if it takes none
-        """
-        failure, found = None, False
-        for kinds in self.sampler.choices():
-            try:
-                drawn = self.sampler.draw(kinds)
-            except CannotCheck as error:
-                failure = failure or error
-                continue
-            found = True
-            yield _Tried(kinds, drawn)
-        if not found:
-            assert failure is not None
-            raise failure
-
-    def example(self) -> Problem | None:
-        """The example inputs themselves, if arrays were given."""
-        if any(isinstance(x, str) or is_shape(x) for x in self.inputs.values()):
-            return None
-        inputs = {}
-        for name, x in self.inputs.items():
-            x = number(x)
-            x = np.asarray(x) if isinstance(x, list) else x
-            real = isinstance(x, np.ndarray) and x.dtype.kind == "f"
-            inputs[name] = x.astype(float) if real else x
-        return self.sampler.complete(solve(self.forward, inputs))
 
     # --- the verdicts
 
@@ -253,7 +226,7 @@ class _Verification:
     def try_on(self, claim: Claim, tried: _Tried) -> None:
         problems = [p for _, p in tried.problems]
         if claim.on_example:
-            example = self.example()
+            example = self.prepared.example()
             problems = [] if example is None else [example]
         outcomes, errors = self.outcomes(claim, problems)
         if not all(outcomes) and claim.other is not None:
@@ -303,7 +276,7 @@ class _Verification:
             verdict.status, verdict.reason = "unreadable", error.said(self.lang)
         elif error:
             verdict.status, verdict.reason = "error", self.say("cannot", reason=error)
-        elif (example := self.example()) is not None:
+        elif (example := self.prepared.example()) is not None:
             self.differ(claim, verdict, [example])
 
     def diagnose(self, claim: Claim, verdict: Verdict, error: ClaimError | None) -> None:
@@ -365,7 +338,7 @@ class _Verification:
         a, _, b = what.partition(" = ")
         if example is not None and example.sizes[a] == (1 if b == "1" else example.sizes[b]):
             return False
-        problems = self.sampler.special(what, self.tried.kinds, claim.name)
+        problems = self.prepared.special(what, self.tried.kinds, claim.name)
         return len(problems) >= LEAST and all(self.outcomes(claim, problems)[0])
 
     def beyond_threshold(self, outcomes: Sequence[bool]) -> list[str]:
@@ -396,9 +369,9 @@ class _Verification:
 
     def on_precision(self, claim: Claim) -> list[str]:
         """Return the remark on a right claim whose numbers have less precision than float64."""
-        if claim.values is None or (claim.on_example and self.example() is None):
+        if claim.values is None or (claim.on_example and self.prepared.example() is None):
             return []
-        problem = self.example() if claim.on_example else self.first
+        problem = self.prepared.example() if claim.on_example else self.first
         assert problem is not None
         dtype = getattr(claim.value(problem), "dtype", None)
         if not isinstance(dtype, np.dtype) or dtype.kind != "f" or dtype.itemsize >= 8:
@@ -583,26 +556,23 @@ class _Verification:
         return self.say("entry", place=list(place), got=got, expected=expected)
 
     def counterexample(self, claim: Claim) -> Counterexample | None:
-        """Sizes in the order of their sum, a few draws of small whole numbers for each."""
-        n = len(self.letters)
-        lengths = range(1, (3 if n <= 4 else 2) + 1)
-        grid = sorted(itertools.product(lengths, repeat=min(n, 8)), key=lambda s: (sum(s), s))
-        for sizes_ in grid[:150]:
-            sizes = dict(zip(self.letters, sizes_, strict=False))
-            sizes.update(dict.fromkeys(self.letters[8:], 1))
-            for attempt in range(3):
-                rng = np.random.default_rng(attempt)
-                try:
-                    problem = make_problem(
-                        self.forward, self.specs, sizes, self.tried.kinds, rng, whole=True
-                    )
-                    if not problem.is_finite:
-                        continue
-                    value = claim.value(self.sampler.complete(problem))
-                except (CannotCheck, ClaimError):
+        """Return small sizes and whole numbers on which a claim is wrong, None if none are found.
+
+        What fails because shapes do not fit fails for all numbers of these sizes.
+        """
+        for sizes in self.prepared.small_sizes():
+            for attempt in range(ATTEMPTS):
+                problem = self.prepared.small(sizes, self.tried.kinds, attempt)
+                if problem is None:
                     continue
-                true = problem.gradients[claim.name]
+                try:
+                    value = claim.value(problem)
+                except ClaimError as error:
+                    if error.what == "line-misfits":
+                        break
+                    continue
                 if not claim.truth(problem).agrees(value):
+                    true = problem.gradients[claim.name]
                     return Counterexample(sizes, problem.inputs, value, true)
         return None
 
@@ -621,11 +591,11 @@ class _Verification:
         if wrong and len(verdicts) > 1 and self.hints:
             first = max(wrong, key=lambda v: bool(v.kinds))  # not one that only fails with another
             notes.append(self.say("first", name=first.name))
-        if self.separated:
+        if self.prepared.separated:
             shapes = (f"{k} ({', '.join(map(str, s.axes))})" for k, s in self.specs.items()
                       if s.axes)  # fmt: skip
             notes.append(self.say("read-off", sizes=", ".join(shapes)))
-        for letter in sorted(self.unclear):
+        for letter in sorted(self.prepared.unclear):
             notes.append(self.say("ambiguous", letter=letter))
         notes += self.checked()
         return notes

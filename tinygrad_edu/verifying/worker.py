@@ -11,6 +11,7 @@ Jobs come and answers go as messages (`wire`) on pipes that nothing else can wri
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -26,6 +27,7 @@ from .wording import Told
 __all__ = ["main"]
 
 GRACE = 5.0  # seconds that a judge has beyond those of its submission
+AHEAD = 0.4  # seconds in which problems are made that most judges need
 
 
 def read_task(message: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -62,13 +64,14 @@ def answer(requests: IO[bytes], answers: IO[bytes], task: dict[str, Any], alone:
 def serve(descriptor: int, task: dict[str, Any]) -> None:
     """Fork a judge for each pair of pipes that comes through a socket, until it is closed."""
     jobs = socket.socket(fileno=descriptor)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # judges that have ended leave nothing behind
+    if "prepared" in task:
+        task["prepared"].make_ahead(AHEAD)
     while True:
         received, pipes, _, _ = socket.recv_fds(jobs, 1, 2)
+        _reap()
         if not received:
             return
         if os.fork() == 0:
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             jobs.close()
             try:
                 with os.fdopen(pipes[0], "rb") as requests, os.fdopen(pipes[1], "wb") as answers:
@@ -77,6 +80,13 @@ def serve(descriptor: int, task: dict[str, Any]) -> None:
                 os._exit(0)
         for pipe in pipes:
             os.close(pipe)
+
+
+def _reap() -> None:
+    """Take note of the judges that have ended: the system keeps each until then."""
+    with contextlib.suppress(ChildProcessError):  # there are none
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def main(arguments: list[str]) -> None:
