@@ -83,7 +83,7 @@ def serve(descriptor: int, task: dict[str, Any]) -> None:
 
 
 def _reap() -> None:
-    """Take note of the judges that have ended: the system keeps each until then."""
+    """Take note of the judges that have ended; the system keeps each of them until then."""
     with contextlib.suppress(ChildProcessError):  # there are none
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
