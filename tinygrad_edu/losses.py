@@ -119,7 +119,7 @@ def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean")
     z, t = _pair(z, t)
     _check_range(t, "targets")
     # log(1 + eᶻ) − t z, with the exponential of −|z| only, which cannot overflow
-    e = np.exp(np.minimum(z, -z))
+    e = np.exp(-np.abs(z))
     return _reduced(np.log1p(e) + (np.maximum(z, 0) - t * z), reduction)
 
 

@@ -109,13 +109,17 @@ class Run:
         calls, update = program.bound, program.update
 
         def steps(checked: bool) -> None:
-            for batch in islice(batches, sampler.left):  # up to the next comparison
-                sampler.left -= 1
-                fill(batch)
-                for function, args in calls:
-                    function(*args)
-                update()
-                note(result)
+            made = 0
+            try:
+                for batch in islice(batches, sampler.left):  # up to the next comparison
+                    made += 1
+                    fill(batch)
+                    for function, args in calls:
+                        function(*args)
+                    update()
+                    note(result)
+            finally:
+                sampler.skip(made)
 
         planned, started = sampler.left, thread_time()
         if (failed := self._quietly(steps)) is not None:
