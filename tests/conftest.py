@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tinygrad_edu import engine
+from tinygrad_edu.recording import ON, current_mode
 
 settings.register_profile("default", max_examples=60, deadline=None)
 settings.register_profile("ci", max_examples=60, deadline=None, derandomize=True)
@@ -24,8 +24,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @pytest.fixture(autouse=True)
 def recording_is_back_to_default() -> Iterator[None]:
-    """Whatever a test does, the next one finds the recording mode as it should be."""
+    """Reset the recording mode after each test, and fail if the test had changed it."""
     yield
-    left = engine._mode.get()
-    engine._mode.set(engine.ON)
-    assert left == engine.ON
+    left = current_mode.get()
+    current_mode.set(ON)
+    assert left == ON

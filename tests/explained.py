@@ -25,8 +25,8 @@ import tinygrad_edu as tg
 from tests import fuzz
 from tests.explaining.test_explain_random import random_loss
 from tests.explaining.written import draw
-from tinygrad_edu import engine
 from tinygrad_edu.explaining.author import Author
+from tinygrad_edu.recording import ALL, recording
 from tinygrad_edu.verifying.evaluation import Evaluator
 from tinygrad_edu.verifying.functions import ClaimError, own_function
 from tinygrad_edu.verifying.grammar import parse
@@ -42,7 +42,7 @@ LOSSES: list[Any] = [
 
 def graph(seed: int) -> Any:
     """A random graph of matrices and vectors."""
-    with engine.recording(engine.ALL):
+    with recording(ALL):
         loss, inputs = random_loss(seed, 5 + seed % 10)
     return tg.explain(loss, wrt=inputs)
 

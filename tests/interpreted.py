@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_edu.engine import Array
+from tinygrad_edu.arrays import Array
 
 _WORDS = {
     np.dtype(dtype): word

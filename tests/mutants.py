@@ -27,7 +27,8 @@ import tinygrad_edu as tg
 from tests.op_table import CASES, Row, Shapes, check, reference, tensors
 from tinygrad_edu import engine, losses, ops, windows
 from tinygrad_edu.checking.layouts import on_memory
-from tinygrad_edu.engine import Box, Op, Primitive, Rule, fit
+from tinygrad_edu.engine import Box, unbroadcast
+from tinygrad_edu.operation import Op, Primitive, Rule
 
 
 @dataclass(frozen=True)
@@ -252,7 +253,7 @@ class Watch:
     def compare(self, site: Site, right: Any, wrong: Any) -> None:
         """Of both errors the numbers, and where they are recorded what they were computed from."""
         x = np.asarray(getattr(site.inputs[site.i], "value", site.inputs[site.i]))
-        a, b = fit(right, x), fit(wrong, x)
+        a, b = unbroadcast(right, x), unbroadcast(wrong, x)
         self.changed = self.changed or _differ(a, b)
         if self.changed or not site.recorded:
             return

@@ -27,8 +27,9 @@ from zlib import crc32
 import numpy as np
 
 import tinygrad_edu as tg
+from tinygrad_edu.arrays import Array
 from tinygrad_edu.checking.layouts import LAYOUTS, memory, on_memory
-from tinygrad_edu.engine import Array, Box, as_recorded
+from tinygrad_edu.engine import Box, as_recorded
 from tinygrad_edu.ops import _add_rows
 from tinygrad_edu.windows import _overlap, _windows
 

@@ -247,7 +247,7 @@ def test_nobody_looks_on_afterwards_nor_in_other_threads() -> None:
         with tg.detect_anomaly(infinity=False):  # the innermost counts
             tg.log(zero)
         raise KeyError
-    assert engine.watches == []
+    assert engine.observers == []
     tg.log(zero)
 
 
@@ -255,7 +255,7 @@ def test_one_that_is_entered_twice_is_left_twice() -> None:
     watch, zero = tg.detect_anomaly(), variable([0.0])
     with watch, watch:
         pass
-    assert engine.watches == []
+    assert engine.observers == []
     tg.log(zero)
     with watch, pytest.raises(FloatingPointError):
         tg.log(zero)

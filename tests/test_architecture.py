@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,27 +23,42 @@ MODULES = sorted(
 
 # The core: each module and the modules of the package that it imports, these and no others.
 CORE: dict[str, set[str]] = {
-    "engine": set(),
+    "arrays": set(),
+    "recording": set(),
+    "operation": {"arrays"},
+    "engine": {"arrays", "operation", "recording"},
+    "gradients": {"arrays", "engine", "recording"},
     "hints": set(),
     "watch": set(),
-    "ops": {"engine", "watch"},
-    "losses": {"engine", "ops"},
-    "windows": {"engine", "ops"},
+    "ops": {"arrays", "engine", "operation", "watch"},
+    "losses": {"arrays", "engine", "ops"},
+    "windows": {"arrays", "engine", "ops"},
     "dispatch": {"engine", "ops", "watch", "windows"},
-    "hooks": {"engine"},
-    "tensor": {"dispatch", "engine", "hints", "hooks", "ops", "watch"},
-    "init": {"engine"},
-    "module": {"engine", "hints", "tensor"},
-    "nn": {"engine", "hints", "init", "losses", "module", "ops", "tensor", "watch", "windows"},
-    "lr_scheduler": {"engine"},
-    "optim": {"engine", "lr_scheduler", "ops", "tensor", "watch"},
-    "data": {"engine", "init", "ops"},
+    "hooks": {"arrays", "engine"},
+    "tensor": {"arrays", "dispatch", "engine", "gradients", "hints", "hooks", "ops", "watch"},
+    "init": {"arrays"},
+    "module": {"arrays", "engine", "hints", "tensor"},
+    "nn": {
+        "arrays",
+        "engine",
+        "hints",
+        "init",
+        "losses",
+        "module",
+        "ops",
+        "tensor",
+        "watch",
+        "windows",
+    },
+    "lr_scheduler": {"arrays"},
+    "optim": {"arrays", "lr_scheduler", "ops", "tensor", "watch"},
+    "data": {"arrays", "engine", "init", "ops"},
     "threads": set(),
     "naming": {"engine", "nn", "ops"},
-    "anomaly": {"engine", "nn"},
-    "function": {"engine", "tensor"},
-    "files": {"engine"},
-    "saving": {"engine", "files", "init"},
+    "anomaly": {"arrays", "engine", "nn", "operation"},
+    "function": {"arrays", "engine", "recording", "tensor"},
+    "files": {"arrays"},
+    "saving": {"arrays", "engine", "files", "init"},
 }
 # What reads the graph or helps beside it: the folder, and what it imports besides the core.
 FOLDERS: dict[str, set[str]] = {
@@ -274,3 +290,200 @@ def test_the_names_in_all_exist(name: str) -> None:
         assert hasattr(module, public), public
     if name in ("ops", "losses", "windows"):
         assert set(names) <= set(tinygrad_edu.__all__)
+
+
+# --- budgets --------------------------------------------------------------------------------------
+
+ENGINE_LINES, MOST_BRANCHES, MOST_LINES = 200, 20, 60
+# Functions over the budget, and files with lines kept from the formatter: these lists only shrink.
+LARGE = {
+    "benchmarks/__main__.py:parser",
+    "benchmarks/ops.py:rows",
+    "benchmarks/peers.py:optimised",
+    "models/__main__.py:main",
+    "models/networks.py:fit",
+    "tinygrad_edu/capturing/expansions.py:_einsum",
+    "tinygrad_edu/capturing/kernels.py:kernel",
+    "tinygrad_edu/capturing/lowering.py:lower",
+    "tinygrad_edu/capturing/moves.py:_indexed",
+    "tinygrad_edu/capturing/native.py:_fill",
+    "tinygrad_edu/capturing/program.py:bind",
+    "tinygrad_edu/capturing/program.py:finish",
+    "tinygrad_edu/capturing/surroundings.py:_walk",
+    "tinygrad_edu/checking/rules.py:check_rule",
+    "tinygrad_edu/explaining/algebra.py:_common",
+    "tinygrad_edu/explaining/matrices.py:_base",
+    "tinygrad_edu/explaining/matrices.py:_without",
+    "tinygrad_edu/explaining/notation.py:_arithmetic",
+    "tinygrad_edu/explaining/notation.py:_code",
+    "tinygrad_edu/explaining/notation.py:_latex",
+    "tinygrad_edu/explaining/notation.py:_text",
+    "tinygrad_edu/explaining/notation.py:kind_of",
+    "tinygrad_edu/explaining/reading.py:_op_einsum",
+    "tinygrad_edu/keras/bridges.py:_keras_layer",
+    "tinygrad_edu/keras/bridges.py:to_keras",
+    "tinygrad_edu/naming.py:give_all",
+    "tinygrad_edu/pictures/layout.py:place",
+    "tinygrad_edu/pictures/picture.py:graph",
+    "tinygrad_edu/saving.py:_pack",
+    "tinygrad_edu/training/fitting.py:fit",
+    "tinygrad_edu/training/loop.py:train",
+    "tinygrad_edu/verifying/expressions.py:_bracketed",
+    "tinygrad_edu/verifying/expressions.py:_spelled",
+}
+UNFORMATTED = {
+    "benchmarks/__main__.py",
+    "benchmarks/beside_keras.py",
+    "benchmarks/cold.py",
+    "benchmarks/cold_training.py",
+    "benchmarks/feeding.py",
+    "benchmarks/machine.py",
+    "benchmarks/memory.py",
+    "benchmarks/ops.py",
+    "benchmarks/parts.py",
+    "benchmarks/peers.py",
+    "benchmarks/pictures.py",
+    "benchmarks/sweeps.py",
+    "benchmarks/twins.py",
+    "models/__main__.py",
+    "tinygrad_edu/capturing/calls.py",
+    "tinygrad_edu/capturing/capture.py",
+    "tinygrad_edu/capturing/expansions.py",
+    "tinygrad_edu/capturing/formulas.py",
+    "tinygrad_edu/capturing/kernels.py",
+    "tinygrad_edu/capturing/listing.py",
+    "tinygrad_edu/capturing/lowering.py",
+    "tinygrad_edu/capturing/moves.py",
+    "tinygrad_edu/capturing/products.py",
+    "tinygrad_edu/capturing/rates.py",
+    "tinygrad_edu/explaining/algebra.py",
+    "tinygrad_edu/explaining/author.py",
+    "tinygrad_edu/explaining/explanation.py",
+    "tinygrad_edu/explaining/losses.py",
+    "tinygrad_edu/explaining/matrices.py",
+    "tinygrad_edu/explaining/notation.py",
+    "tinygrad_edu/explaining/reading.py",
+    "tinygrad_edu/explaining/selecting.py",
+    "tinygrad_edu/explaining/tracing.py",
+    "tinygrad_edu/training/callbacks.py",
+    "tinygrad_edu/training/fitting.py",
+    "tinygrad_edu/training/metrics.py",
+    "tinygrad_edu/verifying/branches.py",
+    "tinygrad_edu/verifying/claims.py",
+    "tinygrad_edu/verifying/derivations.py",
+    "tinygrad_edu/verifying/evaluation.py",
+    "tinygrad_edu/verifying/functions.py",
+    "tinygrad_edu/verifying/grammar.py",
+    "tinygrad_edu/verifying/inputs.py",
+    "tinygrad_edu/verifying/mistakes.py",
+    "tinygrad_edu/verifying/problems.py",
+    "tinygrad_edu/verifying/proposals.py",
+    "tinygrad_edu/verifying/repair.py",
+    "tinygrad_edu/verifying/verification.py",
+    "tinygrad_edu/verifying/vocabulary.py",
+}
+SOURCES = [
+    path
+    for folder in ("tinygrad_edu", "models", "benchmarks")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+BRANCH = (
+    *(ast.If, ast.For, ast.While, ast.IfExp, ast.ExceptHandler, ast.comprehension),
+    *(ast.match_case, ast.Assert),
+)
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def code_lines(source: str) -> set[int]:
+    """The numbers of the lines that are neither blank nor a comment nor part of a docstring."""
+    documentation: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, *FUNCTION)) and node.body:
+            first = node.body[0]
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                documentation |= {*range(first.lineno, (first.end_lineno or 0) + 1)}
+    return {
+        number
+        for number, line in enumerate(source.splitlines(), 1)
+        if line.strip() and not line.strip().startswith("#") and number not in documentation
+    }
+
+
+def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function, without those of the functions and classes inside it."""
+    for child in ast.iter_child_nodes(function):
+        yield child
+        if not isinstance(child, (*FUNCTION, ast.ClassDef, ast.Lambda)):
+            yield from own_nodes(child)
+
+
+def branches(function: ast.AST) -> int:
+    return sum(
+        len(node.values) - 1 if isinstance(node, ast.BoolOp) else isinstance(node, BRANCH)
+        for node in own_nodes(function)
+    )
+
+
+def large_functions(source: str) -> dict[str, tuple[int, int]]:
+    """Branches and code lines of each function that is over the budget."""
+    lines, found = code_lines(source), {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, FUNCTION):
+            size = len([n for n in lines if node.lineno <= n <= (node.end_lineno or 0)])
+            if branches(node) > MOST_BRANCHES or size > MOST_LINES:
+                found[node.name] = branches(node), size
+    return found
+
+
+def is_unformatted(source: str) -> bool:
+    return re.search(r"# fmt: (skip|off)\s*(#|$)", source, re.MULTILINE) is not None
+
+
+def test_the_engine_is_short() -> None:
+    source = path_of("engine").read_text(encoding="utf-8")
+    assert len(code_lines(source)) <= ENGINE_LINES
+
+
+def test_functions_are_within_the_budget() -> None:
+    found = {
+        f"{path.relative_to(ROOT).as_posix()}:{name}": size
+        for path in SOURCES
+        for name, size in large_functions(path.read_text(encoding="utf-8")).items()
+    }
+    assert {name: size for name, size in found.items() if name not in LARGE} == {}
+    assert LARGE - found.keys() == set(), "within the budget now: take it off the list"
+
+
+def test_the_formatter_formats_every_line() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if is_unformatted(path.read_text(encoding="utf-8"))
+    }
+    assert found - UNFORMATTED == set()
+    assert UNFORMATTED - found == set(), "formatted now: take it off the list"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_large"),
+    [
+        ("    if a and b: pass\n" * 10, False),
+        ("    if a and b: pass\n" * 10 + "    assert c\n", True),
+        ("    x = 1\n" * 59, False),
+        ("    x = 1\n" * 60, True),
+        ('    """\n' + "    text\n" * 99 + '    """\n' + "    # a comment\n\n" * 99, False),
+        ("    def g():\n" + "        if a: pass\n" * 15 + "    if a: pass\n" * 15, False),
+    ],
+)
+def test_large_functions_are_found(body: str, is_large: bool) -> None:
+    assert ("f" in large_functions("def f():\n" + body)) == is_large
+
+
+def test_unformatted_lines_are_found() -> None:
+    assert is_unformatted("x = 1  # fmt: " + "skip\n")
+    assert is_unformatted("# fmt: " + "off\nx = 1\n")
+    assert not is_unformatted("x = 'a # fmt: " + "skipped line'\n")

@@ -13,8 +13,8 @@ import pytest
 import tinygrad_edu as tg
 from tests.op_table import assert_close, assert_same
 from tinygrad_edu import Tensor, ops
+from tinygrad_edu.arrays import Array
 from tinygrad_edu.dispatch import FUNCTIONS, UFUNCS, VALUES
-from tinygrad_edu.engine import Array
 
 
 def variable(data: Any, dtype: Any = np.float64) -> Tensor:

@@ -98,8 +98,8 @@ def test_examples(entry: Documented) -> None:
 def test_examples_are_found_wherever_they_may_stand() -> None:
     found = {entry.full_name for entry in WITH_EXAMPLES}
     assert found >= {
-        "tinygrad_edu.engine.no_grad",  # a class
-        "tinygrad_edu.engine.broadcast_to",  # a decorated function
+        "tinygrad_edu.recording.no_grad",  # a class
+        "tinygrad_edu.ops.broadcast_to",  # a decorated function
         "tinygrad_edu.ops.add",  # a NumPy ufunc, declared with its documentation
         "tinygrad_edu.ops.sigmoid",  # decorated twice
         "tinygrad_edu.ops.dot",  # a plain function
@@ -144,19 +144,18 @@ NO_EXAMPLE = {
     "tinygrad_edu.dispatch.call_function": "called by NumPy; np.where(t, …) is its example",
     "tinygrad_edu.dispatch.call_ufunc": "called by NumPy; np.exp(t) is its example",
     "tinygrad_edu.engine.Box": INSIDE,
-    "tinygrad_edu.engine.Op": INSIDE,
-    "tinygrad_edu.engine.Primitive": "a type for annotations",
-    "tinygrad_edu.engine.as_array": INSIDE,
-    "tinygrad_edu.engine.as_operand": INSIDE,
-    "tinygrad_edu.engine.backward": "is Tensor.backward, which has one",
-    "tinygrad_edu.engine.describe": INSIDE,
-    "tinygrad_edu.engine.fit": INSIDE,
-    "tinygrad_edu.engine.history": INSIDE,
-    "tinygrad_edu.engine.recording": INSIDE,
+    "tinygrad_edu.operation.Op": INSIDE,
+    "tinygrad_edu.operation.Primitive": "a type for annotations",
+    "tinygrad_edu.gradients.backward": "is Tensor.backward, which has one",
+    "tinygrad_edu.engine.unbroadcast": INSIDE,
+    "tinygrad_edu.engine.recorded_results": INSIDE,
+    "tinygrad_edu.engine.box": INSIDE,
+    "tinygrad_edu.engine.depending_on": INSIDE,
     "tinygrad_edu.engine.sweep": INSIDE,
+    "tinygrad_edu.gradients.first_error": INSIDE,
     "tinygrad_edu.engine.variable_record": INSIDE,
     "tinygrad_edu.engine.as_recorded": INSIDE,
-    "tinygrad_edu.engine.Watch": INSIDE,
+    "tinygrad_edu.engine.Observer": INSIDE,
     "tinygrad_edu.keras.files.Weights": "needs h5py; docs/coming-from-keras.md reads files",
     "tinygrad_edu.keras.files.opened": "needs h5py; docs/coming-from-keras.md reads files",
     "tinygrad_edu.nn.ReLU": "tinygrad_edu.relu has one",

@@ -23,7 +23,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_edu as tg
 from tinygrad_edu import engine, nn, optim
-from tinygrad_edu.engine import Array, Primitive, primitive
+from tinygrad_edu.arrays import Array, NameMissing
+from tinygrad_edu.engine import primitive
+from tinygrad_edu.operation import Primitive
 
 # --- helpers --------------------------------------------------------------------------------------
 
@@ -117,7 +119,7 @@ def test_history_has_every_result_once_and_after_its_inputs(edges: list[tuple[in
     for k in range(len(nodes) - 1, 0, -1):
         if k in used:
             used.update(places[k - 1])
-    order = engine.history(nodes[-1])
+    order = engine.recorded_results(nodes[-1])
     assert [id(node) for node in order] == [id(nodes[k]) for k in sorted(used - {0})]
 
 
@@ -1190,7 +1192,7 @@ def test_a_chain_of_diamonds_is_linear(create_graph: bool) -> None:
     y = x
     for _ in range(60):  # 2⁶⁰ ways lead back
         y = y + y
-    assert len(engine.history(y)) == 60
+    assert len(engine.recorded_results(y)) == 60
     assert tg.grad(y, x, create_graph=create_graph).item() == 2.0**60
     y.backward()
     assert x.grad == 2.0**60
@@ -1298,12 +1300,12 @@ def test_a_forked_process_adds_although_a_thread_was_adding() -> None:
     program = """
 import os, threading, warnings
 import tinygrad_edu as tg
-from tinygrad_edu import engine
+from tinygrad_edu import gradients
 
 entered, done = threading.Event(), threading.Event()
 
 def hold():
-    with engine._adding:
+    with gradients._adding:
         entered.set()
         done.wait()
 
@@ -1377,5 +1379,5 @@ def test_a_forward_may_give_numbers_in_a_list() -> None:
 
 
 def test_a_missing_name_can_always_be_printed() -> None:
-    assert str(engine.NameMissing()) == ""
-    assert str(engine.NameMissing("no", 3)) == "no 3"
+    assert str(NameMissing()) == ""
+    assert str(NameMissing("no", 3)) == "no 3"

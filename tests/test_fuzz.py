@@ -89,14 +89,14 @@ BUGS |= {
     "sum: keepdims forgotten": rule(
         ops.sum,
         0,
-        lambda g, y, x, axis, keepdims: engine.broadcast_to(
+        lambda g, y, x, axis, keepdims: ops.broadcast_to(
             g if axis is None else np.expand_dims(g, axis), x.shape
         ),
     ),
     "mean: count of all entries": rule(
         ops.mean,
         0,
-        lambda g, y, x, axis, keepdims: engine.broadcast_to(
+        lambda g, y, x, axis, keepdims: ops.broadcast_to(
             (g / max(x.size, 1)).reshape(ops._kept(x, axis)), x.shape
         ),
     ),
@@ -133,50 +133,51 @@ BUGS |= {
 
 
 @bug
-def fit_takes_one_of_the_copies(patch: pytest.MonkeyPatch) -> None:
+def unbroadcast_takes_one_of_the_copies(patch: pytest.MonkeyPatch) -> None:
     """In place of the sum over a broadcast axis."""
 
-    def forward(x: Any, shape: tuple[int, ...]) -> Any:
+    def summed_to(x: Any, shape: tuple[int, ...]) -> Any:
         x = np.asarray(x)[(0,) * (np.ndim(x) - len(shape))]
         for axis, (n, m) in enumerate(zip(shape, x.shape, strict=True)):
             x = x.take(range(1), axis) if n == 1 != m else x
         return x
 
-    patch.setattr(engine.sum_to.op, "forward", forward)
+    patch.setattr(engine, "summed_to", summed_to)
+    patch.setattr(ops.sum_to.op, "forward", summed_to)
 
 
 @bug
-def fit_keeps_the_dtype(patch: pytest.MonkeyPatch) -> None:
-    right = engine.fit
+def unbroadcast_keeps_the_dtype(patch: pytest.MonkeyPatch) -> None:
+    right = engine.unbroadcast
     patch.setattr(
         engine,
-        "fit",
+        "unbroadcast",
         lambda g, x: right(g, x if isinstance(g, Box) else np.empty(x.shape, np.asarray(g).dtype)),
     )
 
 
 @bug
 def sweep_looks_at_first_arguments_only(patch: pytest.MonkeyPatch) -> None:
-    def on_the_way(nodes: Any, wanted: Any) -> Any:
+    def depending_on(nodes: Any, wanted: Any) -> Any:
         needed = set(wanted)
         for node in nodes:
             if any(isinstance(arg, Box) and arg in needed for arg in node.record[2][:1]):
                 needed.add(node)
         return needed
 
-    patch.setattr(engine, "_on_the_way", on_the_way)
+    patch.setattr(engine, "depending_on", depending_on)
 
 
 @bug
 def sweep_visits_in_the_wrong_order(patch: pytest.MonkeyPatch) -> None:
     """Before all errors have arrived at a tensor that was used several times."""
-    right = engine.history
+    right = engine.recorded_results
 
-    def history(output: Box) -> list[Box]:
+    def recorded_results(output: Box) -> list[Box]:
         *rest, last = right(output)
         return [*sorted(rest, key=lambda node: -node.record[0]), last]
 
-    patch.setattr(engine, "history", history)
+    patch.setattr(engine, "recorded_results", recorded_results)
 
 
 @bug

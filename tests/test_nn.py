@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_edu as tg
 from tinygrad_edu import init, nn, optim
-from tinygrad_edu.engine import Array
+from tinygrad_edu.arrays import Array
 from tinygrad_edu.nn import Linear, Module, Sequential
 
 

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygrad_edu as tg
 from tinygrad_edu import nn
-from tinygrad_edu.engine import Array
+from tinygrad_edu.arrays import Array
 from tinygrad_edu.optim import SGD, Adam, AdamW, Optimizer
 from tinygrad_edu.tensor import Parameter, Tensor
 

@@ -18,7 +18,7 @@ import numpy as np
 
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
-from tinygrad_edu.engine import Array
+from tinygrad_edu.arrays import Array
 from tinygrad_edu.optim import lr_scheduler
 
 STEPS = 50

@@ -33,10 +33,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import data, hints, init, losses, nn, ops, optim, windows
-from .engine import grad, no_grad, primitive
+from .engine import primitive
+from .gradients import grad
 from .init import manual_seed
 from .losses import *
 from .ops import *
+from .recording import no_grad
 from .tensor import Buffer, Parameter, Tensor, tensor  # the module is tinygrad_edu.tensor too
 from .windows import *
 
@@ -65,14 +67,53 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Buffer", "CannotCapture", "CannotCheck", "Explanation", "Function", "GradientError",
-    "History", "NonFiniteLoss", "Parameter", "Picture", "Report", "StaleStep", "Summary", "Tensor",
-    "assert_right", "callbacks", "check_rule", "compile", "data", "detect_anomaly", "evaluate",
-    "explain", "first_nonfinite", "fit", "from_keras", "grad", "gradcheck", "init", "load",
-    "load_checkpoint", "manual_seed", "metrics", "nn", "no_grad", "optim", "picture", "predict",
-    "primitive", "save", "save_checkpoint", "summary", "tensor", "testing", "threads", "to_keras",
+    "Buffer",
+    "CannotCapture",
+    "CannotCheck",
+    "Explanation",
+    "Function",
+    "GradientError",
+    "History",
+    "NonFiniteLoss",
+    "Parameter",
+    "Picture",
+    "Report",
+    "StaleStep",
+    "Summary",
+    "Tensor",
+    "assert_right",
+    "callbacks",
+    "check_rule",
+    "compile",
+    "data",
+    "detect_anomaly",
+    "evaluate",
+    "explain",
+    "first_nonfinite",
+    "fit",
+    "from_keras",
+    "grad",
+    "gradcheck",
+    "init",
+    "load",
+    "load_checkpoint",
+    "manual_seed",
+    "metrics",
+    "nn",
+    "no_grad",
+    "optim",
+    "picture",
+    "predict",
+    "primitive",
+    "save",
+    "save_checkpoint",
+    "summary",
+    "tensor",
+    "testing",
+    "threads",
+    "to_keras",
     "verify",
-]  # fmt: skip
+]
 __all__ += losses.__all__
 __all__ += ops.__all__
 __all__ += windows.__all__

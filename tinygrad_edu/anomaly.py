@@ -22,8 +22,10 @@ from zlib import crc32
 
 import numpy as np
 
-from .engine import RELEASED, Array, Box, Op, Record, describe, history, sweep, watches
+from .arrays import Array, describe
+from .engine import RELEASED, Box, Record, observers, recorded_results, sweep
 from .nn import Module
+from .operation import Op
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ def first_nonfinite(output: Box, infinity: bool = True) -> Anomaly | None:
         log gave -inf at [1], 1 of 2 entries
           received p (2,) float64, there 0.0
     """
-    nodes = history(output) if isinstance(output, Box) and output.record is not None else []
+    nodes = (
+        recorded_results(output) if isinstance(output, Box) and output.record is not None else []
+    )
     if not nodes:
         raise RuntimeError(f"nothing was recorded that led to {describe(output)}")
     if any(node.record[1] is RELEASED for node in nodes):
@@ -181,10 +185,10 @@ class detect_anomaly(ContextDecorator):
 
     def __enter__(self) -> None:
         self._tokens.append(_current.set(self))
-        watches.append(self)
+        observers.append(self)
 
     def __exit__(self, *failure: object) -> None:
-        watches.remove(self)
+        observers.remove(self)
         _current.reset(self._tokens.pop())
 
     def called(self, op: Op, args: Any, raw: Any, settings: Any, result: Box) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Array, Box
+from .arrays import Array
+from .engine import Box
 from .init import Random
 from .ops import one_hot
 

@@ -91,10 +91,26 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
 
 # These ask about shapes, order or equality, or round: what they give has no slope anywhere.
 VALUES = {
-    np.all, np.allclose, np.any, np.argsort, np.argwhere, np.around, np.array_equal,
-    np.count_nonzero, np.empty_like, np.flatnonzero, np.isclose, np.ndim, np.nonzero,
-    np.ones_like, np.round, np.searchsorted, np.shape, np.size, np.zeros_like,
-}  # fmt: skip
+    np.all,
+    np.allclose,
+    np.any,
+    np.argsort,
+    np.argwhere,
+    np.around,
+    np.array_equal,
+    np.count_nonzero,
+    np.empty_like,
+    np.flatnonzero,
+    np.isclose,
+    np.ndim,
+    np.nonzero,
+    np.ones_like,
+    np.round,
+    np.searchsorted,
+    np.shape,
+    np.size,
+    np.zeros_like,
+}
 FILLED = {np.ones_like, np.zeros_like}
 SHAPES = {np.empty_like, np.ndim, np.ones_like, np.shape, np.size, np.zeros_like}  # these no more
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .engine import Array
+from .arrays import Array
 
 StrPath = str | os.PathLike[str]
 _DIGITS = 64  # of a SHA-256 in hexadecimal

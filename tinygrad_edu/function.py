@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Array, Box, as_array, no_grad, primitive
+from .arrays import Array, as_array
+from .engine import Box, primitive
+from .recording import no_grad
 from .tensor import Tensor
 
 

@@ -8,7 +8,8 @@ from weakref import finalize, ref
 
 import numpy as np
 
-from .engine import RELEASED, Box, _box, as_array, describe, fit, hooks
+from .arrays import as_array, describe
+from .engine import RELEASED, Box, box, hooks, unbroadcast
 
 
 class Hook:
@@ -53,13 +54,13 @@ class Hook:
 class _Functions(dict[Hook, Callable[[Any], Any]]):
     """What was registered with one tensor; called with the error there, it gives the next."""
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, tensor: Box) -> None:
         super().__init__()
-        self._box = ref(box)
+        self._tensor = ref(tensor)
 
     def __call__(self, g: Any) -> Any:
-        box = self._box()
-        assert box is not None  # the sweep holds it
+        tensor = self._tensor()
+        assert tensor is not None  # the sweep refers to it
         for function in list(self.values()):
             seen = g
             if not isinstance(g, Box):
@@ -69,14 +70,17 @@ class _Functions(dict[Hook, Callable[[Any], Any]]):
                 new = function(seen)
                 if new is None or new is seen:
                     continue
-                new = new if isinstance(new, Box) else _box(as_array(new))
-                if new.value.shape != box.value.shape:
+                new = new if isinstance(new, Box) else box(as_array(new))
+                if new.value.shape != tensor.value.shape:
                     raise ValueError(
-                        f"a hook gives nothing or an error of shape {box.value.shape}, received "
+                        f"a hook gives nothing or an error of shape {tensor.value.shape}, received "
                         f"{describe(new)}"
                     )
             except Exception as failure:
-                failure.add_note(f"in a hook of {describe(box)}")
+                failure.add_note(f"in a hook of {describe(tensor)}")
                 raise
-            g = fit(new, box.value) if isinstance(g, Box) else np.array(new.value, box.value.dtype)
+            if isinstance(g, Box):
+                g = unbroadcast(new, tensor.value)
+            else:
+                g = np.array(new.value, tensor.value.dtype)
         return g

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .engine import Array
+from .arrays import Array
 
 # As text: NumPy imports its random numbers only when they are used, and so does this.
 Random: TypeAlias = "np.random.Generator | np.random.RandomState"

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Array, Box, as_array, primitive
+from .arrays import Array, as_array
+from .engine import Box, primitive
 from .ops import (
     first_place,
     floating,

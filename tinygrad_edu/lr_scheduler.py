@@ -11,12 +11,17 @@ from collections.abc import Callable, Mapping
 from math import cos, inf, pi
 from typing import Any
 
-from .engine import NameMissing
+from .arrays import NameMissing
 
 __all__ = [
-    "CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR",
-    "ReduceLROnPlateau", "StepLR",
-]  # fmt: skip
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "ReduceLROnPlateau",
+    "StepLR",
+]
 
 
 class LRScheduler:

@@ -17,7 +17,8 @@ from weakref import ref
 import numpy as np
 
 from . import hints
-from .engine import Array, NameMissing, describe, tick
+from .arrays import Array, NameMissing, describe
+from .engine import tick
 from .tensor import Buffer, Parameter, Tensor
 
 __all__ = ["Module"]

@@ -34,9 +34,15 @@ _LETTERS: dict[str, tuple[type[nn.Module], ...]] = {
 }
 _LAYERS = {layer.forward.__code__ for layers in _LETTERS.values() for layer in layers}
 ACTIVATIONS = (
-    ops.sigmoid.op, ops.tanh.op, ops.relu.op, ops.softmax.op, ops.softplus.op, ops.gelu.op,
-    ops.silu.op, ops.leaky_relu.op,
-)  # fmt: skip
+    ops.sigmoid.op,
+    ops.tanh.op,
+    ops.relu.op,
+    ops.softmax.op,
+    ops.softplus.op,
+    ops.gelu.op,
+    ops.silu.op,
+    ops.leaky_relu.op,
+)
 
 
 class watching:
@@ -112,10 +118,13 @@ class watching:
             by_name.setdefault(name, set()).add(id(x))
         results = {id(result) for _, result in self.layers}
         return {
-            next(iter(ids)): name for name, ids in reversed(by_name.items())
-            if len(ids) == 1 and ids <= results and not name.startswith(("_", "."))
+            next(iter(ids)): name
+            for name, ids in reversed(by_name.items())
+            if len(ids) == 1
+            and ids <= results
+            and not name.startswith(("_", "."))
             and (name, *ids) in self.inside
-        }  # fmt: skip
+        }
 
 
 class Names:

@@ -14,7 +14,8 @@ import numpy as np
 
 from . import hints, losses, ops, windows
 from . import init as initialisers
-from .engine import Array, Box, as_array, describe, primitive
+from .arrays import Array, as_array, describe
+from .engine import Box, primitive
 from .module import Module
 from .tensor import Buffer, Parameter
 from .watch import all_finite
@@ -46,7 +47,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
-]  # fmt: skip
+]
 
 
 class Linear(Module):

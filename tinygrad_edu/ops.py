@@ -18,30 +18,122 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .engine import (
-    MOST,
-    Array,
-    Box,
-    Primitive,
-    astype,
-    broadcast_to,
-    is_matrix,
-    ones,
-    ones_beside,
-    primitive,
-    sum_to,
-)
+from .arrays import LONGEST_DOT_SUM, Array, is_matrix, ones, ones_beside, summed_to
+from .engine import Box, primitive
+from .operation import Primitive
 from .watch import watcher
 
 __all__ = [
-    "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide", "dot", "einsum",
-    "embedding", "erf", "exp", "expand_dims", "expm1", "flatten", "gelu", "getitem", "leaky_relu",
-    "linear", "log", "log1p", "log_softmax", "logsumexp", "matmul", "max", "maximum", "mean", "min",
-    "minimum", "moveaxis", "multiply", "negative", "one_hot", "outer", "power", "relu", "reshape",
-    "scatter", "sigmoid", "silu", "sin", "softmax", "softplus", "sqrt", "square", "squeeze",
-    "stack", "std", "subtract", "sum", "sum_to", "swapaxes", "tanh", "trace", "transpose", "var",
+    "abs",
+    "add",
+    "astype",
+    "broadcast_to",
+    "clip",
+    "concatenate",
+    "cos",
+    "divide",
+    "dot",
+    "einsum",
+    "embedding",
+    "erf",
+    "exp",
+    "expand_dims",
+    "expm1",
+    "flatten",
+    "gelu",
+    "getitem",
+    "leaky_relu",
+    "linear",
+    "log",
+    "log1p",
+    "log_softmax",
+    "logsumexp",
+    "matmul",
+    "max",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
+    "moveaxis",
+    "multiply",
+    "negative",
+    "one_hot",
+    "outer",
+    "power",
+    "relu",
+    "reshape",
+    "scatter",
+    "sigmoid",
+    "silu",
+    "sin",
+    "softmax",
+    "softplus",
+    "sqrt",
+    "square",
+    "squeeze",
+    "stack",
+    "std",
+    "subtract",
+    "sum",
+    "sum_to",
+    "swapaxes",
+    "tanh",
+    "trace",
+    "transpose",
+    "var",
     "where",
-]  # fmt: skip
+]
+
+# --- dtypes and broadcasting ----------------------------------------------------------------------
+
+
+@primitive(lambda g, y, x, dtype: g)  # `unbroadcast` gives it x's own dtype
+def astype(x: Any, /, dtype: Any) -> Any:
+    """Return x in another floating dtype.
+
+    Error:   the same, in the dtype of x
+    Raises:  TypeError for a change between floats and other numbers: it has no derivative
+    Source:  numpy.ndarray.astype
+    Example:
+        >>> astype(np.ones(2), np.float32).dtype
+        dtype('float32')
+    """
+    x = np.asarray(x)
+    if x.dtype.kind == "f" != np.dtype(dtype).kind:
+        raise TypeError(
+            f"only another floating dtype keeps the gradient, received {np.dtype(dtype)}; write "
+            "t.numpy().astype(...) where none is wanted"
+        )
+    return x.astype(dtype, copy=False)
+
+
+@primitive(lambda g, y, x, shape: g)  # `unbroadcast` sums over the copies
+def broadcast_to(x: Any, /, shape: Any) -> Any:
+    """Return x repeated along new axes and axes of length 1 until it has the given shape.
+
+    Error:   the sum of the errors at the copies
+    Raises:  ValueError if x cannot be broadcast to that shape
+    Source:  numpy.broadcast_to
+    Example:
+        >>> broadcast_to(np.array([1.0, 2.0]), (2, 2))
+        array([[1., 2.],
+               [1., 2.]])
+    """
+    return np.broadcast_to(x, shape)
+
+
+@primitive(lambda g, y, x, shape: broadcast_to(g, x.shape))
+def sum_to(x: Any, /, shape: Any) -> Any:
+    """Return x summed to a shape that can be broadcast to x's: for a bias the slides' 1ᵀE.
+
+    Error:   g, repeated for every term of the sum
+    Raises:  ValueError if that shape cannot be broadcast to x's
+    Example:
+        >>> sum_to(np.ones((3, 2)), (2,))
+        array([3., 3.])
+    """
+    return summed_to(x, shape)
+
 
 # --- arithmetic -----------------------------------------------------------------------------------
 
@@ -878,7 +970,7 @@ def total(x: Any) -> Any:
         >>> total(np.array([1.0, 2.0]))
         np.float64(3.0)
     """
-    if x.ndim and 0 < x.size == builtins.max(x.shape) <= MOST and x.dtype.char in "fd":
+    if x.ndim and 0 < x.size == builtins.max(x.shape) <= LONGEST_DOT_SUM and x.dtype.char in "fd":
         return x.reshape(-1).dot(ones(x.size, x.dtype))  # of one row, or one column
     return np.add.reduce(x, None)
 
@@ -891,7 +983,7 @@ def lie_alike(a: Any, b: Any) -> bool:
         >>> lie_alike(ones, ones), lie_alike(np.ones((3, 2)).T, ones)
         (True, False)
     """
-    plain = is_matrix(a) and is_matrix(b) and a.shape == b.shape and 0 < a.size <= MOST
+    plain = is_matrix(a) and is_matrix(b) and a.shape == b.shape and 0 < a.size <= LONGEST_DOT_SUM
     return plain and a.flags.c_contiguous and b.flags.c_contiguous and a.dtype == b.dtype
 
 
@@ -1201,13 +1293,31 @@ def stack(arrays: Any, axis: int = 0) -> Any:
 STEPS: dict[np.ufunc, Primitive] = {
     function: primitive(*[None] * function.nin)(function)
     for function in (
-        np.sign, np.floor, np.ceil, np.rint, np.trunc,
-        np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
-        np.isnan, np.isinf, np.isfinite, np.signbit,
-        np.logical_and, np.logical_or, np.logical_xor, np.logical_not,
-        np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert,
+        np.sign,
+        np.floor,
+        np.ceil,
+        np.rint,
+        np.trunc,
+        np.equal,
+        np.not_equal,
+        np.less,
+        np.less_equal,
+        np.greater,
+        np.greater_equal,
+        np.isnan,
+        np.isinf,
+        np.isfinite,
+        np.signbit,
+        np.logical_and,
+        np.logical_or,
+        np.logical_xor,
+        np.logical_not,
+        np.bitwise_and,
+        np.bitwise_or,
+        np.bitwise_xor,
+        np.invert,
     )
-}  # fmt: skip
+}
 
 
 @primitive(None)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import lr_scheduler
-from .engine import Array, NameMissing, as_array
+from .arrays import Array, NameMissing, as_array
 from .ops import astype
 from .tensor import Parameter, Tensor
 from .watch import watcher

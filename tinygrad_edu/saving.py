@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Array, Box, NameMissing, as_array, describe
+from .arrays import Array, NameMissing, as_array, describe
+from .engine import Box
 from .files import StrPath, read, write
 from .init import default_random
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from . import dispatch, engine, hints, ops
-from .engine import Array, Box
+from . import dispatch, engine, gradients, hints, ops
+from .arrays import Array, as_array, describe
+from .engine import Box
 from .hooks import Hook
 from .watch import watcher
 
@@ -78,7 +79,7 @@ class Tensor(Box, results=True):
                     "write t.detach()"
                 )
             data = data.value
-        array = engine.as_array(data, dtype)
+        array = as_array(data, dtype)
         self.value = array
         self.record = None
         self.grad = None
@@ -117,7 +118,7 @@ class Tensor(Box, results=True):
 
     def _new_value(self, data: Any) -> Array:
         """A copy of the data, refused unless they have this tensor's shape and kind of numbers."""
-        array = engine.as_array(data)
+        array = as_array(data)
         if array.shape != self.value.shape:
             raise ValueError(f"expected data of shape {self.value.shape}, received {array.shape}")
         if not np.can_cast(array.dtype, self.value.dtype, "same_kind"):
@@ -218,7 +219,7 @@ class Tensor(Box, results=True):
         if (watching := watcher.get()) is not None:
             watching.backward(self, gradient, retain_graph)
         else:
-            engine.backward(self, gradient, retain_graph)
+            gradients.backward(self, gradient, retain_graph)
 
     def register_hook(self, function: Callable[[Any], Any]) -> Hook:
         """Call `function(g)` with the gradient g at this tensor whenever one has been computed.
@@ -331,9 +332,7 @@ class Tensor(Box, results=True):
 
     def __index__(self) -> int:
         if self.value.dtype.kind not in "iu" or self.ndim:  # one with axes indexes as an array
-            raise TypeError(
-                f"only a single integer can be an index, received {engine.describe(self)}"
-            )
+            raise TypeError(f"only a single integer can be an index, received {describe(self)}")
         return int(self.item())
 
     def __len__(self) -> int:
@@ -443,6 +442,7 @@ class Tensor(Box, results=True):
     squeeze = ops.squeeze
     std = ops.std
     sum = ops.sum
+    sum_to = ops.sum_to
     swapaxes = ops.swapaxes
     tanh = ops.tanh
     var = ops.var

@@ -33,9 +33,12 @@ __all__ = ["blas_threads", "free_processors"]
 SMALL = 64**3  # multiplications up to which OpenBLAS takes one thread by itself
 A_THREAD = 1_000_000  # … and those that are worth another one
 VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
-)  # fmt: skip
+)
 
 _imported = perf_counter()
 _auto = Lock()  # held by the block that has decided

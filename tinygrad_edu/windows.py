@@ -17,7 +17,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 from numpy.lib.stride_tricks import sliding_window_view as numpys_view
 
-from .engine import Array, Box, as_array, describe, primitive
+from .arrays import Array, as_array, describe
+from .engine import Box, primitive
 from .ops import add, max, mean, reshape, transpose
 
 __all__ = ["avg_pool2d", "conv2d", "max_pool2d", "pad", "sliding_window_view"]

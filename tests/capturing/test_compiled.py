@@ -22,8 +22,8 @@ from tests.fuzz import generate
 from tests.fuzz.captured import check_captured
 from tests.op_table import CASES, Row, Shapes
 from tinygrad_edu import nn, optim
+from tinygrad_edu.arrays import Array
 from tinygrad_edu.capturing.lowering import _same
-from tinygrad_edu.engine import Array
 
 Step = Callable[..., Any]
 

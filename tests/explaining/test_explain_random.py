@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import tinygrad_edu as tg
 from tests.explaining.written import draw
 from tests.op_table import TABLE, Row
-from tinygrad_edu import engine
 from tinygrad_edu.explaining import matrices
+from tinygrad_edu.recording import ALL, recording
 
 UNARY: list[Any] = [
     tg.sigmoid, tg.tanh, tg.relu, tg.sin, tg.square, tg.softplus, np.exp, np.abs,
@@ -55,7 +55,7 @@ def random_loss(seed: int, length: int) -> tuple[Any, list[Any]]:
 @example(278, 14)  # (1, 1) beside a vector and a matrix
 @given(st.integers(0, 10**6), st.integers(5, 14))
 def test_random_graphs(seed: int, length: int) -> None:
-    with engine.recording(engine.ALL):
+    with recording(ALL):
         loss, inputs = random_loss(seed, length)
     found = tg.explain(loss, wrt=inputs)
     for x, line in zip(inputs, found.gradients.values(), strict=True):

@@ -13,6 +13,7 @@ from tests.explaining.test_explain import test_textbooks as textbooks
 from tests.explaining.test_explain_random import BINARY, UNARY
 from tests.mistakes import LAYERS, SYSTEMS, System, multi
 from tinygrad_edu import engine
+from tinygrad_edu.recording import ALL, recording
 from tinygrad_edu.verifying.evaluation import Evaluator
 from tinygrad_edu.verifying.functions import ClaimError
 from tinygrad_edu.verifying.grammar import parse
@@ -252,7 +253,7 @@ def test_random_graphs() -> None:
     for seed in range(160):
         run, shapes = random_program(seed)
         inputs, others = variables(shapes, seed), variables(shapes, seed + 10**6)
-        with engine.recording(engine.ALL):
+        with recording(ALL):
             loss, other = run(*inputs), run(*others)
         if not isinstance(loss, engine.Box) or loss.record is None:
             continue

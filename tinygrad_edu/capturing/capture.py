@@ -26,9 +26,13 @@ from zlib import crc32
 import numpy as np
 
 from .. import engine
+from ..arrays import Array, as_array, describe
 from ..dispatch import boxes
-from ..engine import VARIABLE, Array, Box, as_array, as_recorded, astype, describe
+from ..engine import VARIABLE, Box, as_recorded
+from ..gradients import first_error
 from ..naming import Names, parameter_names, watching
+from ..ops import astype
+from ..recording import ALL, recording
 from ..tensor import Tensor
 from ..watch import CannotCapture, Watcher, watcher
 from .calls import Mispredicted, Value, expect, values_in
@@ -115,13 +119,13 @@ class Capture(Watcher):
         if gradient is not None and not isinstance(gradient, Box):
             raise CannotCapture("backward(gradient) in a captured step takes a tensor")
         start = engine.tick()
-        seed = engine._seed(output, gradient, True)
-        nodes = engine.history(output)
+        seed = first_error(output, gradient, True)
+        nodes = engine.recorded_results(output)
         variables = dict.fromkeys(
             x for node in [*nodes, output] for x in (*node.record[2], node) if _is_variable(x)
         )
         self._follow_arrays(nodes)
-        on_the_way = engine._on_the_way(nodes, set(variables))
+        on_the_way = engine.depending_on(nodes, set(variables))
         if output not in on_the_way:
             raise RuntimeError(
                 f"there is nothing to go back through: {describe(output)} was computed from no "
@@ -136,7 +140,7 @@ class Capture(Watcher):
             )
         if not retain_graph:
             self._released |= on_the_way - set(variables)
-        found = engine.sweep(output, seed, {*on_the_way, *variables}, recorded=True)
+        found = engine.sweep(output, seed, {*on_the_way, *variables})
         self.errors |= found
         for variable in variables:
             if variable in found:
@@ -259,7 +263,7 @@ class Capture(Watcher):
 
         def run() -> watching:
             watcher.set(self)
-            with engine.recording(engine.ALL), watching() as seen:
+            with recording(ALL), watching() as seen:
                 self._result = self.function(*arguments[: len(args)], **by_name)
             return seen
 

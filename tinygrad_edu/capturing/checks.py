@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from ..ops import largest, smallest
 from .calls import OUT, Call, Mispredicted, Value, expect
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import ops, windows
-from ..engine import Array, sum_to
+from ..arrays import Array
+from ..ops import sum_to
 from . import lowering
 from .calls import OUT, Call, Value, expect
 from .moves import call_of

@@ -17,7 +17,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from ..engine import Array, Box
+from ..arrays import Array
+from ..engine import Box
 from .lanes import Lanes
 from .memory import Memory
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from .calls import OUT, Call, Value, values_in
 
 PIECE = 32768  # entries that are gone through at once

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .. import ops
-from ..engine import Array, Op, is_matrix, ones_beside, sum_to
+from ..arrays import Array, is_matrix, ones_beside
+from ..operation import Op
+from ..ops import sum_to
 from .calls import OUT, Nested, Value, expect, strides_of_new
 from .program import Program
 

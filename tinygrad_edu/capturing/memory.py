@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 
 _HEAD = object.__basicsize__  # bytes that every object of Python begins with
 ALIGNED = 64  # bytes at whose multiples arrays begin: a line of the processor's cache

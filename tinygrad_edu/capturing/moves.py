@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops, windows
-from ..engine import Array, broadcast_to
+from ..arrays import Array
+from ..ops import broadcast_to
 from . import lowering
 from .calls import OUT, Call, Nested, Value
 from .texts import INDEX, Kernel, NotNative, dense, dtype_of, fresh, nested, number, place, stored

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from .calls import Value
 from .kernels import Kernels, NotNative
 from .machine_code import compiled

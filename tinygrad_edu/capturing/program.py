@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from .calls import OUT, Call, Nested, Out, Value, values_in
 from .checks import in_one_call, of_rows
 from .lanes import PIECE, Lanes, lanes

@@ -11,7 +11,8 @@ from weakref import finalize
 
 import numpy as np
 
-from ..engine import Array, Box, hooks
+from ..arrays import Array
+from ..engine import Box, hooks
 from ..tensor import Tensor
 from .calls import Mispredicted, Value, strides_of_new, values_in
 from .checks import hold_for

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import engine
-from ..engine import Array, Box
+from ..arrays import Array
+from ..engine import Box
 from ..watch import watcher
 from .calls import Mispredicted
 from .replay import Replay
@@ -170,7 +171,7 @@ class Run:
         self._batch = batch
 
     def _begin(self, key: Any) -> None:
-        if engine.watches or watcher.get() is not None:
+        if engine.observers or watcher.get() is not None:
             return
         replay = self._step.known(key)
         if replay is None or replay.needs_none:  # gradients that are added to those of before

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..arrays import Array, describe
 from ..dispatch import boxes
-from ..engine import Array, Box, describe
+from ..engine import Box
 from ..tensor import Tensor
 from ..watch import CONTRACT, StaleStep
 from .program import Program

@@ -29,8 +29,9 @@ from zlib import crc32
 
 import numpy as np
 
-from ..engine import Box, Op
+from ..engine import Box
 from ..nn import Module
+from ..operation import Op
 from ..optim import Optimizer
 
 _KNOWN = {*sys.stdlib_module_names, "numpy", __name__.partition(".")[0]}

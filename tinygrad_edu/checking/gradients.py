@@ -18,7 +18,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..engine import Array, Box, as_array, grad, history, no_grad
+from ..arrays import Array, as_array
+from ..engine import Box, recorded_results
+from ..gradients import grad
+from ..recording import no_grad
 from ..tensor import Tensor
 from .guessing import guess
 from .layouts import LAYOUTS, memory, on_memory
@@ -315,7 +318,7 @@ class Check:
 
     def eps(self, y: Tensor) -> float:
         """The coarsest precision that anything on the way to y was computed with."""
-        kinds = {x.dtype for x in (y.value, *(node.value for node in history(y)))}
+        kinds = {x.dtype for x in (y.value, *(node.value for node in recorded_results(y)))}
         return float(max(np.finfo(kind).eps for kind in kinds if kind.kind == "f"))
 
     # --- more than one function of one set of inputs ----------------------------------------------

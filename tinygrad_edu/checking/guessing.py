@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 
 
 def guess(claimed: Array, true: Array, x: Array, y: Array, g: Array | None = None) -> str:
@@ -92,8 +92,12 @@ def _entrywise(claimed: Array, true: Array, x: Array, y: Array | None, g: Array 
     factors = {"x": x, "x²": x * x, "cos x": np.cos(x), "eˣ": np.exp(x), "sign(x)": np.sign(x)}
     if y is not None:
         factors = {
-            "y": y, "1 − y": 1 - y, "y(1 − y)": y * (1 - y), "1 − y²": 1 - y * y, "y²": y * y,
-        } | factors  # fmt: skip
+            "y": y,
+            "1 − y": 1 - y,
+            "y(1 − y)": y * (1 - y),
+            "1 − y²": 1 - y * y,
+            "y²": y * y,
+        } | factors
     if g is not None:
         factors = {"g": g} | factors
     for name, factor in factors.items():

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from ..tensor import Tensor
 
 Layout = Callable[[Array], Array]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from .gradients import Check, GradientError, name_of, names_of_inputs, quiet, short
 
 Shape = tuple[int, ...]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 
 STEPS = [2.0**-k for k in range(4, 17)]
 TINY = 1e-30  # the complex step

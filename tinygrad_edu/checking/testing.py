@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import VARIABLE, Array, Box, as_recorded, grad, history, no_grad
+from ..arrays import Array
+from ..engine import VARIABLE, Box, as_recorded, recorded_results
+from ..gradients import grad
 from ..module import Module
+from ..recording import no_grad
 from ..tensor import Tensor
 from .gradients import GradientError, checked_gradients, near, quiet
 from .rules import Domain
@@ -171,7 +174,7 @@ def _parameters(trial: _Trial) -> None:
     inputs = [Tensor(x, requires_grad=x.dtype.kind == "f") for x in trial.inputs]
     y = layer(*inputs)
     known = {id(x) for x in (*inputs, *named.values())}
-    nodes = history(y) if y.record is not None else []
+    nodes = recorded_results(y) if y.record is not None else []
     leaves = [x for node in nodes for x in node.record[2] if isinstance(x, Box)]
     for leaf in leaves:
         if leaf.record is not None and leaf.record[1] is VARIABLE and id(leaf) not in known:

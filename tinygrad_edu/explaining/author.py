@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Box, history
+from ..engine import Box, recorded_results
 from ..naming import activation_name
 from .algebra import (
     Axis,
@@ -133,7 +133,7 @@ class Author:
         self.done: set[str] = set()
         self.steps: list[Formula] = []  # operations, one a line
         self.known.invent = self._invent
-        nodes = [n for t in (self.trace, self.real) for n in history(t.loss)]
+        nodes = [n for t in (self.trace, self.real) for n in recorded_results(t.loss)]
         whole = not all(is_as_on_the_slides(n) for n in nodes if is_loss(n.record[1]))
         self.reader.whole_losses = self.real_reader.whole_losses = whole
         exact = all(
@@ -318,7 +318,9 @@ class Author:
     def _by_operations(self, x: Box, name: str, left: str, own: str | None) -> Formula:
         """The last operation that led to a tensor; a line for each operation before it."""
         reader = self.reader
-        nodes = [n for n in history(x) if n is x or n not in reader.names] if x.record else []
+        nodes = (
+            [n for n in recorded_results(x) if n is x or n not in reader.names] if x.record else []
+        )
         needed = _reached(x, reader.names)
         for node in nodes:
             if node is not x and node in needed:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from .. import engine, nn, ops
-from ..engine import Box, NameMissing, history
+from ..arrays import NameMissing, describe
+from ..engine import Box, recorded_results
 from ..naming import Names, leaves, parameter_names
 from .author import Author, Formula
 from .steps import Step, Steps, aligned, steps_of
@@ -233,7 +234,7 @@ def _of_model(
     model: nn.Module, inputs: Sequence[Any], lang: str
 ) -> tuple[Callable[..., Any], Sequence[Any]]:
     if len(inputs) < 2 or not callable(inputs[0]):
-        found = ", ".join(map(engine.describe, inputs)) or say("nothing", lang)
+        found = ", ".join(map(describe, inputs)) or say("nothing", lang)
         raise TypeError(say("model-call", lang, found=found))
     loss_function, *data = inputs
     labels = len(data) == 2 and np.ndim(getattr(data[1], "value", data[1])) == 1
@@ -259,7 +260,7 @@ def _finished(
     if inputs:
         wrt = inputs[0] if len(inputs) == 1 else list(inputs)
     if loss.value.size != 1:
-        raise Refused(say("one-number", lang, found=engine.describe(loss)))
+        raise Refused(say("one-number", lang, found=describe(loss)))
     if loss.record is None or loss.record[1] is engine.RELEASED:
         raise RuntimeError(say("released", lang))
     frame = sys._getframe(2)
@@ -274,7 +275,7 @@ def _finished(
         if unknown:
             raise Refused(say("no-variable", lang, name=unknown[0], names=[*by_name]))
         targets = [x if isinstance(x, Box) else by_name[x] for x in asked]
-    nodes = history(loss)
+    nodes = recorded_results(loss)
     trace = differentiate(loss, targets, names)
     m = _samples_of_finished(names, nodes, targets)
     known = _facts(facts, trace, lang) | trace.rows_sum_to_one
@@ -298,7 +299,7 @@ def _names_of_finished(
 ) -> tuple[Names, list[Box]]:
     """Names from the caller's variables, and the tensors that the loss was computed from."""
     names = Names()
-    nodes = history(loss)
+    nodes = recorded_results(loss)
     names.helpers = helpers(nodes)
     involved = {id(x) for n in nodes for x in (*n.record[2], n)}
     used = {id(x): x for n in nodes for x in n.record[2] if isinstance(x, Box)}

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import engine, losses, ops
+from .. import losses, ops
 from ..engine import Box
+from ..operation import Op
 from .algebra import Axis, Call, Index, Sum, add, multiply, number, of, power, scale, summed
 
 
@@ -81,7 +82,7 @@ _SLIDES: dict[Any, tuple[Entries, Callable[[Any, Any], Any], bool]] = {
 }  # fmt: skip
 
 
-def is_loss(op: engine.Op) -> bool:
+def is_loss(op: Op) -> bool:
     """Return True if the slides have a formula for this operation.
 
     Example:

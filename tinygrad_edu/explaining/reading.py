@@ -19,6 +19,7 @@ from numpy.lib.array_utils import normalize_axis_tuple
 
 from .. import engine, ops
 from ..engine import Box
+from ..operation import Op
 from .algebra import (
     COMPARISONS,
     ONE,
@@ -324,7 +325,7 @@ class Reader:
     # --- functions that are no algebra --------------------------------------------------------
 
     def _opaque(
-        self, x: Box, op: engine.Op, index: Index, args: Any, raw: Any, settings: dict[str, Any]
+        self, x: Box, op: Op, index: Index, args: Any, raw: Any, settings: dict[str, Any]
     ) -> Sum:
         name = "abs" if op is ops.abs.op else op.name
         if self.functions.setdefault(name, op.forward) is not op.forward:
@@ -629,7 +630,7 @@ def _is_filler(x: Any) -> bool:
     )
 
 
-def is_algebra(op: engine.Op) -> bool:
+def is_algebra(op: Op) -> bool:
     """Whether a formula shows an operation as sums and products, and not by its name.
 
     Example:

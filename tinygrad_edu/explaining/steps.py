@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..engine import Box, history
+from ..engine import Box, recorded_results
 from .author import Author, Formula
 from .notation import latex_name
 from .tracing import Trace
@@ -141,7 +141,7 @@ def _users(trace: Trace) -> dict[Box, list[str]]:
     """For each named tensor the operations that were applied to it, or to what was made of it
     without a name."""
     users: dict[Box, list[str]] = {}
-    for node in history(trace.loss):
+    for node in recorded_results(trace.loss):
         for arg in node.record[2]:
             if isinstance(arg, Box):
                 users.setdefault(arg, []).append(node.record[1].name)

@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 
 from .. import engine, nn, ops
-from ..engine import VARIABLE, Box, history
+from ..arrays import describe
+from ..engine import VARIABLE, Box, recorded_results
+from ..gradients import grad
 from ..losses import binary_cross_entropy_with_logits
 from ..naming import Names, leaves, parameter_names, watching
+from ..recording import ALL, recording
 from ..tensor import Tensor
 from .reading import is_algebra, is_idle_guard
 from .wording import Refused, say
@@ -73,7 +76,7 @@ def differentiate(loss: Box, wrt: Sequence[Box], names: Names) -> Trace:
         >>> differentiate((W * W).sum(), [W], Names()).gradients[W].numpy()
         array([2., 4.])
     """
-    nodes = history(loss)
+    nodes = recorded_results(loss)
     for node in nodes:
         for x in (*node.record[2], node):
             if isinstance(x, Box) and x.name and x is not loss:
@@ -83,14 +86,14 @@ def differentiate(loss: Box, wrt: Sequence[Box], names: Names) -> Trace:
     names.of.pop(loss, None)
     names.give_activations(nodes)
     _leave_to_functions(nodes, names)
-    on_the_way = engine._on_the_way(nodes, set(wrt))
+    on_the_way = engine.depending_on(nodes, set(wrt))
     asked = set(wrt)
     between = [
         n for n in nodes
         if n in names.of and n in on_the_way and n not in asked and n.value.dtype.kind == "f"
     ]  # fmt: skip
-    with engine.recording(engine.ALL):
-        found = engine.grad(loss, [*wrt, *between], create_graph=True)
+    with recording(ALL):
+        found = grad(loss, [*wrt, *between], create_graph=True)
     trace = Trace(loss, list(wrt), names.of, names.arrays, names.constants, between)
     trace.gradients = dict(zip([*wrt, *between], found, strict=True))
     trace.forward = [n for n in nodes if n in names.of]
@@ -120,13 +123,13 @@ def _name_activations(trace: Trace, names: Names) -> None:
     """softmax(Z2) that a loss's rule has computed is A2: the author's, or one of the slides."""
     known = {_call_of(n): n for n in trace.forward}
     logits = {
-        n.record[2][0] for n in history(trace.loss)
+        n.record[2][0] for n in recorded_results(trace.loss)
         if n.record[1] is binary_cross_entropy_with_logits.op and isinstance(n.record[2][0], Box)
     }  # fmt: skip
     nodes: set[Box] = set()
     for g in trace.gradients.values():
         if g.record is not None and g.record[1] is not VARIABLE and g not in nodes:
-            nodes.update(history(g))
+            nodes.update(recorded_results(g))
     for node in sorted(nodes, key=lambda n: n.record[0]):
         op, args = node.record[1:3]
         if node in names.of or not args or not isinstance(args[0], Box):
@@ -153,7 +156,7 @@ def helpers(nodes: Sequence[Box]) -> dict[Box, Box | None]:
     Example:
         >>> import tinygrad_edu as tg
         >>> z = tg.Tensor([1.0, 2.0], requires_grad=True)
-        >>> len(helpers(history((1 / (1 + np.exp(-z))).sum())))
+        >>> len(helpers(recorded_results((1 / (1 + np.exp(-z))).sum())))
         3
     """
     users: dict[Box, list[Box]] = {}
@@ -308,9 +311,9 @@ class Problem:
         run = _Run(self, sizes or Sizes(), numbers, arrays)
         loss, seen = run.loss()
         if not isinstance(loss, Box) or loss.value.size != 1:
-            raise Refused(say("returns", self.lang, found=engine.describe(loss)))
+            raise Refused(say("returns", self.lang, found=describe(loss)))
         names = run.names
-        names.helpers = helpers(history(loss)) if loss.record else {}
+        names.helpers = helpers(recorded_results(loss)) if loss.record else {}
         names.give_layers(seen.layers, seen.own_names())
         names.give_all(seen.found, loss, seen.inside if self.of_model else ())
         for x, name in run.later:
@@ -327,7 +330,7 @@ class Problem:
         """The tensors whose gradients are asked for, in the order asked."""
         names, wanted = run.names, run.wanted
         if not wanted and self.wrt is None and loss.record:  # the attributes of an object
-            wanted = [x for n in history(loss) for x in n.record[2] if _requires(x)]
+            wanted = [x for n in recorded_results(loss) for x in n.record[2] if _requires(x)]
         wanted = list(dict.fromkeys(wanted))
         if self.wrt is None:
             return wanted
@@ -392,7 +395,7 @@ class _Run:
         by_name = {name: arguments[name] for name in problem.keywords}
         kept = [(buffer, buffer.value) for m in self.modules for buffer in m.buffers()]
         try:
-            with engine.recording(engine.ALL), watching() as seen:
+            with recording(ALL), watching() as seen:
                 return function(*places, **by_name), seen
         finally:
             for buffer, array in kept:
@@ -486,7 +489,7 @@ def _primes_for(
 
 
 def _used(loss: Box, wanted: list[Box]) -> list[Box]:
-    below = {id(a) for n in history(loss) for a in n.record[2]} | {id(loss)}
+    below = {id(a) for n in recorded_results(loss) for a in n.record[2]} | {id(loss)}
     return [x for x in wanted if id(x) in below]
 
 
@@ -554,7 +557,7 @@ def _asked(wrt: Any, lang: str) -> tuple[list[str] | None, list[Box]]:
     items = list(wrt) if isinstance(wrt, (list, tuple)) else [wrt]
     for x in items:
         if not isinstance(x, (str, Box)):
-            raise TypeError(say("wrt-kind", lang, found=engine.describe(x)))
+            raise TypeError(say("wrt-kind", lang, found=describe(x)))
     names = [x for x in items if isinstance(x, str)]
     return names or None, [x for x in items if isinstance(x, Box)]
 

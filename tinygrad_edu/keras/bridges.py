@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from ..nn import (
     GELU,
     AvgPool2d,
@@ -134,8 +134,13 @@ def _file(path: Path) -> Iterator[None]:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     except (
-        OSError, LookupError, TypeError, AttributeError, RecursionError, zipfile.BadZipFile,
-    ) as error:  # fmt: skip
+        OSError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        zipfile.BadZipFile,
+    ) as error:
         raise ValueError(f"{path} is damaged, or no file that Keras has saved: {error}") from error
 
 
@@ -413,10 +418,15 @@ def _keras_layer(layers: Any, module: Module, activation: str | None, dtype: str
     if isinstance(module, Conv2d) and kind is Conv2d and module.padding in (0, (0, 0), "same"):
         padding = "same" if module.padding == "same" else "valid"
         return layers.Conv2D(
-            module.out_channels, module.kernel_size, module.stride, padding,
-            data_format="channels_last", activation=activation,
-            use_bias=module.bias is not None, dtype=dtype,
-        )  # fmt: skip
+            module.out_channels,
+            module.kernel_size,
+            module.stride,
+            padding,
+            data_format="channels_last",
+            activation=activation,
+            use_bias=module.bias is not None,
+            dtype=dtype,
+        )
     if isinstance(module, MaxPool2d) and module.padding in (0, (0, 0)):
         pool = layers.AveragePooling2D if kind is AvgPool2d else layers.MaxPooling2D
         if kind in (MaxPool2d, AvgPool2d):
@@ -440,14 +450,20 @@ def _keras_layer(layers: Any, module: Module, activation: str | None, dtype: str
         if module.momentum is not None and module.running_mean is not None:
             affine = module.weight is not None
             return layers.BatchNormalization(
-                momentum=round(1 - module.momentum, 12), epsilon=module.eps,
-                center=affine, scale=affine, dtype=dtype,
-            )  # fmt: skip
+                momentum=round(1 - module.momentum, 12),
+                epsilon=module.eps,
+                center=affine,
+                scale=affine,
+                dtype=dtype,
+            )
     elif isinstance(module, LayerNorm) and kind is LayerNorm:
         return layers.LayerNormalization(
-            list(range(-len(module.normalized_shape), 0)), module.eps,
-            center=module.bias is not None, scale=module.weight is not None, dtype=dtype,
-        )  # fmt: skip
+            list(range(-len(module.normalized_shape), 0)),
+            module.eps,
+            center=module.bias is not None,
+            scale=module.weight is not None,
+            dtype=dtype,
+        )
     raise ValueError(
         f"{module!r} has no counterpart in Keras; what goes over is Linear, Conv2d, MaxPool2d, "
         "AvgPool2d, Sigmoid, Tanh, ReLU, LeakyReLU, SiLU, GELU, Softplus, Softmax, Flatten, "

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 
 EXTRA = "{} is needed here and not installed: pip install 'tinygrad_edu[keras]'"
 

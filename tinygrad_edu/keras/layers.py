@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from ..nn import (
     GELU,
     AvgPool2d,
@@ -201,9 +201,15 @@ def _conv2d(layer: Layer) -> list[Module]:
     if padding == "same" and stride != 1:
         layer.refuse(f"padding='same' with strides={stride}", "here it has strides of 1")
     made = Conv2d(
-        kernel.shape[2], filters, size, stride, 0 if padding == "valid" else "same",
-        bias=bias, init=lambda *_: np.transpose(kernel, TURNED), dtype=kernel.dtype,
-    )  # fmt: skip
+        kernel.shape[2],
+        filters,
+        size,
+        stride,
+        0 if padding == "valid" else "same",
+        bias=bias,
+        init=lambda *_: np.transpose(kernel, TURNED),
+        dtype=kernel.dtype,
+    )
     return layer.filled(made) + layer.activation()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import losses, ops
-from ..engine import Array
+from ..arrays import Array
 from ..nn import Module, Sigmoid, Softmax
 from ..optim import SGD, Adam, Optimizer, State
 from ..tensor import Tensor

@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 
 from .. import nn, ops
-from ..engine import ALL, RELEASED, Box, describe, history, recording
+from ..arrays import describe
+from ..engine import RELEASED, Box, recorded_results
 from ..module import Module, calls, parts_of
 from ..naming import Names, leaves, parameter_names, watching
+from ..recording import ALL, recording
 from ..saving import restore, states
 from ..tensor import Tensor
 from .drawing import Graph, Group, Kind, Shape, dot, svg
@@ -30,9 +32,13 @@ from .drawing import Graph, Group, Kind, Shape, dot, svg
 __all__ = ["Picture", "picture"]
 
 SIGNS = {
-    ops.add.op: "+", ops.subtract.op: "−", ops.multiply.op: "×", ops.divide.op: "/",
-    ops.power.op: "^", ops.matmul.op: "@",
-}  # fmt: skip
+    ops.add.op: "+",
+    ops.subtract.op: "−",
+    ops.multiply.op: "×",
+    ops.divide.op: "/",
+    ops.power.op: "^",
+    ops.matmul.op: "@",
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,7 +111,7 @@ def picture(
         output, found, modules = _run(of, inputs, settings)
     else:
         raise TypeError(f"picture takes a tensor, a function or a model, received {describe(of)}")
-    nodes = history(output) if output.record is not None else []
+    nodes = recorded_results(output) if output.record is not None else []
     if not nodes:
         raise RuntimeError(
             f"nothing was recorded that led to {describe(output)}; a picture is made of what is "

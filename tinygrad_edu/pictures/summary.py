@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops, windows
-from ..engine import ALL, Box, Op, history, recording, tick
+from ..engine import Box, recorded_results, tick
 from ..module import Module, parts_of
+from ..operation import Op
+from ..recording import ALL, recording
 from ..tensor import Tensor
 
 __all__ = ["Row", "Summary", "summary"]
@@ -227,7 +229,7 @@ def _run(model: Module, inputs: list[Any]) -> _Run:
         finally:
             sys.setprofile(before)
     results = [call.result for call in calls if isinstance(call.result, Box)]
-    nodes = {node for x in results if x.record is not None for node in history(x)}
+    nodes = {node for x in results if x.record is not None for node in recorded_results(x)}
     return _Run(calls, sorted(nodes, key=lambda node: node.record[0]))
 
 

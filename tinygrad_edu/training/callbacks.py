@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..engine import Array, NameMissing
+from ..arrays import Array, NameMissing
 from ..files import FORMATS
 from ..saving import save_checkpoint
 from .metrics import direction

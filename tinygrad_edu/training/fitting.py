@@ -16,12 +16,14 @@ import numpy as np
 
 from .. import ops, optim
 from ..anomaly import first_nonfinite
+from ..arrays import Array, as_array, describe
 from ..capturing.compiled import CompiledStep
 from ..capturing.runs import Run
 from ..data import Pixels, minibatches
-from ..engine import Array, Box, as_array, describe, no_grad
+from ..engine import Box
 from ..init import Random, as_random
 from ..nn import Module
+from ..recording import no_grad
 from ..tensor import Tensor
 from ..watch import CannotCapture, StaleStep, all_finite
 from .callbacks import as_callbacks, hooks

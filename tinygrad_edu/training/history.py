@@ -8,7 +8,7 @@ from io import BytesIO
 from math import nan
 from typing import Any
 
-from ..engine import NameMissing
+from ..arrays import NameMissing
 
 __all__ = ["History"]
 

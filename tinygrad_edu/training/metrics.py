@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 
 from .. import losses, ops
-from ..engine import Array, Box, Primitive, describe, primitive
+from ..arrays import Array, describe
+from ..engine import Box, primitive
+from ..operation import Primitive
 
 __all__ = [
     "binary_accuracy", "binary_crossentropy", "categorical_accuracy",

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from .. import engine
-from ..engine import Box, Op, Record
+from ..engine import Box, Record
+from ..operation import Op
 
 __all__ = ["Branch", "Branches"]
 
@@ -95,11 +96,11 @@ class Branches:
         self.pending: dict[Branch, bool] = {}  # sides of comparisons of which no use is known yet
 
     def __enter__(self) -> Branches:
-        engine.watches.append(self)
+        engine.observers.append(self)
         return self
 
     def __exit__(self, *failure: object) -> None:
-        engine.watches.remove(self)
+        engine.observers.remove(self)
 
     def ruled(self, record: Record, y: Any, g: Any, arg: Box, error: Any) -> None:
         """Do nothing: rules choose the branches that the operations chose."""

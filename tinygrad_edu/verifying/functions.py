@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import engine, losses, ops
+from .. import losses, ops
 from .wording import Told
 
 __all__ = ["CONSTANTS", "FUNCTIONS", "METHODS", "ClaimError"]
@@ -299,7 +299,7 @@ FUNCTIONS: dict[str, _Function] = {
     ),
     "getitem": _Function(ops.getitem, 2, "index", lambda x, index: np.size(x) * total(index)),
     "scatter": _Function(ops.scatter, 3, "index shape", lambda x, index, shape: _entries(shape)),
-    "sum_to": _Function(engine.sum_to, 2, "shape"),
+    "sum_to": _Function(ops.sum_to, 2, "shape"),
     "mse_loss": _Function(losses.mse_loss, 2, "reduction"),
     "cross_entropy": _Function(losses.cross_entropy, 2, "reduction"),
     "norm": _Function(_norm, 1, _AXES),

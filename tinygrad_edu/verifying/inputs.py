@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import engine
-from ..engine import Array, Box
+from ..arrays import Array, as_array
+from ..engine import Box
 from .wording import Told
 
 __all__ = ["CannotCheck", "Kind", "Spec", "choose_sizes", "draw", "read_specs", "size_letters"]
@@ -118,7 +118,7 @@ def read_specs(inputs: Mapping[str, Any]) -> dict[str, Spec]:
             axes = tuple(1 if n == 1 else letters.get(n, n) for n in given)
             specs[name] = _read_spec(name, " ".join(map(str, axes)), given)
         else:
-            array = engine.as_array(given.value if isinstance(given, Box) else given)
+            array = as_array(given.value if isinstance(given, Box) else given)
             specs[name] = _example_spec(array, letters)
     return specs
 

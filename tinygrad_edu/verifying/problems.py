@@ -25,7 +25,10 @@ from typing import Any
 import numpy as np
 
 from .. import engine
-from ..engine import Array, Box
+from ..arrays import Array
+from ..engine import Box
+from ..gradients import grad
+from ..recording import ON, recording
 from ..tensor import Tensor
 from .branches import Branch, Branches
 from .evaluation import Evaluator
@@ -286,12 +289,12 @@ def solve(
         names.setdefault(letter, size)
     if "m" not in names and (rows := [np.shape(x)[0] for x in inputs.values() if np.ndim(x) > 1]):
         names["m"] = rows[0]
-    history = engine.history(loss)
+    history = engine.recorded_results(loss)
     members = {*history, *(t for t in tensors.values() if isinstance(t, Box))}
     nodes = {name: x for name, x in nodes.items() if x in members}
     try:
         with np.errstate(all="ignore"):
-            gradients = engine.grad(loss, list(nodes.values()))
+            gradients = grad(loss, list(nodes.values()))
     except Exception as error:  # of a rule: np.std(x, ddof=1) of one row divides by 0
         raise CannotCheck("gradient-fails", error=f"{type(error).__name__}: {error}") from error
     return Problem(
@@ -359,7 +362,7 @@ def axes_of_classes(
         except CannotCheck:
             continue
         assert problem.recorded is not None
-        history = engine.history(problem.recorded[0])
+        history = engine.recorded_results(problem.recorded[0])
         break
     found = {}
     for name in names:
@@ -458,7 +461,7 @@ def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
 
     before = sys.getprofile()
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings(), engine.recording(engine.ON):
+        with np.errstate(all="ignore"), warnings.catch_warnings(), recording(ON):
             warnings.simplefilter("ignore", RuntimeWarning)  # it is run many times
             sys.setprofile(note)
             loss = forward(*by_place, **by_name)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from . import mistakes, textbook
 from .derivations import Claimed, Derivation
 from .edits import Edit, edits

@@ -17,7 +17,7 @@ from unicodedata import east_asian_width
 
 import numpy as np
 
-from ..engine import Array, NameMissing
+from ..arrays import Array, NameMissing
 from .wording import say
 
 __all__ = ["Counterexample", "Report", "Verdict"]

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from .. import engine
-from ..engine import Array, Box
+from ..arrays import Array
+from ..engine import Box
+from ..gradients import grad
 from ..tensor import Tensor
 from .evaluation import Evaluator
 from .expressions import Node
@@ -57,11 +59,11 @@ def spread(loss: Box, nodes: Mapping[str, Box]) -> dict[str, Array]:
     rng = np.random.default_rng(0)
     names = list(nodes)
     wanted = [nodes[name] for name in names]
-    before = engine.grad(loss, wanted)
+    before = grad(loss, wanted)
     squares = [np.zeros(np.shape(g)) for g in before]
     for _ in range(TIMES):
         output, again = _again(loss, rng)
-        found = engine.grad(output, [again[id(node)] for node in wanted])
+        found = grad(output, [again[id(node)] for node in wanted])
         for total, old, new in zip(squares, before, found, strict=True):
             total += np.square((new - old) / PART)
     return {name: np.sqrt(s / TIMES) for name, s in zip(names, squares, strict=True)}
@@ -79,7 +81,7 @@ def _again(loss: Box, rng: Any) -> tuple[Box, dict[int, Box]]:
         box = new[id(arg)]
         return box, disturb(box.value, rng)
 
-    for node in engine.history(loss):
+    for node in engine.recorded_results(loss):
         _, op, args, raws, settings = node.record
         pairs = [argument(arg, raw) for arg, raw in zip(args, raws, strict=True)]
         raw = [x for _, x in pairs]

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from .branches import Branch, count_reached
 from .evaluation import Evaluator
 from .functions import ClaimError

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
+from ..arrays import Array
 from .rounding import PART, TIMES
 
 __all__ = ["Truth", "as_numbers", "digits_of", "stripped"]
