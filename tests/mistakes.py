@@ -91,6 +91,7 @@ NAMED = {
         "penalty-missing",
         "softmax-rule-of-sum",
         "normalisation-term-missing",
+        "dropout-mask-missing",
     },
     "factor twice": {"factor-extra", "power", "operator", "name-wrong"},
     "sign": {"sign", "difference-swapped", "plus-minus"},
@@ -156,6 +157,7 @@ NAMED = {
     "variance for deviation": {"divisor-extra", "power"},
     "input for normalised": {"name-wrong"},
     "operands of rows": {"operands-swapped"},
+    "axis of rows": {"axis-wrong"},
 }
 __all__ = [
     "LAYERS", "NAMED", "SYSTEMS", "Mistake", "System", "applied", "dual", "everything",

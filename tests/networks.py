@@ -154,11 +154,21 @@ def tanh_columns(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
     return -(Y * np.log(A2) + (1 - Y) * np.log(1 - A2)).sum() / m
 
 
+def softmax_columns(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
+    m = X.shape[1]
+    Z1 = W1 @ X + b1
+    A1 = np.maximum(Z1, 0)
+    Z2 = W2 @ A1 + b2
+    A2 = tg.softmax(Z2, axis=0)
+    return -(Y * np.log(A2)).sum() / m
+
+
 LAYERS = {"X": "m n", "W1": "n h", "b1": "h", "W2": "h k", "b2": "k"}
 BACK = "((A2 - Y) @ W2.T * A1 * (1 - A1))"
 ERROR = "(A2 - Y)"
 TANH = "((A3 - Y) @ W3.T * (1 - A2**2))"
 SOFTMAX = "(P * (dP - np.sum(dP * P, axis=1, keepdims=True)))"
+COLUMNS = "(W2.T @ (A2 - Y) * (Z1 > 0))"
 CELL = "(E * o * (1 - tc**2))"
 SIGMOID_SLIPS = [
     ("slope of tanh", "A1 * (1 - A1)", "(1 - A1**2)"),
@@ -440,5 +450,36 @@ SYSTEMS = [
         },
         [*TANH_SLIPS, ("operands of rows", "W2.T @ (A2 - Y)", "(A2 - Y) @ W2.T"),
          ("operands of rows", "(A2 - Y) @ A1.T", "A1.T @ (A2 - Y)")],
+    ),
+    System(
+        "softmax_columns", softmax_columns,
+        {"X": "n m", "Y": "k m onehot", "W1": "h n", "b1": "h 1", "W2": "k h", "b2": "k 1"},
+        {
+            "Z2": "(A2 - Y) / m",
+            "W2": "(A2 - Y) @ A1.T / m",
+            "b2": "np.sum(A2 - Y, axis=1, keepdims=True) / m",
+            "W1": f"{COLUMNS} @ X.T / m",
+            "b1": f"np.sum({COLUMNS}, axis=1, keepdims=True) / m",
+        },
+        [
+            *SIZES,
+            ("superfluous slope", "(A2 - Y) @ A1.T", "((A2 - Y) * A2 * (1 - A2)) @ A1.T"),
+            ("slope of sigmoid", "(Z1 > 0)", "A1 * (1 - A1)"),
+            ("slope of tanh", "(Z1 > 0)", "(1 - A1**2)"),
+            ("activation for slope", "(Z1 > 0)", "A1"),
+            ("slope dropped", " * (Z1 > 0)", ""),
+            ("relu of gradient", COLUMNS, "np.maximum(W2.T @ (A2 - Y), 0)"),
+            ("operands of rows", "W2.T @ (A2 - Y)", "(A2 - Y) @ W2.T"),
+            ("operands of rows", "(A2 - Y) @ A1.T", "A1.T @ (A2 - Y)"),
+            ("axis of rows", "axis=1, keepdims=True", "axis=0, keepdims=True"),
+            ("keepdims dropped", ", keepdims=True", ""),
+            ("mean of all", "np.sum(A2 - Y, axis=1, keepdims=True) / m", "np.mean(A2 - Y)"),
+        ],
+        {
+            "E2": "(A2 - Y) / m", "W2_grad": "E2 @ A1.T",
+            "b2_grad": "np.sum(E2, axis=1, keepdims=True)", "back": "W2.T @ E2",
+            "E1": "back * (Z1 > 0)", "W1_grad": "E1 @ X.T",
+            "b1_grad": "np.sum(E1, axis=1, keepdims=True)",
+        },
     ),
 ]  # fmt: skip

@@ -144,6 +144,90 @@ def test_guards_against_overflow_are_not_met_and_that_is_said(
         assert any("no problem reaches" in note and place in note for note in report.notes)
 
 
+# --- tiny numbers that forward adds ---------------------------------------------------------------
+
+TINY = 1e-7
+
+
+def in_the_logarithm(X: Any, Y: Any, W: Any) -> Any:
+    A = tg.softmax(X @ W)
+    return -(Y * np.log(A + 1e-8)).sum() / len(X)
+
+
+def as_a_default(X: Any, Y: Any, W: Any, eps: float = 1e-6) -> Any:
+    A = tg.sigmoid(X @ W)
+    return -(Y * np.log(A + eps) + (1 - Y) * np.log(1 - A + eps)).sum() / len(X)
+
+
+def cross_entropy(A: Any, Y: Any) -> Any:
+    return -(Y * np.log(TINY + A)).sum() / len(A)
+
+
+def in_a_helper(X: Any, Y: Any, W: Any) -> Any:
+    A = tg.softmax(X @ W)
+    return cross_entropy(A, Y)
+
+
+def as_an_input(X: Any, Y: Any, W: Any, eps: float) -> Any:
+    A = tg.softmax(X @ W)
+    return -(Y * np.log(A + eps)).sum() / len(X)
+
+
+GUARDED: list[tuple[Any, str, dict[str, Any], str]] = [
+    (in_the_logarithm, "onehot", {}, "1e-08"),
+    (as_a_default, "binary", {}, "1e-06"),
+    (in_a_helper, "onehot", {}, "1e-07"),
+    (as_an_input, "onehot", {"eps": 1e-5}, "eps"),
+]
+
+
+@pytest.mark.parametrize(("forward", "kind", "more", "number"), GUARDED)
+def test_a_claim_may_leave_out_a_tiny_number_that_forward_adds(
+    forward: Any, kind: str, more: dict[str, Any], number: str
+) -> None:
+    inputs = {"X": "m n", "Y": f"m k {kind}", "W": "n k", **more}
+    right = tg.verify(forward, {"W": "X.T @ (A - Y) / m"}, inputs=inputs)
+    assert right.right, right.text()
+    assert f"it is right without the {number} that" in right["W"].remarks[0]
+    wrong = tg.verify(forward, {"W": "X.T @ (Y - A) / m"}, inputs=inputs)["W"]
+    assert not wrong.right and wrong.after == "X.T @ (A - Y) / m"
+    far = tg.verify(forward, {"W": "X.T @ (A - 1.0001 * Y) / m"}, inputs=inputs, repair=False)
+    assert not far.right
+
+
+@pytest.mark.parametrize(
+    ("claim", "is_right", "remarks"),
+    [("v / r", True, 0), ("v / np.sqrt(v @ v)", True, 1), ("v / (v @ v)", False, 0)],
+)
+def test_so_may_one_that_is_added_below_a_root(claim: str, is_right: bool, remarks: int) -> None:
+    def forward(v: Any) -> Any:
+        r = np.sqrt(v @ v + 1e-6)
+        return r * 1.0
+
+    verdict = tg.verify(forward, {"v": claim}, inputs={"v": "n"}, repair=False)["v"]
+    assert verdict.right is is_right
+    assert not is_right or len(verdict.remarks) == remarks
+
+
+def small_penalty(X: Any, T: Any, W: Any) -> Any:
+    E = X @ W - T
+    return (E * E).sum() / 2 + 1e-6 * (W * W).sum()
+
+
+def large_offset(X: Any, T: Any, W: Any) -> Any:
+    E = X @ W - T
+    return (E * E).sum() / 2 + np.log((W * W).sum() + 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("forward", "claim"),
+    [(small_penalty, "X.T @ E"), (large_offset, "X.T @ E + 2 * W / (W * W).sum()")],
+)
+def test_small_factors_and_numbers_that_are_not_tiny_may_not(forward: Any, claim: str) -> None:
+    inputs = {"X": "m n", "T": "m k real", "W": "n k"}
+    assert not tg.verify(forward, {"W": claim}, inputs=inputs, repair=False).right
+
+
 # --- precision and arrays of other libraries ------------------------------------------------------
 
 
@@ -394,6 +478,12 @@ def fill_rows(X: Any, w: Any) -> Any:
     return (out * out).sum()
 
 
+def fill_on_one_line(X: Any, w: Any) -> Any:
+    out = np.zeros(len(X))
+    for i in range(len(X)): out[i] = (X[i] * w).sum()  # noqa: E701  # fmt: skip
+    return (out * out).sum()
+
+
 def add_to_rows(X: Any, w: Any) -> Any:
     out = np.zeros(X.shape)
     for i in range(len(X)):
@@ -407,11 +497,13 @@ def mask_entries(X: Any, w: Any) -> Any:
     return Z.sum()
 
 
-@pytest.mark.parametrize("forward", [fill_entries, fill_rows, add_to_rows, mask_entries])
+@pytest.mark.parametrize(
+    "forward", [fill_entries, fill_rows, fill_on_one_line, add_to_rows, mask_entries]
+)
 def test_an_array_that_is_filled_is_told_with_the_way_out(forward: Any) -> None:
     with pytest.raises(CannotCheck, match=r"np\.stack") as refusal:
         tg.verify(forward, {"w": "w"}, inputs={"X": "m n", "w": "n"})
-    assert "`out[i" in str(refusal.value) or "`Z[Z < 0] = 0`" in str(refusal.value)
+    assert "out[i" in str(refusal.value) or "`Z[Z < 0] = 0`" in str(refusal.value)
 
 
 def test_other_failures_of_such_lines_keep_their_message() -> None:

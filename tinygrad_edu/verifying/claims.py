@@ -62,7 +62,10 @@ class Claim:
             raise self.refusal
         slides = self.function is None and is_slides(self.text)
         spread = partial(problem.spread, self.name)
-        return Truth(problem.gradients[self.name], slides, spread, lambda: problem.scale)
+        truth = Truth(problem.gradients[self.name], slides, spread, lambda: problem.scale)
+        if (unguarded := problem.unguarded.get(self.name)) is not None:
+            truth.unguarded = Truth(unguarded, slides, spread, lambda: problem.scale)
+        return truth
 
     def agrees(self, problem: Problem) -> bool:
         """Return True if it is right on a problem, but for the rounding of its own terms.
@@ -70,8 +73,12 @@ class Claim:
         Raises:  ClaimError if it cannot be worked out
         """
         truth, value = self.truth(problem), self.value(problem)
-        return truth.agrees(value) or (
-            not self.on_example and truth.agrees_with_terms(value, self.disturbed(problem))
+        if truth.agrees(value):
+            return True
+        return not self.on_example and any(
+            each.agrees_with_terms(value, self.disturbed(problem))
+            for each in (truth, truth.unguarded)
+            if each is not None
         )
 
     def disturbed(self, problem: Problem) -> Iterator[Any]:

@@ -73,6 +73,8 @@ class Derivation:
 
     def relevant(self) -> list[int]:
         """The lines that the last one depends on, itself first."""
+        if len(self.lines) == 1:
+            return [0]
         wanted, found = set(self.lines[-1][1].names()), [len(self.lines) - 1]
         for i in range(len(self.lines) - 2, -1, -1):
             name, tree = self.lines[i]

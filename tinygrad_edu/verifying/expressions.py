@@ -50,8 +50,13 @@ class Node:
         self.kind, self.value, self.parts = kind, value, tuple(parts)
         self.source, self.span = source, span
         self.holes = tuple(p.span for p in self.parts) if holes is None else holes
-        self.depth: int = 1 + max((part.depth for part in self.parts), default=0)
-        self.size: int = min(1 + sum(part.size for part in self.parts), _MOST)  # as a tree
+        depth, size = 0, 1
+        for part in self.parts:
+            size += part.size
+            if part.depth > depth:
+                depth = part.depth
+        self.depth: int = depth + 1
+        self.size: int = min(size, _MOST)  # as a tree
         self._hash = hash((kind, value, self.parts))
 
     def __hash__(self) -> int:

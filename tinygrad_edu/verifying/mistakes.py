@@ -264,7 +264,7 @@ def _(at: Place) -> Found:
     "axis-wrong",
     "call",
     "method",
-    cost=1.0,
+    cost=0.9,
     words="axis",
     en="the sum runs along the wrong axis; {over}",
     ko="합의 축이 틀렸습니다. {over}",
@@ -401,8 +401,8 @@ def _(at: Place) -> Found:
 def _(at: Place) -> Found:
     if at.node.value == "-":
         a, b = at.node.parts
-        ones = "number" in (a.kind, b.kind)  # 1 − A is less likely than Y − A to be meant
-        yield at.to(at.node.with_parts((b, a)), 0.2 if ones else 0.0)
+        more = 0.2 * (a.kind == "number") - 0.1 * (b == ONE)  # 1 − A is likely to be meant
+        yield at.to(at.node.with_parts((b, a)), more)
 
 
 @mistake(
@@ -518,7 +518,7 @@ def _(at: Place) -> Found:
             yield at.to(binary("**", at.node, num(2)), 0.0 if complement else 0.3)
 
 
-def _other_numbers(at: Place, more: float = 0.0) -> Found:
+def _other_numbers(at: Place, more: float = 0.0) -> Iterator[Change]:
     for number in (0, 1, 2, 0.5, 3, -1, 4):
         if number != at.node.value:
             yield at.to(num(number), more + 0.1 * (number not in (1, 2)))
@@ -527,14 +527,20 @@ def _other_numbers(at: Place, more: float = 0.0) -> Found:
 @mistake(
     "number",
     "number",
+    "unary",
     cost=1.3,
     en="the number should be {new}, not {old}",
     ko="숫자가 틀렸습니다. {old} 자리에는 {new} 값이 와야 합니다",
     hint=("a number is wrong", "숫자가 틀렸습니다"),
 )
 def _(at: Place) -> Found:
-    if not (at.within("**") and at.path[-1] == 1):
+    negative = at.node.kind == "unary" and at.node.parts[0].kind == "number"
+    signed = at.parent is not None and at.parent.kind == "unary"
+    power = at.within("**") and at.path[-1] == 1
+    if negative or (at.node.kind == "number" and not (power or signed)):
         yield from _other_numbers(at)
+    elif at.node.kind == "number" and signed:
+        yield from (x for x in _other_numbers(at) if x.new.value >= 0)
 
 
 @mistake(
@@ -636,6 +642,9 @@ def _(at: Place) -> Found:
     if not at.light:
         for factor in _plain_arrays(at):
             yield at.to(binary("/", at.node, factor), 0.8, factor=factor)
+        if at.root or not at.within("*", "/"):
+            for factor in _rows(at):
+                yield at.to(binary("/", at.node, factor), 0.4, factor=factor)
 
 
 @mistake(
@@ -668,6 +677,15 @@ def _plain_arrays(at: Place) -> Iterator[Node]:
         fits = size == at.shape or (at.shape and len(size) > 1 and size[1:] == at.shape)
         if fits and at.words.kinds[k] != "target" and at.words.spell(k) != at.node:
             yield at.words.spell(k)
+
+
+def _rows(at: Place) -> Iterator[Node]:
+    """Yield the vectors that NumPy spreads over a matrix, one entry for each column or row."""
+    if at.is_matrix and at.shape is not None:
+        rows, columns = at.shape
+        for k, size in at.words.arrays.items():
+            if size in ((columns,), (1, columns), (rows, 1)) and at.words.kinds[k] != "target":
+                yield at.words.spell(k)
 
 
 @mistake(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 
 from .functions import refuse
 from .spelling import LOSSES, rewrite
@@ -105,7 +106,8 @@ def plain(name: str) -> str:
     return _LATIN.sub(lambda m: GREEK[_LETTER_OF[m[1]]][0], found) if found else name
 
 
-def spellings(name: str) -> Iterator[str]:
+@lru_cache(maxsize=4096)
+def spellings(name: str) -> tuple[str, ...]:
     """All that may stand for a name, itself first.
 
     Example:
@@ -123,9 +125,8 @@ def spellings(name: str) -> Iterator[str]:
         base, mark, rest = match.groups()
         forms.append(unicodedata.normalize("NFC", base[0] + _MARK_OF[mark] + base[1:] + rest))
         forms += [f"{base}_{mark}{rest}", f"{base}{mark}{rest}"]
-    for form in forms:
-        yield form
-        yield re.sub(r"(?<=[^\W\d_])(\d+)$", r"_\1", form)
+    indexed = (re.sub(r"(?<=[^\W\d_])(\d+)$", r"_\1", form) for form in forms)
+    return tuple(x for pair in zip(forms, indexed, strict=True) for x in pair)
 
 
 class Names:

@@ -33,6 +33,7 @@ from ..tensor import Tensor
 from .branches import Branch, Branches
 from .evaluation import Evaluator
 from .functions import own_function
+from .guards import without_guards
 from .inputs import (
     TARGETS,
     CannotCheck,
@@ -110,6 +111,11 @@ class Problem:
             with np.errstate(all="ignore"):
                 self._spreads = spread(*self.recorded)
         return self._spreads[name]
+
+    @cached_property
+    def unguarded(self) -> dict[str, Array]:
+        """The gradients without the tiny numbers that `forward` adds; empty if it adds none."""
+        return {} if self.recorded is None else without_guards(*self.recorded)
 
     @cached_property
     def scale(self) -> float:
@@ -474,7 +480,7 @@ def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
     return loss, {**inner, **outer}
 
 
-_INTO_ENTRY = re.compile(r"[\w.]+\s*\[.*\]\s*[-+*/@]?=(?!=)")
+_INTO_ENTRY = re.compile(r"(?:^|[:;])\s*[\w.]+\s*\[.*\]\s*[-+*/@]?=(?!=)")
 
 
 def _filling(error: Exception, code: Any) -> str:
@@ -487,4 +493,4 @@ def _filling(error: Exception, code: Any) -> str:
         if frame.f_code.co_filename == code.co_filename:
             line = linecache.getline(code.co_filename, trace.tb_lineno).strip()
         trace = trace.tb_next
-    return line if _INTO_ENTRY.match(line) else ""
+    return line if _INTO_ENTRY.search(line) else ""

@@ -25,7 +25,7 @@ from .vocabulary import Vocabulary
 
 __all__ = ["Changes", "Proposals"]
 
-WORK = 150_000  # operations that the search for all repairs of a verification may take
+WORK = 100_000  # operations that the search for all repairs of a verification may take
 PAIRS = 0.6  # … and which part of what is left goes to pairs of edits, shared by the claims
 SAMPLES = 8  # problems by which arrays are classified
 

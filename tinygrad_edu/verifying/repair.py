@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,6 +80,7 @@ class Budget:
 
 
 WORK_OF_A_CALL = 60  # a call of a changed function, in operations of the interpreter
+WORK_OF_A_LOOK = 0.5  # a changed claim that was worked out before
 USUAL_STEPS, USUAL_DEPTH = 12, 30  # of an evaluation, and of a tree: beyond them more is counted
 
 
@@ -162,6 +163,7 @@ class _Search:
         self.first, self.truth = problems[0]
         self.is_program = not isinstance(claim, Derivation)
         self.own = {word for _, tree in claim.lines for word in words_in(tree)}
+        self.wrong: set[int] = set()  # hashes of changed claims that are not right
 
     def one(self) -> Repair | None:
         """Return the plainest repair of one edit."""
@@ -172,8 +174,7 @@ class _Search:
         for t in tries:
             if self.budget.reached or (found and self.is_program and t.cost > found[0].cost + 0.3):
                 break
-            value = self.value(t.changed)
-            if value is not None and self.truth.agrees(value) and self.holds(t.changed):
+            if self.is_right(t.changed):
                 found.append(t)
         return self.plainest(found)
 
@@ -212,16 +213,30 @@ class _Search:
                     continue
                 if self.budget.reached:
                     return None if best is None else best[1]
-                value = self.value(second.changed)
-                if value is not None and self.truth.agrees(value) and self.holds(second.changed):
-                    pair = (t.edit, second.edit)
-                    repair = Repair(pair, (t.line, second.line), second.changed)
+                if not self.is_right(second.changed):
+                    continue
+                both = cost + second.cost + self.far_fetched(second)
+                if best is None or both < best[0]:
+                    repair = Repair((t.edit, second.edit), (t.line, second.line), second.changed)
                     if fixed := self.accepts(repair):
-                        best = cost + second.cost, replace(repair, fixed=fixed)
+                        best = both, replace(repair, fixed=fixed)
         return None if best is None else best[1]
 
+    def is_right(self, claim: Claimed) -> bool:
+        """Return True if a changed claim is right on all problems; the same claim, which two
+        changes in either order lead to, is worked out once."""
+        key = hash(claim.lines)
+        if key in self.wrong:
+            self.budget.left -= WORK_OF_A_LOOK
+            return False
+        value = self.value(claim)
+        if value is not None and self.truth.agrees(value) and self.holds(claim):
+            return True
+        self.wrong.add(key)
+        return False
+
     def tries(self, claim: Claimed, light: bool = False) -> Iterator[_Try]:
-        """Yield every change of one edit."""
+        """Yield every change of one edit; `light`: the frequent ones, without `far_fetched`."""
         last = len(claim.lines) - 1
         for i in claim.relevant():
             tree, words = claim.lines[i][1], self.words(i)
@@ -231,13 +246,14 @@ class _Search:
                     continue  # a function's result is mended where it is computed
                 changed = claim.with_line(i, tree.replaced(edit.path, edit.new))
                 above = self.above if i < len(claim.lines) - 1 else 0.0
-                cost = edit.cost + above + self.far_fetched(edit, words.own or ())
-                yield _Try(edit, i, cost, changed)
+                t = _Try(edit, i, edit.cost + above, changed)
+                yield t if light else replace(t, cost=t.cost + self.far_fetched(t))
 
-    def far_fetched(self, edit: Edit, names: Collection[str]) -> float:
+    def far_fetched(self, t: _Try) -> float:
         """Return what a change costs for its length and for words that the author does not use."""
-        new = list(words_in(edit.new))
-        longer = len(new) - sum(1 for _ in words_in(edit.old))
+        names = self.words(t.line).own or ()
+        new = list(words_in(t.edit.new))
+        longer = len(new) - sum(1 for _ in words_in(t.edit.old))
         strange = {word for word in new if word not in self.own and word not in names}
         return 0.06 * len(strange) + 0.01 * max(0, longer)
 

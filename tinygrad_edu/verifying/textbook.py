@@ -281,7 +281,7 @@ def _(at: Place) -> Found:
         factors = _factors(at.node)
         for p in factors:
             rest = [x for x in factors if x is not p]
-            plain = all(x.value != "-" or x.kind != "binary" for x in rest)
+            plain = all(x.value not in ("+", "-") or x.kind != "binary" for x in rest)
             if plain and len(rest) == len(factors) - 1 and _is_softmax(at.words, p):
                 yield from _softmax_rule(at.words, p, _product(rest))
 

@@ -37,6 +37,8 @@ class Truth:
     that. With `columns`, a column stands for a vector, as on the slides. `spread` gives the size of
     the terms behind each entry when it is asked for; without it the largest entry stands for all.
     `scale` gives the largest entry of all gradients of the problem, for one that is 0 everywhere.
+    `unguarded` is the value without the tiny numbers that `forward` adds (`guards`): it is right
+    too.
 
     Example:
         >>> truth = Truth(np.array([1.0, 2.0]))
@@ -46,7 +48,7 @@ class Truth:
         False
     """
 
-    __slots__ = ("_bound", "_near", "_scale", "_spread", "array", "columns", "shape")
+    __slots__ = ("_bound", "_near", "_scale", "_spread", "array", "columns", "shape", "unguarded")
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Truth:
         self.shape = stripped(array.shape)
         self._near = RELATIVE * np.abs(array)
         self._bound: Array | None = None
+        self.unguarded: Truth | None = None
 
     @property
     def spread(self) -> Array:
@@ -92,7 +95,15 @@ class Truth:
         return np.asarray(relative * (np.abs(self.array) + self.spread))
 
     def agrees(self, value: Any) -> bool:
-        """Return True if a value is this one."""
+        """Return True if a value is this one, with or without the tiny numbers of `forward`."""
+        return self.is_exactly(value) or self.without_guards(value)
+
+    def without_guards(self, value: Any) -> bool:
+        """Return True if a value is this one without the tiny numbers of `forward`."""
+        return self.unguarded is not None and self.unguarded.is_exactly(value)
+
+    def is_exactly(self, value: Any) -> bool:
+        """Return True if a value is this one, with the tiny numbers that `forward` adds."""
         aligned = self.aligned(value)
         if aligned is None:
             return False

@@ -29,6 +29,7 @@ from .claims import Claim, Sheet, is_slides
 from .derivations import Function, line_text
 from .edits import describe
 from .functions import ClaimError
+from .guards import guards
 from .hinting import HINTS, within
 from .inputs import TARGETS, CannotCheck, Kind
 from .prepared import ATTEMPTS, Prepared
@@ -258,7 +259,7 @@ class _Verification:
         outcomes, error = self.tried.outcomes[claim], self.tried.errors.get(claim)
         verdict = Verdict(claim.name, "right" if all(outcomes) else "wrong", claim.text)
         if verdict.right:
-            verdict.remarks += self.on_precision(claim)
+            verdict.remarks += self.on_precision(claim) + self.on_guards(claim)
         elif claim.refusal or claim.on_example:
             self.refuse(claim, verdict, error)
         else:
@@ -378,6 +379,19 @@ class _Verification:
             return []
         bound = claim.truth(problem).relative_for(dtype)
         return [self.say("in-precision", dtype=dtype.name, tolerance=f"{bound:.0e}")]
+
+    def on_guards(self, claim: Claim) -> list[str]:
+        """Return the remark on a right claim that leaves out a tiny number which forward adds."""
+        problem = self.prepared.example() if claim.on_example else self.first
+        if problem is None or not problem.unguarded or problem.recorded is None:
+            return []
+        problems = [problem] if claim.on_example else self.ordered()
+        truths = [(claim.truth(p), claim.value(p)) for p in problems]
+        if all(t.is_exactly(x) or not t.without_guards(x) for t, x in truths):
+            return []
+        inputs = {x: name for name, x in problem.inputs.items() if isinstance(x, float)}
+        numbers = (inputs.get(x, f"{x:.0e}") for x in guards(problem.recorded[0]))
+        return [self.say("but-for-guards", numbers=", ".join(numbers))]
 
     def only_for(self, conditions: list[str], where: str) -> list[str]:
         remarks = [self.say("only-for", conditions=where)]

@@ -135,6 +135,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "its numbers are {dtype}, and so compared with a tolerance of {tolerance}",
         "{dtype} 값이므로 허용 오차 {tolerance}까지 같은 값으로 보았습니다",
     ),
+    "but-for-guards": (
+        "it is right without the {numbers} that forward adds so that nothing is divided by 0 or "
+        "log 0",
+        "forward가 0으로 나누거나 log 0을 피하려고 더한 {numbers} 값을 빼면 맞습니다",
+    ),
     "no-source": (
         "no change is proposed, since the source of {function} cannot be had; write it as a `def` "
         "in a file or a notebook",
