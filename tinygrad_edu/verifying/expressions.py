@@ -82,9 +82,11 @@ class Node:
 
     def walk(self, path: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], Node]]:
         """Every node of the tree with the path that leads to it, this one first."""
-        yield path, self
-        for i, part in enumerate(self.parts):
-            yield from part.walk((*path, i))
+        left = [(path, self)]
+        while left:
+            path, node = left.pop()
+            yield path, node
+            left += [((*path, i), part) for i, part in enumerate(node.parts)][::-1]
 
     def nodes(self) -> Iterator[Node]:
         """Every node once, this one first, however often it is shared."""

@@ -287,11 +287,14 @@ def words_in(node: Node) -> Iterator[str]:
         >>> list(words_in(parse("2 * np.sum(E)")))
         ['2', 'np.sum', 'E']
     """
-    for _, part in node.walk():
+    left = [node]
+    while left:
+        part = left.pop()
         if part.kind in ("name", "number", "constant"):
             yield str(part.value)
         elif part.kind in ("call", "method"):
             yield str(part.value[0])
+        left += reversed(part.parts)
 
 
 _STRUCTURAL = {
