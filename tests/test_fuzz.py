@@ -24,7 +24,7 @@ from tests.fuzz.operations import OPERATIONS
 from tests.fuzz.program import literal, subscript
 from tests.fuzz.reference import jacobian
 from tests.fuzz.shrink import is_valid
-from tinygrad_edu import dispatch, engine, losses, ops
+from tinygrad_edu import engine, losses, numpy_functions, ops
 from tinygrad_edu.engine import Box
 
 
@@ -182,7 +182,7 @@ def sweep_visits_in_the_wrong_order(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def numpy_minimum_is_our_maximum(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(dispatch.UFUNCS, np.minimum, ops.maximum)
+    patch.setitem(numpy_functions.UFUNCS, np.minimum, ops.maximum)
 
 
 @bug

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tinygrad_edu import hints, nn
+from tinygrad_edu import nn, pytorch_names
 
 OWNERS: list[tuple[Any, dict[str, str], str]] = [
-    (tg.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True), hints.TENSOR, "Tensor"),
-    (nn.Linear(2, 1, rng=0), hints.MODULE, "nn.Module"),
-    (tg, hints.PACKAGE, ""),
-    (nn, hints.NN, "nn"),
+    (tg.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True), pytorch_names.TENSOR, "Tensor"),
+    (nn.Linear(2, 1, rng=0), pytorch_names.MODULE, "nn.Module"),
+    (tg, pytorch_names.PACKAGE, ""),
+    (nn, pytorch_names.NN, "nn"),
 ]
 NAMES = [(owner, table, name) for owner, table, _ in OWNERS for name in table]
 
@@ -47,7 +47,7 @@ def test_what_is_to_be_written_for_a_tensor_runs() -> None:
     names = {"np": np, "tg": tg, "t": t, "other": t, "k": 2, "mask": t > 2, "value": 0.0,
              "shape": (2, 2), "axes": (1, 0), "axis": 0, "low": 0, "high": 1}  # fmt: skip
     ran = 0
-    for hint in hints.TENSOR.values():
+    for hint in pytorch_names.TENSOR.values():
         code = hint.partition(",")[0] if hint.startswith(("t.size", "t.ndim")) else hint
         if code.startswith(("t", "np.")) and " = " not in code and ", which" not in code:
             code = code.partition(" gives")[0].partition(" copies")[0].partition(":")[0]
@@ -56,7 +56,7 @@ def test_what_is_to_be_written_for_a_tensor_runs() -> None:
             eval(code, dict(names))
             ran += 1
     assert ran > 20
-    clone = eval(hints.TENSOR["clone"].partition(" copies")[0], dict(names))
+    clone = eval(pytorch_names.TENSOR["clone"].partition(" copies")[0], dict(names))
     assert not np.shares_memory(clone.numpy(), t.numpy())
     assert not clone.requires_grad
 

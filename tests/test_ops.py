@@ -573,12 +573,14 @@ SHAPES_OF_ROWS = st.sampled_from([(64, 2), (64, 16), (63, 3), (100, 10), (65, 17
 @given(arrays(st.sampled_from([np.float32, np.float64]), SHAPES_OF_ROWS, elements=ENTRIES))
 def test_the_largest_entries_of_many_short_rows_are_numpys(x: Any) -> None:
     for axis in (0, 1, -1):
-        np.testing.assert_array_equal(ops.tops(x, axis), np.max(x, axis=axis, keepdims=True))
+        np.testing.assert_array_equal(ops.max_along(x, axis), np.max(x, axis=axis, keepdims=True))
     with np.errstate(invalid="ignore", over="ignore"):
         for layout in (x[::2], x[::-1], np.asfortranarray(x)):
-            np.testing.assert_array_equal(ops.tops(layout), np.max(layout, axis=1, keepdims=True))
-        np.testing.assert_allclose(ops.total(x), np.sum(x), rtol=1e-5)
-        np.testing.assert_allclose(ops.total(x[:, :1]), np.sum(x[:, :1]), rtol=1e-5)
+            np.testing.assert_array_equal(
+                ops.max_along(layout), np.max(layout, axis=1, keepdims=True)
+            )
+        np.testing.assert_allclose(ops.sum_all(x), np.sum(x), rtol=1e-5)
+        np.testing.assert_allclose(ops.sum_all(x[:, :1]), np.sum(x[:, :1]), rtol=1e-5)
 
 
 # --- the edges of NumPy's own functions -----------------------------------------------------------

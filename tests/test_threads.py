@@ -47,7 +47,12 @@ def test_it_is_given_back_after_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("free", "multiplications", "expected"),
-    [(1, MANY, 1), (2, MANY, 2), (8, 3 * threads.A_THREAD, 3), (8, threads.SMALL + 1, 1)],
+    [
+        (1, MANY, 1),
+        (2, MANY, 2),
+        (8, 3 * threads.PRODUCT_PER_THREAD, 3),
+        (8, threads.SINGLE_THREAD_PRODUCT + 1, 1),
+    ],
 )
 def test_auto_goes_by_free_processors_and_size(
     monkeypatch: pytest.MonkeyPatch, free: int, multiplications: int, expected: int
@@ -94,7 +99,7 @@ def test_small_products_and_decisions_that_were_taken_are_left_alone(
         raise AssertionError("asked")
 
     monkeypatch.setattr(threads, "free_processors", never)
-    for settings, size in [("auto", threads.SMALL), (None, MANY)]:
+    for settings, size in [("auto", threads.SINGLE_THREAD_PRODUCT), (None, MANY)]:
         with blas_threads(settings, multiplications=size) as told:
             assert told is None
     for variable in threads.VARIABLES:

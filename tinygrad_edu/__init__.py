@@ -19,7 +19,7 @@ verifying   `verify`: gradients derived by hand: are they right, and what is wro
 training    `fit`, `evaluate`, `predict`, callbacks, metrics, History
 checking    `check_rule`, `gradcheck`, `testing.check_layer`: for who writes operations and layers
 pictures    `picture`, `summary`: a recorded graph and a model to look at
-capturing   `compile`: a training step as a straight-line program, by NumPy or Numba (watch)
+capturing   `compile`: a training step as a straight-line program, by NumPy or Numba
 keras       `from_keras`, `to_keras`: networks from Keras and to it
 threads     how many threads matrix products take
 saving      `save`, `load`, checkpoints: states in files that are whole, or refused (files)
@@ -32,7 +32,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, hints, init, losses, nn, ops, optim, windows
+from . import data, init, losses, nn, ops, optim, pytorch_names, windows
 from .engine import primitive
 from .gradients import grad
 from .init import manual_seed
@@ -45,6 +45,7 @@ from .windows import *
 if TYPE_CHECKING:
     from . import threads
     from .anomaly import detect_anomaly, first_nonfinite
+    from .capture_gate import CannotCapture, StaleStep
     from .capturing.compiled import compile
     from .checking import testing
     from .checking.gradients import GradientError, gradcheck
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
     from .verifying.problems import CannotCheck
     from .verifying.report import Report
     from .verifying.verification import assert_right, verify
-    from .watch import CannotCapture, StaleStep
 
 __version__ = "0.1.0"
 
@@ -134,7 +134,7 @@ _LATER = {
     "saving": ["load", "load_checkpoint", "save", "save_checkpoint"],
     "keras.bridges": ["from_keras", "to_keras"],
     "capturing.compiled": ["compile"],
-    "watch": ["CannotCapture", "StaleStep"],
+    "capture_gate": ["CannotCapture", "StaleStep"],
     "anomaly": ["detect_anomaly", "first_nonfinite"],
     "function": ["Function"],
 }
@@ -152,7 +152,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _MODULE_OF:
-        told = hints.missing(f"module {__name__!r}", name, hints.PACKAGE)
+        told = pytorch_names.missing(f"module {__name__!r}", name, pytorch_names.PACKAGE)
         raise AttributeError(told, name=name, obj=sys.modules[__name__])
     return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 

@@ -19,16 +19,16 @@ from .ops import (
     inner_of_targets,
     is_array,
     largest,
-    lie_alike,
     log_softmax,
+    max_along,
     one_hot,
     row_sums,
+    same_layout,
     sigmoid,
     smallest,
     softmax,
-    tops,
-    total,
-    whole,
+    sum_all,
+    traced_as_one_call,
 )
 
 __all__ = [
@@ -45,26 +45,29 @@ def _reduced(losses: Array, reduction: str) -> Any:
             raise ValueError("the mean over no samples has no value")
         if losses.itemsize < 4:  # the sum of many halves needs more digits and room than they have
             return losses.mean()
-        return total(losses) / losses.size
+        return sum_all(losses) / losses.size
     if reduction == "sum":
-        return total(losses)
+        return sum_all(losses)
     if reduction == "none":
         return losses
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', received {reduction!r}")
 
 
-def _each(g: Any, reduction: str, x: Any) -> Any:
-    """The error at the loss of each entry of x, from the error at what they were reduced to."""
-    return _shared(g, getattr(x, "size", 1)) if reduction == "mean" else g
+def _error_per_entry(g: Any, reduction: str, x: Any) -> Any:
+    """Return the error at the loss of each entry of x, given the error g at the reduced loss."""
+    return _divided(g, getattr(x, "size", 1)) if reduction == "mean" else g
 
 
-def _shared(g: Any, n: int) -> Any:
-    """g/n; NumPy divides a number much sooner than an array that holds one."""
+def _divided(g: Any, n: int) -> Any:
+    """Return g/n. NumPy divides a number faster than an array of shape ()."""
     return np.asarray(g[()] / n) if type(g) is np.ndarray and not g.ndim else g / n
 
 
-def _pair(prediction: Any, target: Any) -> tuple[Array, Array]:
-    """Both as floating arrays of the prediction's dtype, refused unless they have one shape."""
+def _checked_pair(prediction: Any, target: Any) -> tuple[Array, Array]:
+    """Return both as floating arrays of the prediction's dtype.
+
+    Raises:  ValueError if the shapes differ
+    """
     prediction = floating(prediction)
     target = floating(target, prediction.dtype)
     if prediction.shape != target.shape:
@@ -84,8 +87,8 @@ def _check_range(x: Array, what: str) -> None:
 
 
 @primitive(
-    lambda g, y, a, t, reduction: 2 * (a - t) * _each(g, reduction, a),
-    lambda g, y, a, t, reduction: 2 * (t - a) * _each(g, reduction, a),
+    lambda g, y, a, t, reduction: 2 * (a - t) * _error_per_entry(g, reduction, a),
+    lambda g, y, a, t, reduction: 2 * (t - a) * _error_per_entry(g, reduction, a),
 )
 def mse_loss(a: Any, t: Any, /, reduction: str = "mean") -> Any:
     """The mean squared error, Σ(a − t)²/n over all n entries.
@@ -98,13 +101,13 @@ def mse_loss(a: Any, t: Any, /, reduction: str = "mean") -> Any:
         >>> mse_loss(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
         np.float64(2.0)
     """
-    a, t = _pair(a, t)
+    a, t = _checked_pair(a, t)
     return _reduced(np.square(a - t), reduction)
 
 
 @primitive(
-    lambda g, y, z, t, reduction: (sigmoid(z) - t) * _each(g, reduction, z),
-    lambda g, y, z, t, reduction: z * -_each(g, reduction, z),
+    lambda g, y, z, t, reduction: (sigmoid(z) - t) * _error_per_entry(g, reduction, z),
+    lambda g, y, z, t, reduction: z * -_error_per_entry(g, reduction, z),
 )
 def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean") -> Any:
     """−t log σ(z) − (1 − t) log(1 − σ(z)), the mean over all n entries.
@@ -117,7 +120,7 @@ def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean")
         >>> binary_cross_entropy_with_logits(np.array([0.0, 10_000.0]), np.array([1.0, 1.0]))
         np.float64(0.34657359027997264)
     """
-    z, t = _pair(z, t)
+    z, t = _checked_pair(z, t)
     _check_range(t, "targets")
     # log(1 + eᶻ) − t z, with the exponential of −|z| only, which cannot overflow
     e = np.exp(-np.abs(z))
@@ -130,8 +133,10 @@ def _log(p: Any) -> Any:
 
 
 @primitive(
-    lambda g, y, a, t, reduction: (a - t) / np.maximum(a * (1 - a), 1e-12) * _each(g, reduction, a),
-    lambda g, y, a, t, reduction: (_log(1 - a) - _log(a)) * _each(g, reduction, a),
+    lambda g, y, a, t, reduction: (
+        (a - t) / np.maximum(a * (1 - a), 1e-12) * _error_per_entry(g, reduction, a)
+    ),
+    lambda g, y, a, t, reduction: (_log(1 - a) - _log(a)) * _error_per_entry(g, reduction, a),
 )
 def binary_cross_entropy(a: Any, t: Any, /, reduction: str = "mean") -> Any:
     """−t log a − (1 − t) log(1 − a), the mean over all n entries; logarithms end at −100.
@@ -147,25 +152,25 @@ def binary_cross_entropy(a: Any, t: Any, /, reduction: str = "mean") -> Any:
         >>> binary_cross_entropy(np.array([0.5, 0.0]), np.array([1.0, 1.0])).round(6)
         np.float64(50.346574)
     """
-    a, t = _pair(a, t)
+    a, t = _checked_pair(a, t)
     _check_range(a, "probabilities")
     _check_range(t, "targets")
     return _reduced(-(t * _log(a) + (1 - t) * _log(1 - a)), reduction)
 
 
-def _rows(g: Any, z: Any, reduction: str) -> Any:
-    """The error at each row's loss, standing beside the rows of z."""
+def _error_per_row(g: Any, z: Any, reduction: str) -> Any:
+    """Return the error at each row's loss, in a shape that broadcasts over the rows of z."""
     if reduction == "mean":
-        return _shared(g, z.size // z.shape[-1])
+        return _divided(g, z.size // z.shape[-1])
     return np.expand_dims(g, -1) if reduction == "none" else g
 
 
 @primitive(
-    lambda g, y, z, t, reduction: (softmax(z) - t) * _rows(g, z, reduction),
-    lambda g, y, z, t, reduction: -log_softmax(z) * _rows(g, z, reduction),
+    lambda g, y, z, t, reduction: (softmax(z) - t) * _error_per_row(g, z, reduction),
+    lambda g, y, z, t, reduction: -log_softmax(z) * _error_per_row(g, z, reduction),
 )
 def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
-    z, t = _pair(z, t)
+    z, t = _checked_pair(z, t)
     sums = row_sums(t)
     if t.size and not (
         smallest(t) >= 0 and smallest(sums) >= 1 - 1e-5 and largest(sums) <= 1 + 1e-5
@@ -176,14 +181,14 @@ def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
             f"received a smallest entry of {t.min()} and row sums {sums.min()} … {sums.max()}"
             f"{first_place(below, t) if below.any() else first_place(off, sums)}"
         )
-    x = z - tops(z)
+    x = z - max_along(z)
     log_sums = np.log(row_sums(np.exp(x)))  # −Σ t log a = log Σ eˣ − Σ t x, where Σ t = 1
     # 0 · log 0 = 0: a class that is not the target's may be impossible (a logit of −∞)
-    if reduction in ("mean", "sum") and lie_alike(t, x):
+    if reduction in ("mean", "sum") and same_layout(t, x):
         # Neither log Σ eˣ nor −t x is ever below 0: added up by themselves, nothing cancels.
-        loss = total(log_sums) - whole(inner_of_targets, t, x)
+        loss = sum_all(log_sums) - traced_as_one_call(inner_of_targets, t, x)
         return loss / log_sums.size if reduction == "mean" else loss
-    if not (is_array(x) and smallest(x) > -np.inf):  # a program has no time to ask
+    if not (is_array(x) and smallest(x) > -np.inf):  # a captured step does not check
         x = np.where(t == 0, 0, x)
     return _reduced(log_sums - row_sums(t * x), reduction)
 

@@ -16,7 +16,7 @@ from weakref import ref
 
 import numpy as np
 
-from . import hints
+from . import pytorch_names
 from .arrays import Array, NameMissing, describe
 from .engine import tick
 from .tensor import Buffer, Parameter, Tensor
@@ -135,7 +135,7 @@ class Module:
         def __getattr__(self, name: str) -> Any:
             if hasattr(type(self), name):  # a property that failed: its own error is to be seen
                 return object.__getattribute__(self, name)
-            told = hints.missing(type(self).__name__, name, hints.MODULE)
+            told = pytorch_names.missing(type(self).__name__, name, pytorch_names.MODULE)
             raise AttributeError(told, name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -45,7 +45,7 @@ ACTIVATIONS = (
 )
 
 
-class watching:
+class local_variables:
     """Notes the local variables of all functions that run in the block.
 
     found    (depth of the call, name, tensor or array), in the order met
@@ -55,7 +55,7 @@ class watching:
     codes    the code that ran, with its global variables
 
     Example:
-        >>> with watching() as seen:
+        >>> with local_variables() as seen:
         ...     pass
         >>> seen.found
         []
@@ -71,7 +71,7 @@ class watching:
         self._before: Any = None
         self._home: FrameType | None = None
 
-    def __enter__(self) -> watching:
+    def __enter__(self) -> local_variables:
         self._before = sys.getprofile()
         self._home = sys._getframe(1)
         sys.setprofile(self._event)

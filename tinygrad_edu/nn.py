@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from . import hints, losses, ops, windows
 from . import init as initialisers
+from . import losses, ops, pytorch_names, windows
 from .arrays import Array, as_array, describe
+from .capture_gate import all_finite
 from .engine import Box, primitive
 from .module import Module
 from .tensor import Buffer, Parameter
-from .watch import all_finite
 from .windows import Pair
 
 __all__ = [
@@ -686,4 +686,6 @@ class BCEWithLogitsLoss(_Loss):
 if not TYPE_CHECKING:  # a type checker is to know what there is
 
     def __getattr__(name: str) -> Any:
-        raise AttributeError(hints.missing(f"module {__name__!r}", name, hints.NN), name=name)
+        raise AttributeError(
+            pytorch_names.missing(f"module {__name__!r}", name, pytorch_names.NN), name=name
+        )

@@ -1,8 +1,8 @@
 """Every differentiable function with its rule: the slides as a table.
 
-A rule reads `lambda g, y, x: ...`: g is the error at the output, y the output, x the input, and
-what it gives is the error at the input. It is written in NumPy, which runs on arrays and tensors
-alike. A new operation is one declaration here and one line in the table of `tests/test_ops.py`.
+A rule reads `lambda g, y, x: ...`: g is the error at the output, y the output, x the input. It
+returns the error at the input. It is written in NumPy, which runs on arrays and tensors. A new
+operation is one declaration here and one row in `tests/op_table.py`.
 
 Names and meanings are NumPy's. Where a function has a kink the derivative given is named under
 "Error"; it is a subgradient, or the mean of the two sides.
@@ -19,9 +19,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .arrays import LONGEST_DOT_SUM, Array, is_matrix, ones, ones_beside, summed_to
+from .capture_gate import gate
 from .engine import Box, primitive
 from .operation import Primitive
-from .watch import watcher
 
 __all__ = [
     "abs",
@@ -377,7 +377,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 def is_array(x: Any) -> bool:
-    """Whether x is an array with axes and entries, of float32 or float64.
+    """Return True for an array of float32 or float64 with axes and entries.
 
     Example:
         >>> is_array(np.ones(3)), is_array(3.0)
@@ -387,7 +387,7 @@ def is_array(x: Any) -> bool:
 
 
 def smallest(x: Any) -> Any:
-    """The smallest entry, nan if one is; of small arrays argmin finds it sooner than min does.
+    """Return the smallest entry, nan if one is nan. On small arrays argmin is faster than min.
 
     Example:
         >>> smallest(np.array([2.0, 1.0]))
@@ -397,7 +397,7 @@ def smallest(x: Any) -> Any:
 
 
 def largest(x: Any) -> Any:
-    """The largest entry, nan if one is.
+    """Return the largest entry, nan if one is nan.
 
     Example:
         >>> largest(np.array([2.0, 1.0]))
@@ -902,13 +902,13 @@ def softmax(x: Any, /, axis: Any = -1) -> Any:
         array([0.59, 0.26, 0.15])
     """
     x = floating(x)
-    e = np.exp(x - tops(x, axis))
+    e = np.exp(x - max_along(x, axis))
     e /= _sums(e, axis)
     return e
 
 
 def row_sums(x: Any) -> Any:
-    """The sums along the last axis.
+    """Return the sums along the last axis.
 
     Example:
         >>> row_sums(np.ones((2, 3)))
@@ -917,31 +917,31 @@ def row_sums(x: Any) -> Any:
     return np.add.reduce(x, -1) if (one := ones_beside(x, 1)) is None else x.dot(one)
 
 
-def whole(function: Any, *args: Any) -> Any:
-    """function(*args), of which a captured step makes one call, whatever it asks and does inside.
+def traced_as_one_call(function: Any, *args: Any) -> Any:
+    """Call function; while tracing, record it as a single opaque call.
 
     Example:
-        >>> whole(tops_of_rows, np.array([[2.0, 1.0]]))
+        >>> traced_as_one_call(row_max, np.array([[2.0, 1.0]]))
         array([[2.]])
     """
     traced = next((x for x in args if not isinstance(x, np.ndarray)), None)
-    return function(*args) if traced is None else traced.whole(function, *args)
+    return function(*args) if traced is None else traced.traced_as_one_call(function, *args)
 
 
-def tops(x: Any, axis: Any = -1) -> Any:
-    """The largest entries along an axis, which is kept with the length 1.
+def max_along(x: Any, axis: Any = -1) -> Any:
+    """Return the largest entries along an axis, which is kept with length 1.
 
     Example:
-        >>> tops(np.array([[2.0, 1.0]]))
+        >>> max_along(np.array([[2.0, 1.0]]))
         array([[2.]])
     """
     if type(axis) is int and axis in (-1, 1) and has_short_rows(x):
-        return whole(tops_of_rows, x)
+        return traced_as_one_call(row_max, x)
     return np.maximum.reduce(x, axis=axis, keepdims=True)
 
 
 def has_short_rows(x: Any) -> bool:
-    """Whether x is a matrix of many rows of few entries, which NumPy compares one by one.
+    """Return True for a matrix of many short rows, whose maximum NumPy finds slowly.
 
     Example:
         >>> has_short_rows(np.ones((256, 10))), has_short_rows(np.ones((10, 256)))
@@ -950,11 +950,11 @@ def has_short_rows(x: Any) -> bool:
     return is_matrix(x) and x.shape[0] >= 64 and 2 <= x.shape[1] <= 16
 
 
-def tops_of_rows(x: Any, out: Any = None) -> Any:
-    """The largest entry of each row, as a column, found by comparing the columns of x.
+def row_max(x: Any, out: Any = None) -> Any:
+    """Return the largest entry of each row, as a column, by comparing the columns of x.
 
     Example:
-        >>> tops_of_rows(np.array([[2.0, 1.0], [3.0, 4.0]]))
+        >>> row_max(np.array([[2.0, 1.0], [3.0, 4.0]]))
         array([[2.],
                [4.]])
     """
@@ -963,11 +963,11 @@ def tops_of_rows(x: Any, out: Any = None) -> Any:
     return out
 
 
-def total(x: Any) -> Any:
-    """The sum of all entries.
+def sum_all(x: Any) -> Any:
+    """Return the sum of all entries.
 
     Example:
-        >>> total(np.array([1.0, 2.0]))
+        >>> sum_all(np.array([1.0, 2.0]))
         np.float64(3.0)
     """
     if x.ndim and 0 < x.size == builtins.max(x.shape) <= LONGEST_DOT_SUM and x.dtype.char in "fd":
@@ -975,12 +975,14 @@ def total(x: Any) -> Any:
     return np.add.reduce(x, None)
 
 
-def lie_alike(a: Any, b: Any) -> bool:
-    """Whether two matrices, of few entries, are the same vectors to NumPy's dot, row after row.
+def same_layout(a: Any, b: Any) -> bool:
+    """Return True for two small matrices whose ravelled dot product is Σ aᵢⱼbᵢⱼ.
+
+    Both are C-contiguous, of one shape and one dtype.
 
     Example:
         >>> ones = np.ones((2, 3))
-        >>> lie_alike(ones, ones), lie_alike(np.ones((3, 2)).T, ones)
+        >>> same_layout(ones, ones), same_layout(np.ones((3, 2)).T, ones)
         (True, False)
     """
     plain = is_matrix(a) and is_matrix(b) and a.shape == b.shape and 0 < a.size <= LONGEST_DOT_SUM
@@ -988,7 +990,7 @@ def lie_alike(a: Any, b: Any) -> bool:
 
 
 def inner_of_targets(t: Any, x: Any, out: Any = None) -> Any:
-    """Σ tᵢⱼxᵢⱼ of two matrices that lie alike, in which 0 · −∞ counts as 0.
+    """Return Σ tᵢⱼxᵢⱼ of two matrices of the same layout, where 0 · −∞ counts as 0.
 
     Example:
         >>> inner_of_targets(np.array([[0.0, 1.0]]), np.array([[-np.inf, -0.5]]))
@@ -1000,7 +1002,7 @@ def inner_of_targets(t: Any, x: Any, out: Any = None) -> Any:
 
 
 def _sums(x: Any, axis: Any) -> Any:
-    """The sums along an axis, which is kept with the length 1."""
+    """Return the sums along an axis, which is kept with length 1."""
     if x.ndim == 2 and axis in (-1, 1):
         return row_sums(x)[:, None]
     return np.add.reduce(x, axis=axis, keepdims=True)
@@ -1035,7 +1037,7 @@ def log_softmax(x: Any, /, axis: Any = -1) -> Any:
         array([-10000.,      0.])
     """
     x = floating(x)
-    x = x - tops(x, axis)
+    x = x - max_along(x, axis)
     return x - np.log(_sums(np.exp(x), axis))
 
 
@@ -1290,7 +1292,7 @@ def stack(arrays: Any, axis: int = 0) -> Any:
 # Steps, whose slope is 0 wherever they have one, and questions, whose answer is no real number.
 # Their results are constants; they are primitives only so that a reader of graphs can see them.
 
-STEPS: dict[np.ufunc, Primitive] = {
+PIECEWISE_CONSTANT: dict[np.ufunc, Primitive] = {
     function: primitive(*[None] * function.nin)(function)
     for function in (
         np.sign,
@@ -1367,13 +1369,13 @@ def one_hot(labels: Any, /, n_classes: int | None = None, dtype: Any = np.float6
     if labels.size and not (labels.min() >= 0 and labels.max() < n):
         raise ValueError(f"class indices must be in 0 … {_outside(labels, n)}")
     rows = (labels[..., None] == np.arange(n)).astype(dtype)
-    if is_number and (watching := watcher.get()) is not None:
-        watching.fills(rows)  # a captured step has a program for each number
+    if is_number and (capture := gate.get()) is not None:
+        capture.creates_array(rows)  # a captured step has a program for each number
     return rows
 
 
 def floating(x: Any, dtype: Any = None) -> Any:
-    """x as an array of floating (or complex) numbers: unsigned integers have no −x.
+    """Return x as an array of floating (or complex) numbers: unsigned integers have no −x.
 
     Example:
         >>> floating(np.array([1, 2], np.uint8))

@@ -17,9 +17,9 @@ from numpy import ndarray
 
 from . import lr_scheduler
 from .arrays import Array, NameMissing, as_array
+from .capture_gate import gate
 from .ops import astype
 from .tensor import Parameter, Tensor
-from .watch import watcher
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
 
@@ -74,8 +74,8 @@ class Optimizer:
 
     def step(self) -> None:
         """Move every parameter that has a gradient; its array is replaced, never written to."""
-        if (watching := watcher.get()) is not None:
-            watching.moves(self)
+        if (capture := gate.get()) is not None:
+            capture.updates(self)
             return
         update, states, lr, guarded = self.update, self.state, self.lr, self._guarded
         moved = []

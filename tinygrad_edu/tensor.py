@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from . import dispatch, engine, gradients, hints, ops
+from . import engine, gradients, numpy_functions, ops, pytorch_names
 from .arrays import Array, as_array, describe
+from .capture_gate import gate
 from .engine import Box
 from .hooks import Hook
-from .watch import watcher
 
 __all__ = ["Buffer", "Parameter", "Tensor", "tensor"]
 
@@ -92,7 +92,7 @@ class Tensor(Box, results=True):
         def __getattr__(self, name: str) -> Any:
             if hasattr(type(self), name):  # a property that failed: its own error is to be seen
                 return object.__getattribute__(self, name)
-            told = hints.missing(type(self).__name__, name, hints.TENSOR)
+            told = pytorch_names.missing(type(self).__name__, name, pytorch_names.TENSOR)
             raise AttributeError(told, name=name, obj=self)
 
     # --- what it is -------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class Tensor(Box, results=True):
                 f"the data of a result (from {self.record[1]}) belong to the record; write "
                 "t.detach() for a tensor of their own"
             )
-        if (watching := watcher.get()) is None or not watching.assigns(self, data):
+        if (capture := gate.get()) is None or not capture.assigns_data(self, data):
             self.value = self._new_value(data)
 
     def _new_value(self, data: Any) -> Array:
@@ -216,8 +216,8 @@ class Tensor(Box, results=True):
             >>> x.grad
             array([2., 4.])
         """
-        if (watching := watcher.get()) is not None:
-            watching.backward(self, gradient, retain_graph)
+        if (capture := gate.get()) is not None:
+            capture.backward(self, gradient, retain_graph)
         else:
             gradients.backward(self, gradient, retain_graph)
 
@@ -248,8 +248,8 @@ class Tensor(Box, results=True):
             >>> Tensor([1.0], requires_grad=True).detach().requires_grad
             False
         """
-        if (watching := watcher.get()) is not None:
-            watching.keeps(self)
+        if (capture := gate.get()) is not None:
+            capture.uses_as_index(self)
         return Tensor(self.value, name=self.name)
 
     # --- ways out: to NumPy and Python ------------------------------------------------------------
@@ -285,8 +285,8 @@ class Tensor(Box, results=True):
         return self.value.tolist()
 
     def _leaves(self, how: str) -> None:
-        if (watching := watcher.get()) is not None:
-            watching.leaves(self, how)
+        if (capture := gate.get()) is not None:
+            capture.reads_value(self, how)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         self._leaves("np.asarray")
@@ -299,10 +299,10 @@ class Tensor(Box, results=True):
         return np.array(self.numpy(), dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
-        return dispatch.call_ufunc(ufunc, method, inputs, settings)
+        return numpy_functions.call_ufunc(ufunc, method, inputs, settings)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return dispatch.call_function(function, types, args, kwargs)
+        return numpy_functions.call_function(function, types, args, kwargs)
 
     def __float__(self) -> float:
         return float(self._unrecorded().item())
@@ -394,17 +394,17 @@ class Tensor(Box, results=True):
     __rpow__ = _reflected(ops.power)
     __rmatmul__ = _reflected(ops.matmul)
 
-    __eq__ = ops.STEPS[np.equal]
-    __ne__ = ops.STEPS[np.not_equal]
-    __lt__ = ops.STEPS[np.less]
-    __le__ = ops.STEPS[np.less_equal]
-    __gt__ = ops.STEPS[np.greater]
-    __ge__ = ops.STEPS[np.greater_equal]
+    __eq__ = ops.PIECEWISE_CONSTANT[np.equal]
+    __ne__ = ops.PIECEWISE_CONSTANT[np.not_equal]
+    __lt__ = ops.PIECEWISE_CONSTANT[np.less]
+    __le__ = ops.PIECEWISE_CONSTANT[np.less_equal]
+    __gt__ = ops.PIECEWISE_CONSTANT[np.greater]
+    __ge__ = ops.PIECEWISE_CONSTANT[np.greater_equal]
     __hash__ = Box.__hash__  # == compares entries; two tensors are the same key if they are one
-    __and__ = __rand__ = ops.STEPS[np.bitwise_and]
-    __or__ = __ror__ = ops.STEPS[np.bitwise_or]
-    __xor__ = __rxor__ = ops.STEPS[np.bitwise_xor]
-    __invert__ = ops.STEPS[np.invert]
+    __and__ = __rand__ = ops.PIECEWISE_CONSTANT[np.bitwise_and]
+    __or__ = __ror__ = ops.PIECEWISE_CONSTANT[np.bitwise_or]
+    __xor__ = __rxor__ = ops.PIECEWISE_CONSTANT[np.bitwise_xor]
+    __invert__ = ops.PIECEWISE_CONSTANT[np.invert]
 
     def __pos__(self) -> Tensor:
         return self
@@ -520,7 +520,7 @@ def tensor(
     """
     made = Tensor(data, requires_grad, dtype=dtype, name=name)
     # A variable has a copy; and a captured step knows its arguments by their arrays.
-    if not requires_grad and watcher.get() is None:
+    if not requires_grad and gate.get() is None:
         made.value = made.value.copy()
     return made
 
@@ -535,14 +535,14 @@ def _plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
     if isinstance(index, Box):
-        if (watching := watcher.get()) is not None:
-            watching.keeps(index)
+        if (capture := gate.get()) is not None:
+            capture.uses_as_index(index)
         return index.value
     if isinstance(index, list):
         array = np.asarray(index)
         array = array if array.size else array.astype(np.intp)
-        if (watching := watcher.get()) is not None:
-            watching.keeps(array)
+        if (capture := gate.get()) is not None:
+            capture.uses_as_index(array)
         return array
     return index
 

@@ -30,8 +30,8 @@ from typing import Any
 
 __all__ = ["blas_threads", "free_processors"]
 
-SMALL = 64**3  # multiplications up to which OpenBLAS takes one thread by itself
-A_THREAD = 1_000_000  # … and those that are worth another one
+SINGLE_THREAD_PRODUCT = 64**3  # multiplications up to which OpenBLAS takes one thread by itself
+PRODUCT_PER_THREAD = 1_000_000  # … and those that are worth another one
 VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -67,7 +67,7 @@ def blas_threads(threads: int | str | None = "auto", *, multiplications: int) ->
         raise ValueError(
             f"threads must be a whole number of at least 1, 'auto' or None, received {threads!r}"
         )
-    by_itself = multiplications <= SMALL or any(map(os.environ.get, VARIABLES))
+    by_itself = multiplications <= SINGLE_THREAD_PRODUCT or any(map(os.environ.get, VARIABLES))
     if threads is None or (threads == "auto" and by_itself):
         yield None
         return
@@ -89,7 +89,7 @@ def blas_threads(threads: int | str | None = "auto", *, multiplications: int) ->
         blas = ThreadpoolController().select(user_api="blas")
         if automatic:
             most = max((pool["num_threads"] for pool in blas.info()), default=1)
-            threads = max(1, min(most, free_processors(), multiplications // A_THREAD))
+            threads = max(1, min(most, free_processors(), multiplications // PRODUCT_PER_THREAD))
         with blas.limit(limits=threads):
             yield threads
     finally:

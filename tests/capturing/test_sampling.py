@@ -15,8 +15,8 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
+from tinygrad_edu.capture_gate import CONTRACT
 from tinygrad_edu.capturing.sampling import Sampler
-from tinygrad_edu.watch import CONTRACT
 
 x = np.random.default_rng(0).normal(size=(6, 4))
 y = (x[:, :1] > 0).astype(float)

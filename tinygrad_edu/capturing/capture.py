@@ -27,14 +27,14 @@ import numpy as np
 
 from .. import engine
 from ..arrays import Array, as_array, describe
-from ..dispatch import boxes
+from ..capture_gate import CannotCapture, CaptureGate, gate
 from ..engine import VARIABLE, Box, as_recorded
 from ..gradients import first_error
-from ..naming import Names, parameter_names, watching
+from ..naming import Names, local_variables, parameter_names
+from ..numpy_functions import boxes
 from ..ops import astype
 from ..recording import ALL, recording
 from ..tensor import Tensor
-from ..watch import CannotCapture, Watcher, watcher
 from .calls import Mispredicted, Value, expect, values_in
 from .homes import Home
 from .listing import listing
@@ -49,13 +49,25 @@ _MACHINERY = {
     __file__,
     *(
         str(Path(__file__).parents[1] / f"{name}.py")
-        for name in ("dispatch", "engine", "naming", "ops", "optim", "tensor", "watch")
+        for name in (
+            "arrays",
+            "capture_gate",
+            "engine",
+            "gradients",
+            "naming",
+            "numpy_functions",
+            "operation",
+            "ops",
+            "optim",
+            "recording",
+            "tensor",
+        )
     ),
 }
 
 
-class Capture(Watcher):
-    """A step while it runs for the first time, and what is known of it. A `Watcher`."""
+class Capture(CaptureGate):
+    """A step while it runs for the first time, and what is known of it. A `CaptureGate`."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -85,23 +97,23 @@ class Capture(Watcher):
         self._boxes: dict[int, Tensor] = {}  # by the id of an array
         self._ours: list[tuple[int, int]] = []  # from which age to which our own rules ran
 
-    # --- what a watcher is asked ------------------------------------------------------------------
+    # --- what a gate is asked ------------------------------------------------------------------
 
-    def leaves(self, tensor: Any, how: str) -> None:
+    def reads_value(self, tensor: Any, how: str) -> None:
         raise CannotCapture(
             f"{how} takes numbers out of {describe(tensor)} while the step is captured; they would "
             "be the same at every later call. Return the tensor and ask the result, or compute "
             "with tensors (tg.where in place of if)"
         )
 
-    def keeps(self, tensor: Any) -> None:
+    def uses_as_index(self, tensor: Any) -> None:
         array = tensor.value if isinstance(tensor, Box) else tensor
         self._known.setdefault(id(array), (array, tensor if isinstance(tensor, Box) else None))
 
-    def fills(self, array: Any) -> None:
+    def creates_array(self, array: Any) -> None:
         self._filled[id(array)] = (array, array.copy())
 
-    def assigns(self, tensor: Any, data: Any) -> bool:
+    def assigns_data(self, tensor: Any, data: Any) -> bool:
         if not isinstance(data, Box):
             raise CannotCapture(
                 f"{describe(tensor)} is given data that are not computed by recorded operations; "
@@ -176,12 +188,12 @@ class Capture(Watcher):
             self._boxes[id(array)] = Tensor(array)
         return self._boxes[id(array)]
 
-    def expects(self, condition: Any) -> None:
+    def assumes(self, condition: Any) -> None:
         if not np.all(condition.value if isinstance(condition, Box) else condition):
             raise Mispredicted
         self._expected.append(condition)
 
-    def moves(self, optimizer: Any) -> None:
+    def updates(self, optimizer: Any) -> None:
         if optimizer not in self.before.optimizers:
             raise CannotCapture(
                 f"the step uses {optimizer!r:.80}, which cannot be reached from it by name"
@@ -220,7 +232,7 @@ class Capture(Watcher):
 
     def _move(self, tensor: Box, value: Box) -> None:
         self.moved[tensor] = value
-        self.keeps(value)
+        self.uses_as_index(value)
 
     def _state(self, optimizer: Any, i: int) -> dict[str, Box]:
         """Stand-ins for what an optimizer keeps for a parameter."""
@@ -261,9 +273,9 @@ class Capture(Watcher):
                 )
         self._start = engine.tick()
 
-        def run() -> watching:
-            watcher.set(self)
-            with recording(ALL), watching() as seen:
+        def run() -> local_variables:
+            gate.set(self)
+            with recording(ALL), local_variables() as seen:
                 self._result = self.function(*arguments[: len(args)], **by_name)
             return seen
 
@@ -410,7 +422,7 @@ class Capture(Watcher):
             list(self.rates.values()), self.states, self.needs_none, self.names.of, drawn,
         )  # fmt: skip
 
-    def _name(self, seen: watching, outputs: list[Box]) -> None:
+    def _name(self, seen: local_variables, outputs: list[Box]) -> None:
         """Names for what the author has named, and the slides' for what lies between."""
         names = self.names
         for x, name in zip(self._arguments, self._called, strict=True):

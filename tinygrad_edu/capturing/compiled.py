@@ -28,9 +28,9 @@ import numpy as np
 
 from .. import engine
 from ..arrays import Array, as_array, describe
-from ..dispatch import boxes
+from ..capture_gate import CannotCapture, StaleStep, gate
+from ..numpy_functions import boxes
 from ..recording import is_recording
-from ..watch import CannotCapture, StaleStep, watcher
 from .calls import Mispredicted
 from .capture import Capture, plain, refuse_if_other
 from .replay import Replay
@@ -130,7 +130,7 @@ class CompiledStep:
         update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if watcher.get() is not None:  # a part of a step that is being captured
+        if gate.get() is not None:  # a part of a step that is being captured
             return self.function(*args, **kwargs)
         if engine.observers or not is_recording():
             return plain(self.function(*args, **kwargs))
@@ -285,7 +285,7 @@ class CompiledStep:
 
     def _in_machine_code(self, arrays: list[Array], order: Array) -> Array:
         """What steps gave that were done without coming back to Python, as far as that went."""
-        if True not in self.native or engine.observers or watcher.get() is not None:
+        if True not in self.native or engine.observers or gate.get() is not None:
             return _NOTHING
         kind = (order.shape[1], *((x.shape[1:], x.dtype) for x in arrays))
         if kind != self._kind:  # another one than the last time

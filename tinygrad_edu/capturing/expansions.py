@@ -330,6 +330,6 @@ _RULES: dict[Any, Callable[..., None]] = {
     ops.clip.op.forward: _clip, ops.erf.op.forward: _erf, ops.gelu.op.forward: _gelu,
     ops.logsumexp.op.forward: _logsumexp,
     ops.one_hot.op.forward: _one_hot, ops.var.op.forward: _var,
-    ops.inner_of_targets: _inner, ops.tops_of_rows: _tops,
+    ops.inner_of_targets: _inner, ops.row_max: _tops,
     sum_to.op.forward: _summed, windows._conv2d.op.forward: _conv2d,
 }  # fmt: skip

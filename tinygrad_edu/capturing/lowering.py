@@ -298,7 +298,7 @@ class Traced(NDArrayOperatorsMixin):
         call = (self.place, self.program.constant(ones), OUT)
         return self._noted(array, self.program.call(DOT, call, array))
 
-    def whole(self, function: Callable[..., Any], *args: Any) -> Traced:
+    def traced_as_one_call(self, function: Callable[..., Any], *args: Any) -> Traced:
         """What a function of arrays gives, which takes the memory for it last."""
         array = np.asarray(function(*_arrays(args)))
         return self._noted(array, self.program.call(function, (*_places(args), OUT), array))

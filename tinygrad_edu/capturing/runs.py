@@ -20,8 +20,8 @@ import numpy as np
 
 from .. import engine
 from ..arrays import Array
+from ..capture_gate import gate
 from ..engine import Box
-from ..watch import watcher
 from .calls import Mispredicted
 from .replay import Replay
 
@@ -171,7 +171,7 @@ class Run:
         self._batch = batch
 
     def _begin(self, key: Any) -> None:
-        if engine.observers or watcher.get() is not None:
+        if engine.observers or gate.get() is not None:
             return
         replay = self._step.known(key)
         if replay is None or replay.needs_none:  # gradients that are added to those of before

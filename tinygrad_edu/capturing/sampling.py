@@ -18,10 +18,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..arrays import Array, describe
-from ..dispatch import boxes
+from ..capture_gate import CONTRACT, StaleStep
 from ..engine import Box
+from ..numpy_functions import boxes
 from ..tensor import Tensor
-from ..watch import CONTRACT, StaleStep
 from .program import Program
 from .surroundings import Surroundings
 

@@ -23,7 +23,7 @@ from ..arrays import describe
 from ..engine import VARIABLE, Box, recorded_results
 from ..gradients import grad
 from ..losses import binary_cross_entropy_with_logits
-from ..naming import Names, leaves, parameter_names, watching
+from ..naming import Names, leaves, local_variables, parameter_names
 from ..recording import ALL, recording
 from ..tensor import Tensor
 from .reading import is_algebra, is_idle_guard
@@ -382,7 +382,7 @@ class _Run:
                     y.value = self.sizes.array(y.value, False)
                     self.copies[id(x)] = y
 
-    def loss(self) -> tuple[Any, watching]:
+    def loss(self) -> tuple[Any, local_variables]:
         """Return the result of the function, and the local variables that it had."""
         problem = self.problem
         for module in self.modules:
@@ -395,7 +395,7 @@ class _Run:
         by_name = {name: arguments[name] for name in problem.keywords}
         kept = [(buffer, buffer.value) for m in self.modules for buffer in m.buffers()]
         try:
-            with recording(ALL), watching() as seen:
+            with recording(ALL), local_variables() as seen:
                 return function(*places, **by_name), seen
         finally:
             for buffer, array in kept:

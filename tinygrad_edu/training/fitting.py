@@ -17,6 +17,7 @@ import numpy as np
 from .. import ops, optim
 from ..anomaly import first_nonfinite
 from ..arrays import Array, as_array, describe
+from ..capture_gate import CannotCapture, StaleStep, all_finite
 from ..capturing.compiled import CompiledStep
 from ..capturing.runs import Run
 from ..data import Pixels, minibatches
@@ -25,7 +26,6 @@ from ..init import Random, as_random
 from ..nn import Module
 from ..recording import no_grad
 from ..tensor import Tensor
-from ..watch import CannotCapture, StaleStep, all_finite
 from .callbacks import as_callbacks, hooks
 from .history import History
 from .library import OwnParts

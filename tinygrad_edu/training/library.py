@@ -18,7 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from .. import dispatch, engine, losses, nn, ops, optim, windows
+from .. import (
+    arrays,
+    engine,
+    gradients,
+    losses,
+    nn,
+    numpy_functions,
+    operation,
+    ops,
+    optim,
+    recording,
+    windows,
+)
 from .. import module as modules
 from ..engine import Box
 from ..module import Module
@@ -30,10 +42,14 @@ PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.dtype
 RANDOM = ("numpy.random._generator", "numpy.random.mtrand")
 
 
+_MODULES = (
+    *(arrays, engine, gradients, losses, modules, nn, np, numpy_functions),
+    *(operation, ops, optim, recording, windows),
+)
 # The functions that a step of this package calls, by module, as they were imported.
 _FUNCTIONS = {
     module: {name: x for name, x in vars(module).items() if callable(x) and not isinstance(x, type)}
-    for module in (dispatch, engine, losses, modules, nn, np, ops, optim, windows)
+    for module in _MODULES
 }
 
 

@@ -1,7 +1,7 @@
-"""Hints: what a name of PyTorch's is here, for who types it out of habit.
+"""Suggestions for PyTorch names that do not exist here.
 
-Most of PyTorch's names are here too. These are not, because NumPy has another word that works on
-arrays and tensors alike, or because there is nothing to do.
+Most of PyTorch's names exist here too. These do not, because NumPy has another name that works on
+arrays and tensors, or because there is nothing to do.
 """
 
 from __future__ import annotations

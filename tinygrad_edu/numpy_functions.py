@@ -1,7 +1,7 @@
-"""NumPy's own functions on tensors: which of them is which operation of `ops`.
+"""NumPy's own functions on tensors: the operation of `ops` for each.
 
-NumPy hands a call such as `np.exp(t)` over to the tensor; here it is looked up and passed on. What
-is not in these tables is refused by name, so that no gradient is lost without a word.
+NumPy passes a call such as `np.exp(t)` to the tensor, which looks it up in these tables. A function
+that is not in them is refused by name, so that no gradient is lost silently.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from . import ops, windows
+from .capture_gate import gate
 from .engine import Box
-from .watch import watcher
 
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
-    **ops.STEPS,
+    **ops.PIECEWISE_CONSTANT,
     np.abs: ops.abs,
     np.add: ops.add,
     np.cos: ops.cos,
@@ -89,8 +89,8 @@ FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
     np.lib.stride_tricks.sliding_window_view: windows.sliding_window_view,
 }
 
-# These ask about shapes, order or equality, or round: what they give has no slope anywhere.
-VALUES = {
+# Functions of shapes, order or equality, and rounding: their results have no derivative.
+NO_GRADIENT = {
     np.all,
     np.allclose,
     np.any,
@@ -111,8 +111,15 @@ VALUES = {
     np.size,
     np.zeros_like,
 }
-FILLED = {np.ones_like, np.zeros_like}
-SHAPES = {np.empty_like, np.ndim, np.ones_like, np.shape, np.size, np.zeros_like}  # these no more
+FILLED_LIKE = {np.ones_like, np.zeros_like}
+SHAPE_ONLY = {
+    np.empty_like,
+    np.ndim,
+    np.ones_like,
+    np.shape,
+    np.size,
+    np.zeros_like,
+}  # these no more
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: Any, settings: dict[str, Any]) -> Any:
@@ -136,13 +143,13 @@ def call_function(function: Callable[..., Any], types: Any, args: Any, settings:
     """What `function(*args, **settings)` is, some of the arguments being tensors."""
     if not all(issubclass(kind, (Box, np.ndarray)) for kind in types):
         return NotImplemented
-    if function in VALUES:
-        watching = watcher.get()
-        if watching is not None and function not in SHAPES:
-            watching.leaves(next(boxes([*args, *settings.values()])), f"np.{function.__name__}")
+    if function in NO_GRADIENT:
+        capture = gate.get()
+        if capture is not None and function not in SHAPE_ONLY:
+            capture.reads_value(next(boxes([*args, *settings.values()])), f"np.{function.__name__}")
         value = function(*_values(args), **{name: _values(x) for name, x in settings.items()})
-        if watching is not None and function in FILLED:
-            watching.fills(value)
+        if capture is not None and function in FILLED_LIKE:
+            capture.creates_array(value)
         return value
     name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
     if function not in FUNCTIONS:

@@ -1,8 +1,8 @@
-"""Who is asked before numbers leave the graph.
+"""The gate through which a step being captured learns that a value is about to be read.
 
-A step that is being captured (see `capture`) is run once on tensors, and only what is recorded can
-be repeated. So whatever takes numbers out of tensors, and whatever moves parameters, asks here
-first. When no step is being captured there is nobody to ask, and nothing happens.
+A step that is being captured (see `capturing.capture`) runs once on tensors, and only recorded
+operations can be repeated. So code that takes numbers out of tensors or updates parameters calls
+the gate first. If no step is being captured, `gate.get()` is None.
 """
 
 from __future__ import annotations
@@ -48,41 +48,42 @@ class StaleStep(RuntimeError):
     """
 
 
-class Watcher(Protocol):
-    """What is told of a step while it is captured."""
+class CaptureGate(Protocol):
+    """The methods that the core calls while a step is being captured."""
 
-    def leaves(self, tensor: Any, how: str) -> None:
-        """Numbers of a tensor are about to become Python's or NumPy's."""
+    def reads_value(self, tensor: Any, how: str) -> None:
+        """Called before a value leaves a tensor for Python or NumPy."""
 
-    def keeps(self, tensor: Any) -> None:
-        """The array of a tensor is about to be used as a setting, such as an index."""
+    def uses_as_index(self, tensor: Any) -> None:
+        """Called before the array of a tensor is used as a setting, such as an index."""
 
-    def fills(self, array: Any) -> None:
-        """An array was made whose entries follow from a tensor's shape: np.zeros_like(t)."""
+    def creates_array(self, array: Any) -> None:
+        """Called after an array was made from a tensor's shape: np.zeros_like(t)."""
 
-    def assigns(self, tensor: Any, data: Any) -> bool:
-        """A tensor is about to be given new data; True: that is seen to."""
+    def assigns_data(self, tensor: Any, data: Any) -> bool:
+        """Called before data is assigned to a tensor; return True if handled."""
 
     def backward(self, output: Any, gradient: Any, retain_graph: bool) -> None:
-        """The backward sweep, in place of `engine.backward`."""
+        """Called in place of `gradients.backward`."""
 
-    def expects(self, condition: Any) -> None:
-        """The step goes on as it does only because this is true."""
+    def assumes(self, condition: Any) -> None:
+        """Called with a condition on which the traced path depends."""
 
-    def moves(self, optimizer: Any) -> None:
-        """The step of an optimizer, in place of its own."""
+    def updates(self, optimizer: Any) -> None:
+        """Called in place of an optimizer's own step."""
 
 
-watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+gate: ContextVar[CaptureGate | None] = ContextVar("gate", default=None)
 
 
 def all_finite(x: Any) -> bool:
-    """Whether all numbers of a tensor are finite: a question that a captured step may ask too.
+    """Return True if all numbers of a tensor are finite.
 
-    It goes on as if they were, and where they are not the function itself is run instead.
+    While a step is being captured it returns True and records the condition: the captured step
+    checks it, and runs the function eagerly where it does not hold.
     """
     finite = np.isfinite(x)
-    if (watching := watcher.get()) is not None:
-        watching.expects(finite)
+    if (capture := gate.get()) is not None:
+        capture.assumes(finite)
         return True
     return bool(np.all(getattr(finite, "value", finite)))
