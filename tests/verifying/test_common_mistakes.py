@@ -1,6 +1,8 @@
 """Mistakes that books, courses and papers warn of: each is named and repaired.
 
-Each row says where the fact stands that the mistake misses: the rule, or the warning itself.
+Each row says where the fact stands that the mistake misses: the rule, or the warning itself, or a
+question of somebody who made it (Cross Validated: stats.stackexchange.com/questions/N; the
+community of DeepLearning.AI: community.deeplearning.ai/t/N).
 """
 
 from __future__ import annotations
@@ -422,7 +424,7 @@ COMMON = [
         "2 * X.T @ ((A2 - Y) @ W2.T * (1 - A1**2)) / m",
     ),
     (
-        "Bishop, PRML (2006), (5.59)",
+        "Bishop, PRML (2006), (5.60)",
         "tanh",
         "W1",
         "2 * X.T @ ((A2 - Y) @ W2.T * (1 - A1)**2) / m",
@@ -478,7 +480,7 @@ COMMON = [
         "X.T @ ((A2 - Y) @ W2.T * A1 * (1 - A1)) / m",
     ),
     (
-        "Bendersky, The softmax function and its derivative (2016)",
+        "Cross Validated, question 79454: a gradient check fails",
         "attention",
         "Q",
         "dP * P * (1 - P) @ K / np.sqrt(d)",
@@ -692,6 +694,46 @@ COMMON = [
         "(A2 - Y) @ A1.T / m**2",
         "divisor-extra",
         "(A2 - Y) @ A1.T / m",
+    ),
+    (
+        "DeepLearning.AI community, topic 152009: operands could not be broadcast",
+        "tanh_columns",
+        "W2",
+        "(A2 - Y) * A1.T / m",
+        "operator",
+        "(A2 - Y) @ A1.T / m",
+    ),
+    (
+        "DeepLearning.AI community, topic 152009: operands could not be broadcast",
+        "tanh_columns",
+        "W1",
+        "W2.T * (A2 - Y) * (1 - A1**2) @ X.T / m",
+        "operator",
+        "W2.T @ (A2 - Y) * (1 - A1**2) @ X.T / m",
+    ),
+    (
+        "DeepLearning.AI community, topic 402919: wrong values for dW1",
+        "tanh_columns",
+        "W1",
+        "W2.T @ (A2 - Y) @ (1 - A1**2) @ X.T / m",
+        "operator",
+        "W2.T @ (A2 - Y) * (1 - A1**2) @ X.T / m",
+    ),
+    (
+        "DeepLearning.AI community, topic 63071: wrong values for dW1",
+        "tanh_columns",
+        "W1",
+        "(W2.T @ (A2 - Y) * (1 - A1**2) / m) @ X.T / m",
+        "divisor-extra",
+        "(W2.T @ (A2 - Y) * (1 - A1**2) / m) @ X.T",
+    ),
+    (
+        "DeepLearning.AI community, topic 85937: wrong values for dW1",
+        "tanh_columns",
+        "W1",
+        "W2.T @ (A2 - Y) * (1 - A1**2).T @ X.T / m",
+        "transpose-extra",
+        "W2.T @ (A2 - Y) * (1 - A1**2) @ X.T / m",
     ),
 ]
 

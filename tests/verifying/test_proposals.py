@@ -72,6 +72,91 @@ def check_promises(forward: Any, claim: Any, inputs: Any, report: Report) -> int
     return found
 
 
+# --- what is missing where a result is returned ---------------------------------------------------
+
+
+def penalised(X: Any, Y: Any, W1: Any, W2: Any, lam: float) -> Any:
+    m = len(X)
+    A1 = np.tanh(X @ W1)
+    A2 = tg.softmax(A1 @ W2)
+    return -(Y * np.log(A2)).sum() / m + lam / 2 * ((W1 * W1).sum() + (W2 * W2).sum())
+
+
+PENALISED = {"X": "m n", "Y": "m k onehot", "W1": "n h", "W2": "h k", "lam": 0.3}
+
+
+def entries_of_a_list(X: Any, Y: Any, A1: Any, A2: Any, W1: Any, W2: Any, lam: Any, m: Any) -> Any:
+    d = (A2 - Y) / m
+    grads = []
+    for W, a in ((W2, A1), (W1, X)):
+        grads.append(a.T @ d)
+        d = d @ W.T * (1 - a**2)
+    return {"W2": grads[0] + lam * W2, "W1": grads[1]}
+
+
+def filled_in_a_loop(X: Any, Y: Any, A1: Any, A2: Any, W1: Any, W2: Any, lam: Any, m: Any) -> Any:
+    d = (A2 - Y) / m
+    dW1 = np.zeros_like(W1)
+    for i in range(m):
+        dW1 += np.outer(X[i], d[i] @ W2.T * (1 - A1[i] ** 2))
+    return {"W1": dW1, "W2": A1.T @ d + lam * W2}
+
+
+def entries_of_a_dictionary(X: Any, Y: Any, A1: Any, A2: Any, W1: Any, W2: Any, lam: Any) -> Any:
+    grads = {}
+    d = (A2 - Y) / len(X)
+    grads["W2"] = A1.T @ d + lam * W2
+    grads["W1"] = X.T @ (d @ W2.T * (1 - A1**2))
+    return grads
+
+
+def a_name_of_its_own(X: Any, Y: Any, A1: Any, A2: Any, W1: Any, W2: Any, lam: Any) -> Any:
+    d = (A2 - Y) / len(X)
+    dW1 = X.T @ (d @ W2.T * (1 - A1**2))
+    dW2 = A1.T @ d + lam * W2
+    return {"W1": dW1, "W2": dW2}
+
+
+@pytest.mark.parametrize(
+    ("claim", "before"),
+    [
+        (entries_of_a_list, '"W1": grads[1]'),
+        (filled_in_a_loop, '"W1": dW1'),
+        (entries_of_a_dictionary, "grads['W1'] = X.T @ (d @ W2.T * (1 - A1**2))"),
+        (a_name_of_its_own, "dW1 = X.T @ (d @ W2.T * (1 - A1**2))"),
+    ],
+)
+def test_a_missing_term_is_added_where_it_can_be(claim: Any, before: str) -> None:
+    report = verify(penalised, claim, inputs=PENALISED)
+    verdict = report["W1"]
+    assert [v.name for v in report.verdicts if not v.right] == ["W1"]
+    assert (verdict.before, verdict.after) == (before, before + " + lam * W1")
+    assert verdict.kinds == ("penalty-missing",) and verdict.line is not None
+    if "'" not in before:
+        assert check_promises(penalised, claim, PENALISED, report) == 1
+
+
+def test_a_result_of_a_tuple_is_shown_by_itself() -> None:
+    def backprop(X: Any, Y: Any, A1: Any, A2: Any, W1: Any, W2: Any, lam: Any, m: Any) -> Any:
+        d = (A2 - Y) / m
+        dW1 = np.zeros_like(W1)
+        for i in range(m):
+            dW1 += np.outer(X[i], d[i] @ W2.T * (1 - A1[i] ** 2))
+        return dW1, A1.T @ d + lam * W2
+
+    verdict = verify(penalised, backprop, inputs=PENALISED, wrt=["W1", "W2"])["W1"]
+    assert (verdict.before, verdict.after) == ("dW1", "dW1 + lam * W1")
+
+
+def test_a_number_behind_a_minus_sign_is_replaced_with_it() -> None:
+    def forward(w: Any) -> Any:
+        a = w * np.array([2.0, 1.0, 1.0])
+        return (a * a).sum() / 2
+
+    verdict = verify(forward, {"w": "w * np.array([4, 1, -7])"}, inputs={"w": "3"})["w"]
+    assert verdict.after == "w * np.array([4, 1, 1])"
+
+
 # --- lines that several gradients share -----------------------------------------------------------
 
 

@@ -273,7 +273,7 @@ def test_a_function_that_is_no_list_of_lines_is_run_all_the_same() -> None:
 
     verdict = check(backprop)["W2"]
     assert verdict.kinds == ("divisor-missing",)
-    assert verdict.after == "return total / len(X)"  # it has no variable m
+    assert verdict.after == '"W2": total / len(X)'  # it has no variable m
     verdict = check(backprop, repair=False)["W2"]
     assert verdict.reason == "the claim is m times the gradient"
 
@@ -377,7 +377,7 @@ def endless_when_changed(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
          "….append(column.sum() / m)"),
         (multi, own_network, None, "W2", "A1 = np.tanh(X @ W1 + b1)",
          "A1 = tg.sigmoid(X @ W1 + b1)"),
-        (multi, endless_when_changed, None, "W2", "return G", "return G / m"),
+        (multi, endless_when_changed, None, "W2", '"W2": G', '"W2": G / m'),
     ],
 )  # fmt: skip
 def test_an_expression_of_a_function_with_loops_is_repaired(

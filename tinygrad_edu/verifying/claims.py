@@ -342,7 +342,7 @@ class Sheet:
             if isinstance(claim.derivation, Derivation):
                 claim.text = _own_text(claim.derivation)
                 if not function.misfits and not self.is_same(claim):  # as a program it is different
-                    lines = tuple(function.expressions())
+                    lines = tuple(function.expressions(target, self.first))
                     claim.derivation = Program(function, target, self.first, lines)
             claims.append(claim)
         return claims

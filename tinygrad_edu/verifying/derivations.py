@@ -120,7 +120,7 @@ def line_text(line: Line, slides: bool = False) -> str:
         return f"{name} {tree.value}= {right}"
     if name in _AROUND:
         return _AROUND[name].format(text)
-    sign = "" if name.endswith("=") else " ="
+    sign = "" if name.endswith(("=", ":")) else " ="
     return f"{name}{sign} {text}" if name and not name.startswith("∂") else text
 
 
@@ -315,7 +315,7 @@ class Function:
             lines = [line for s in self.tree.body[:-1] for line in self.statement(s)]
             return Derivation((*lines, ("", last)))
         except ClaimError:
-            return Program(self, target, problem, tuple(self.expressions()))
+            return Program(self, target, problem, tuple(self.expressions(target, problem)))
 
     # --- reading
 
@@ -364,18 +364,18 @@ class Function:
             raise ClaimError("unreadable-at", rest=ast.unparse(x))
         return x.id
 
-    def expressions(self) -> Iterator[tuple[str, Node]]:
-        """Every expression that a value of the function may depend on, with what it is given to."""
+    def expressions(self, target: str, problem: Problem) -> Iterator[tuple[str, Node]]:
+        """Yield every expression that a result may depend on, with what it is given to."""
         assert self.tree is not None
         for x in ast.walk(self.tree):
             found: list[tuple[str, ast.expr]] = []
             match x:
-                case ast.Assign(targets=[target], value=value):
-                    found = [(ast.unparse(target), value)]
-                case ast.AugAssign(target=target, op=op, value=value):
-                    found = [(f"{ast.unparse(target)} {_SIGNS.get(type(op), '?')}=", value)]
+                case ast.Assign(targets=[left], value=value):
+                    found = [(ast.unparse(left), value)]
+                case ast.AugAssign(target=left, op=op, value=value):
+                    found = [(f"{ast.unparse(left)} {_SIGNS.get(type(op), '?')}=", value)]
                 case ast.Return(value=ast.expr() as value):
-                    found = [("return", v) for _, v in _results(value)]
+                    found = list(self.results_of(value, target, problem))
                 case ast.Expr(value=ast.Call(args=[value], func=ast.Attribute(attr="append"))):
                     found = [("append", value)]
                 case ast.For(iter=value):
@@ -385,6 +385,25 @@ class Function:
                     yield name, self.read(value)
                 except ClaimError:
                     continue
+
+    def results_of(
+        self, value: ast.expr, target: str, problem: Problem
+    ) -> Iterator[tuple[str, ast.expr]]:
+        """Yield the expression that is returned for a target, of several with the key of its own;
+        all that are returned if none can be told."""
+        results = _results(value)
+        names = [name for name, _ in results]
+        if self.wrt and len(self.wrt) == len(names):
+            names = list(self.wrt)
+        mine = [i for i, name in enumerate(names) if plain_name(name, problem) == target]
+        for i in mine or range(len(results)):
+            x, label = results[i][1], "return"
+            if isinstance(value, ast.Dict) and (key := value.keys[i]) is not None:
+                start, end = self.span(key)
+                label = f"{self.text[start:end]}:"
+            elif value is not x:
+                label = ""
+            yield label, x
 
 
 @dataclass(frozen=True)
@@ -408,6 +427,11 @@ class Program:
         kept = tuple((k, old) for k, old in self.changed if k != i)
         first = next((old for k, old in self.changed if k == i), self.lines[i][1])
         return replace(self, lines=lines, changed=(*kept, (i, first)))
+
+    def is_result(self, i: int) -> bool:
+        """Return True if a line is the expression that is returned."""
+        name = self.lines[i][0]
+        return name in ("return", "") or name.endswith(":")
 
     def relevant(self) -> list[int]:
         """All of its expressions, the last first."""

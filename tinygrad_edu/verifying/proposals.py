@@ -8,6 +8,7 @@ only if no right claim becomes wrong by it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -254,6 +255,9 @@ class Proposals:
         values = first.evaluator
         if isinstance(claim.derivation, Program):
             values = Evaluator({**first.names, **self._own(function, first, None)})
+            if claim.derivation.is_result(i):  # also where it is an entry of a list
+                with contextlib.suppress(ClaimError):
+                    values.cache[claim.derivation.lines[i][1]] = claim.value(first)
         return Vocabulary(
             samples[0], values, lambda name: function.spell(name, first), samples,
             self.operations, claim.name, own=function.own,

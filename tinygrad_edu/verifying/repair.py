@@ -79,7 +79,7 @@ class Budget:
         self.left -= work
 
 
-WORK_OF_A_CALL = 60  # a call of a changed function, in operations of the interpreter
+WORK_OF_A_CALL = 40  # a call of a changed function, in operations of the interpreter
 WORK_OF_A_LOOK = 0.5  # a changed claim that was worked out before
 USUAL_STEPS, USUAL_DEPTH = 12, 30  # of an evaluation, and of a tree: beyond them more is counted
 
