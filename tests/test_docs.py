@@ -27,7 +27,7 @@ import models
 import tinygrad_edu as tg
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL = {"matplotlib", "pooch", "rich", "sklearn"}  # what some modules of `models` need
+OPTIONAL = {"llvmlite", "matplotlib", "numba", "pooch", "rich", "sklearn"}  # of extras
 
 
 class Documented(NamedTuple):

@@ -17,12 +17,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pooch  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.datasets import load_breast_cancer  # type: ignore[import-untyped]
-from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 
 from models import datasets
 from models.datasets import (
@@ -36,6 +33,10 @@ from models.datasets import (
     find_fashion_mnist,
     read_idx,
 )
+
+pooch = pytest.importorskip("pooch")
+load_breast_cancer = pytest.importorskip("sklearn.datasets").load_breast_cancer
+train_test_split = pytest.importorskip("sklearn.model_selection").train_test_split
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = (file.name for file in FASHION_MNIST_FILES)
 
