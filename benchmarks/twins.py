@@ -17,6 +17,7 @@ import tensorflow as tf
 import tinygrad_edu as tg
 from tinygrad_edu import optim
 from tinygrad_edu.training.callbacks import Callback
+from tinygrad_edu.training.keras_losses import as_loss
 
 from .cases import Array
 from .tasks import Task
@@ -205,7 +206,7 @@ def our_loop(task: Task, backend: str | None = None) -> Way:
     model, settings = our_settings(task)
     rng = np.random.default_rng(SEED) if task.shuffle else None
     optimizer, penalty = settings["optimizer"], settings["penalty"]
-    loss_of = tg.metrics.as_loss(task.loss)
+    loss_of = as_loss(task.loss)
 
     def step(x: Array, y: Array) -> Any:
         loss = loss_of(model(x), y)

@@ -23,8 +23,8 @@ import tinygrad_edu as tg
 from tinygrad_edu import init, nn, optim
 from tinygrad_edu.data import minibatches, one_hot
 from tinygrad_edu.training.callbacks import LambdaCallback
-from tinygrad_edu.training.fitting import captured
 from tinygrad_edu.training.loop import train
+from tinygrad_edu.training.stepping import Stepper
 
 __all__ = [
     "DualLayer",
@@ -158,15 +158,14 @@ class SingleLayer(nn.Module):
         def take(x: Array, y: Array) -> Any:
             return self.step(x, y, optimizer)
 
-        self.history.compiled = epochs >= MANY
-        taking = captured(take, self.history, alone=True)
+        stepper = Stepper(take, self.history, compile=epochs >= MANY, parts=[], alone=True)
         size = min(getattr(self, "batch_size", len(x)), len(x))
         number = -(-len(x) // size)
 
         def steps() -> Generator[tuple[float, int], None, None]:
             # Arrays of several batches are counted at once, which takes as many calls as one batch.
             kept: list[tuple[Array, Array]] = []
-            with taking((x, y)) as step:
+            with stepper.epoch((x, y)) as step:
                 for i, batch in enumerate(batches(x, y)):
                     kept.append((step(*batch).value.copy(), batch[1].copy()))
                     if len(kept) < AT_ONCE and i + 1 < number:
@@ -192,7 +191,7 @@ class SingleLayer(nn.Module):
             steps,
             batches=number,
             logs=logs,
-            epochs=epochs,
+            epochs=range(epochs),
             history=self.history,
             callbacks=[LambdaCallback(on_epoch_end=after_epoch)],
             optimizer=optimizer,

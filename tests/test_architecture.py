@@ -335,8 +335,6 @@ LARGE = {
     "tinygrad_edu/pictures/layout.py:place",
     "tinygrad_edu/pictures/picture.py:graph",
     "tinygrad_edu/saving.py:_pack",
-    "tinygrad_edu/training/fitting.py:fit",
-    "tinygrad_edu/training/loop.py:train",
     "tinygrad_edu/verifying/expressions.py:_bracketed",
     "tinygrad_edu/verifying/expressions.py:_spelled",
 }
@@ -374,9 +372,6 @@ UNFORMATTED = {
     "tinygrad_edu/explaining/reading.py",
     "tinygrad_edu/explaining/selecting.py",
     "tinygrad_edu/explaining/tracing.py",
-    "tinygrad_edu/training/callbacks.py",
-    "tinygrad_edu/training/fitting.py",
-    "tinygrad_edu/training/metrics.py",
     "tinygrad_edu/verifying/branches.py",
     "tinygrad_edu/verifying/claims.py",
     "tinygrad_edu/verifying/derivations.py",

@@ -13,7 +13,7 @@ import tinygrad_edu as tg
 from tests.capturing.test_compiled import assert_same, batches, network, training
 from tinygrad_edu import optim
 from tinygrad_edu.capturing.runs import Run
-from tinygrad_edu.training.fitting import train_step
+from tinygrad_edu.training.stepping import train_step
 
 SIZES = [8, 8, 8, 3, 8, 8, 3, 3]
 

@@ -10,8 +10,8 @@ import pytest
 
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
-from tinygrad_edu.training import metrics
-from tinygrad_edu.training.library import foreign
+from tinygrad_edu.training import keras_losses
+from tinygrad_edu.training.library import OwnParts
 
 x = np.random.default_rng(0).normal(size=(400, 3))
 labels = (x[:, 0] > 0).astype(int)
@@ -59,8 +59,9 @@ def test_layers_of_the_library_are_captured(layer: nn.Module) -> None:
     ids=["a function", "a module", "a partial one", "a name"],
 )  # fmt: skip
 def test_losses_of_the_library_are_captured(function: Any) -> None:
-    found = metrics.as_loss(function)
-    assert foreign(network(), found, {}, None, optim.Adam(network().parameters()), []) is None
+    found = keras_losses.as_loss(function)
+    adam = optim.Adam(network().parameters())
+    assert OwnParts([network(), found, None, adam]).foreign() is None
 
 
 def shadowed() -> Any:

@@ -12,7 +12,7 @@ from ..arrays import Array
 from ..nn import Module, Sigmoid, Softmax
 from ..optim import SGD, Adam, Optimizer, State
 from ..tensor import Tensor
-from ..training import metrics
+from ..training import keras_losses, metrics
 from .layers import TURNED
 
 
@@ -42,7 +42,7 @@ def fit_arguments(
         if compiled.get(option):
             raise ValueError(f"compile's {option}={compiled[option]!r:.80} has no counterpart here")
     loss = _loss(compiled["loss"])
-    crossed = CROSSED.get(metrics.LOSSES.get(loss) if isinstance(loss, str) else None)
+    crossed = CROSSED.get(keras_losses.LOSSES.get(loss) if isinstance(loss, str) else None)
     if crossed and isinstance([*model.modules()][-1], crossed):
         raise ValueError(
             f"the loss {loss} after a {crossed.__name__}: Keras on TensorFlow then takes what went "
@@ -65,7 +65,7 @@ LOSSES: dict[tuple[str, bool], Any] = {
     ("categoricalcrossentropy", True): losses.cross_entropy,
     ("sparsecategoricalcrossentropy", True): losses.cross_entropy,
     ("binarycrossentropy", True): losses.binary_cross_entropy_with_logits,
-    **{(name.replace("_", ""), False): name for name in metrics.LOSSES},
+    **{(name.replace("_", ""), False): name for name in keras_losses.LOSSES},
 }
 # A loss, and the activation of the other one.
 CROSSED: dict[Any, type[Module]] = {

@@ -1,4 +1,4 @@
-"""What happens beside training: hooks that `fit` calls, and the usual things to hang on them.
+"""Callbacks: hooks that `fit` calls, and the usual things to do in them.
 
 A callback derives from `Callback` and overrides the hooks it needs, under Keras' names. A plain
 function of (epoch, logs) is one too: it is called when an epoch is over. `logs` holds what the
@@ -21,9 +21,15 @@ from .metrics import direction
 __all__ = ["CSVLogger", "Callback", "EarlyStopping", "LambdaCallback", "ModelCheckpoint"]
 
 HOOKS = (
-    "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_train_batch_begin",
-    "on_train_batch_end", "on_test_begin", "on_test_end",
-)  # fmt: skip
+    "on_train_begin",
+    "on_train_end",
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_begin",
+    "on_test_end",
+)
 Logs = dict[str, float]
 
 
@@ -118,7 +124,7 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
 
 
 def hooks(callbacks: Iterable[Callback], name: str) -> list[Callable[..., Any]]:
-    """The hooks of that name that somebody has written."""
+    """Return the hooks of that name that the callbacks define."""
     nothing = getattr(Callback, name)
     written = (getattr(callback, name) for callback in callbacks)
     return [hook for hook in written if getattr(hook, "__func__", None) is not nothing]
@@ -146,7 +152,7 @@ class _Best(Callback):
         return float(logs[self.monitor])
 
     def better(self, value: float, than: float | None) -> bool:
-        """Whether a value is better by more than min_delta; NaN is better than nothing at all."""
+        """Return True if a value is better by more than min_delta; NaN is better than no value."""
         if than is None:
             return True
         if self.mode == "min":

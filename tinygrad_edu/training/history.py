@@ -1,4 +1,4 @@
-"""What training leaves: a number for each epoch and quantity, and the picture of it."""
+"""History: a number for each epoch and quantity of a training, and a picture of them."""
 
 from __future__ import annotations
 

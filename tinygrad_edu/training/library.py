@@ -1,4 +1,4 @@
-"""What `fit(compile="auto")` captures: modules, losses and optimizers of this package, unpatched.
+"""Library parts: the test by which `fit(compile="auto")` captures only this package's own code.
 
 A captured step repeats what its Python code did when it was traced. Code of this package reads
 nothing that changes unseen between two batches; code of the user's may, so that a training with
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import reprlib
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from operator import is_
 from pathlib import Path
@@ -33,7 +33,6 @@ from .. import (
 )
 from .. import module as modules
 from ..engine import Box
-from ..module import Module
 
 PACKAGE = __name__.partition(".")[0]
 FOLDER = str(Path(__file__).parents[1])
@@ -51,29 +50,6 @@ _FUNCTIONS = {
     module: {name: x for name, x in vars(module).items() if callable(x) and not isinstance(x, type)}
     for module in _MODULES
 }
-
-
-def foreign(
-    model: Module,
-    loss: Any,
-    metrics: Mapping[str, Any],
-    penalty: Any,
-    optimizer: Any,
-    hooks: Iterable[Callable[..., Any]],
-) -> str | None:
-    """Name the first part of a training that is not this package's own; None if all are.
-
-    hooks   functions that are called between two batches
-
-    Example:
-        >>> class Mine(tg.nn.Module):
-        ...     def forward(self, x):
-        ...         return x
-        >>> foreign(tg.nn.Linear(1, 1), tg.mse_loss, {}, None, "sgd", [])
-        >>> foreign(Mine(), tg.mse_loss, {}, None, "sgd", [])
-        'Mine is not a class of tinygrad_edu'
-    """
-    return OwnParts([model, loss, *metrics.values(), penalty, optimizer, *hooks]).foreign()
 
 
 class OwnParts:

@@ -1,8 +1,6 @@
-"""The loop of a training: epochs, batches, callbacks, Ctrl-C, and what becomes of the weights.
+"""The loop of a training: epochs, batches, callbacks and Ctrl-C; weights go back after an error.
 
-What a step is and what it counts is up to the caller of `train`: `fit` puts in a model, a loss and
-an optimizer, the chapter's networks their own. Whoever makes the steps has an epoch in hand from
-its first batch to its last, and so need not look around anew before each.
+The caller of `train` gives the steps of an epoch as a generator, as `fit` does (see `stepping`).
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from operator import add
 from types import FrameType
 from typing import Any
@@ -70,8 +69,7 @@ def train(
     batches: int,
     logs: Callable[[Sequence[float]], Logs],
     validate: Callable[[], Logs] = dict,
-    epochs: int,
-    initial_epoch: int = 0,
+    epochs: range,
     callbacks: Sequence[Callback] = (),
     history: History | None = None,
     in_place: bool = False,
@@ -79,12 +77,12 @@ def train(
     threads: int | str | None = None,
     rows: int = 1,
 ) -> History:
-    """The loop under `fit`: for each epoch the generator `steps()`, which trains on one of the
-    `batches` each time that it is asked, and gives what it has counted.
+    """Run the epochs of a training.
 
-    What the steps of an epoch give is added up, place by place; `logs(sums)` makes of it what
-    the History notes, and `validate()` what it notes with `val_` in front.
-
+    steps      called for each epoch; the generator makes one step each time that it is advanced, on
+               one of the `batches`, and gives what it has counted
+    logs       from these counts, added up over the epoch, to what the History notes
+    validate   called after each epoch: what the History notes with `val_` in front
     optimizer  whose states go back with the weights when a step fails
     in_place   steps may write over arrays of weights that nobody else holds, as captured ones do
     threads    for the matrix products (see `tg.threads`) of batches that have so many `rows`
@@ -99,45 +97,12 @@ def train(
         ...         w.weight.data = w.weight.data / 2
         ...         yield [float(x.sum()), len(x)]
         >>> logs = lambda sums: {"loss": sums[0] / sums[1]}
-        >>> train(w, steps, batches=3, logs=logs, epochs=2).history
+        >>> train(w, steps, batches=3, logs=logs, epochs=range(2)).history
         {'loss': [2.0, 2.0]}
     """
     history = History() if history is None else history
     history.interrupted = False
-    where = ""
-    on = {name: hooks(callbacks, name) for name in HOOKS}
-    batch_begin, batch_end = on["on_train_batch_begin"], on["on_train_batch_end"]
     weights = _Weights(model, optimizer, in_place)
-    ended: Logs = {}
-    batch = 0
-
-    def run(epoch: int) -> Sequence[float] | None:
-        """The sums of an epoch; None where it was broken off."""
-        nonlocal batch
-        sums: Sequence[float] = ()
-        with closing(steps()) as each:
-            for batch in range(batches):
-                if ctrl_c.pressed:
-                    return None
-                for hook in batch_begin:
-                    hook(batch, {})
-                weights.note()
-                try:
-                    counted = next(each)
-                except BaseException as error:
-                    weights.undo()
-                    if isinstance(error, Exception) and not isinstance(error, NonFiniteLoss):
-                        error.add_note(f"in epoch {epoch}, batch {batch} (counted from 0)")
-                    raise
-                sums = [*map(add, sums, counted)] if sums else counted
-                if batch_end:
-                    running = logs(sums)
-                    for hook in batch_end:
-                        hook(batch, running)
-                if model.stop_training:
-                    break
-        return sums
-
     sizes = [tensor.value.size for tensor in weights.tensors if tensor.value.ndim > 1]
     largest = rows * max(sizes, default=0)
     with (
@@ -146,41 +111,100 @@ def train(
         _stoppable(model),
         _CtrlC() as ctrl_c,
     ):
-        for hook in on["on_train_begin"]:
-            hook({})
-        for epoch in range(initial_epoch, epochs):
-            for hook in on["on_epoch_begin"]:
-                hook(epoch, {})
-            try:
-                if (sums := run(epoch)) is None:
-                    where = f"in epoch {epoch}, before batch {batch} (counted from 0)"
-                    break
-                ended = logs(sums)
-                for key, value in validate().items():
-                    ended[f"val_{key}"] = value
-            except NonFiniteLoss as error:
-                weights.undo()
-                error.epoch, error.batch, error.history = epoch, batch, history
-                raise
-            history.append(epoch, ended)
-            for hook in on["on_epoch_end"]:
-                columns = len(ended)
-                hook(epoch, ended)
-                if len(ended) > columns:  # of this callback, and behind the others
-                    history.add(dict(list(ended.items())[columns:]))
-            if ctrl_c.pressed:
-                where = f"after epoch {epoch} (counted from 0)"
-                break
-            if model.stop_training:
-                break
-        history.interrupted = bool(where)
-        weights.note()
-        for hook in on["on_train_end"]:
-            hook(ended)
+        loop = _Loop(model, steps, batches, logs, validate, callbacks, history, weights, ctrl_c)
+        where = loop.run(epochs)
     if where:
         kept = "a callback has put back" if weights.moved() else "of the last whole step"
         print(f"training was interrupted {where}; the weights are those {kept}", file=sys.stderr)
     return history
+
+
+@dataclass
+class _Loop:
+    """The epochs of a training, with the arguments of `train`."""
+
+    model: Any
+    steps: Callable[[], Generator[Sequence[float], None, None]]
+    batches: int
+    logs: Callable[[Sequence[float]], Logs]
+    validate: Callable[[], Logs]
+    callbacks: Sequence[Callback]
+    history: History
+    weights: _Weights
+    ctrl_c: _CtrlC
+    batch: int = 0  # the one at hand
+
+    def __post_init__(self) -> None:
+        self.hooks = {name: hooks(self.callbacks, name) for name in HOOKS}
+
+    def run(self, epochs: range) -> str:
+        """Run the epochs; return where Ctrl-C ended them, or an empty text."""
+        where = ""
+        ended: Logs = {}
+        self._call("on_train_begin", {})
+        for epoch in epochs:
+            self._call("on_epoch_begin", epoch, {})
+            try:
+                if (sums := self._epoch(epoch)) is None:
+                    where = f"in epoch {epoch}, before batch {self.batch} (counted from 0)"
+                    break
+                ended = self.logs(sums)
+                ended |= {f"val_{key}": value for key, value in self.validate().items()}
+            except NonFiniteLoss as error:
+                self.weights.undo()
+                error.epoch, error.batch, error.history = epoch, self.batch, self.history
+                raise
+            self._note(epoch, ended)
+            if self.ctrl_c.pressed:
+                where = f"after epoch {epoch} (counted from 0)"
+                break
+            if self.model.stop_training:
+                break
+        self.history.interrupted = bool(where)
+        self.weights.note()
+        self._call("on_train_end", ended)
+        return where
+
+    def _epoch(self, epoch: int) -> Sequence[float] | None:
+        """Make the steps of an epoch; return what they counted, or None after Ctrl-C."""
+        sums: Sequence[float] = ()
+        begin, end = self.hooks["on_train_batch_begin"], self.hooks["on_train_batch_end"]
+        with closing(self.steps()) as steps:
+            for batch in range(self.batches):
+                self.batch = batch
+                if self.ctrl_c.pressed:
+                    return None
+                for hook in begin:
+                    hook(batch, {})
+                self.weights.note()
+                try:
+                    counted = next(steps)
+                except BaseException as error:
+                    self.weights.undo()
+                    if isinstance(error, Exception) and not isinstance(error, NonFiniteLoss):
+                        error.add_note(f"in epoch {epoch}, batch {batch} (counted from 0)")
+                    raise
+                sums = [*map(add, sums, counted)] if sums else counted
+                if end:
+                    running = self.logs(sums)
+                    for hook in end:
+                        hook(batch, running)
+                if self.model.stop_training:
+                    break
+        return sums
+
+    def _note(self, epoch: int, ended: Logs) -> None:
+        """Put an epoch into the History, and what callbacks add to it."""
+        self.history.append(epoch, ended)
+        for hook in self.hooks["on_epoch_end"]:
+            columns = len(ended)
+            hook(epoch, ended)
+            if len(ended) > columns:  # of this callback, and behind the others
+                self.history.add(dict(list(ended.items())[columns:]))
+
+    def _call(self, name: str, *args: Any) -> None:
+        for hook in self.hooks[name]:
+            hook(*args)
 
 
 class _Weights:
@@ -223,7 +247,7 @@ class _Weights:
         return states
 
     def moved(self) -> bool:
-        """Whether they have other values since they were noted."""
+        """Return True if they have other values since they were noted."""
         pairs = zip(self.tensors, self.before, strict=True)
         return not all(np.array_equal(t.value, v, equal_nan=True) for t, v in pairs)
 
@@ -238,7 +262,7 @@ class _Weights:
 
 
 def finite(x: Any) -> bool:
-    """Whether all entries are finite numbers.
+    """Return True if all entries are finite numbers.
 
     Example:
         >>> finite([1.0, 2.0]), finite([1.0, np.nan])
@@ -248,7 +272,7 @@ def finite(x: Any) -> bool:
 
 
 class _CtrlC:
-    """Note the first Ctrl-C instead of raising KeyboardInterrupt in the middle of a step.
+    """Take note of the first Ctrl-C, and raise no KeyboardInterrupt within a step.
 
     Only in the main thread, and only where nobody else has taken over the signal.
     """

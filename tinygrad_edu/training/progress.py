@@ -1,4 +1,4 @@
-"""What is shown while a network trains, as Keras users know it.
+"""Progress: a bar or a line for each epoch, as Keras shows them.
 
 On a terminal a line moves for each epoch: batches done, a bar, the time left, loss and metrics so
 far. When the epoch is over the line stays, with the time it took and what the validation gave. It
@@ -17,7 +17,7 @@ from .callbacks import Callback, Logs
 
 __all__ = ["Bar", "Lines"]
 
-OFTEN = 0.05  # seconds between two looks at the numbers: more nobody can read
+OFTEN = 0.05  # seconds from one update of the numbers to the next
 
 
 class Lines(Callback):
