@@ -188,8 +188,8 @@ def test_what_is_set_on_a_batch_stays_with_it() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy advises against it
             x.shape = (4, 2)
+            y.dtype = np.dtype(np.uint64)  # type: ignore[misc]
         x.setflags(write=False)
-        y.dtype = np.dtype(np.uint64)  # type: ignore[misc]
 
 
 @given(m=st.integers(1, 60), size=st.integers(1, 20), kept=st.sets(st.integers(0, 20)))

@@ -187,7 +187,7 @@ def numpy_minimum_is_our_maximum(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def losses_forget_the_mean(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(losses, "_each", lambda g, reduction, n: g)
+    patch.setattr(losses, "_error_per_entry", lambda g, reduction, x: g)
 
 
 @cache
