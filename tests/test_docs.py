@@ -25,6 +25,7 @@ import pytest
 
 import models
 import tinygrad_edu as tg
+from tests.long import long
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = {"llvmlite", "matplotlib", "numba", "pooch", "rich", "sklearn"}  # of extras
@@ -265,6 +266,7 @@ def test_the_reference_has_every_public_name() -> None:
         assert module in modules or name in reference, f"{name} of {module}"
 
 
+@long
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("sphinx")
     options = ["-q", "-W", "--keep-going", "-d", str(tmp_path / "cache")]

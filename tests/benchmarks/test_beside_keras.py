@@ -18,6 +18,7 @@ pytest.importorskip("keras")
 from benchmarks import cold, pictures, tasks, twins
 from benchmarks.timing import Timing
 from tests.keras_runs import floatx
+from tests.long import long
 
 ROOT = Path(__file__).parents[2]
 OWN = """
@@ -96,6 +97,7 @@ def test_the_installed_size_is_of_every_folder(monkeypatch: pytest.MonkeyPatch) 
     assert cold.installed_size("alone") == expected
 
 
+@long
 def test_a_cold_start_is_measured_in_a_process_of_its_own() -> None:
     task = tasks.task("S2", data="digits")
     found = cold.cold_starts(task, 1)
@@ -130,6 +132,7 @@ def command(*arguments: str, folder: Path, **environment: str) -> subprocess.Com
     )  # fmt: skip
 
 
+@long
 def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     done = command(

@@ -33,6 +33,7 @@ from benchmarks.cases import Network
 from benchmarks.cold_training import PROGRAMS
 from benchmarks.timing import Timing
 from models.datasets import breast_cancer
+from tests.long import long
 
 ROOT = Path(__file__).parents[2]
 FACTS: dict[str, Any] = {
@@ -205,6 +206,7 @@ def test_the_memory_of_an_epoch(results: Path, monkeypatch: pytest.MonkeyPatch) 
         assert over[2] < 1.05 * over[1]  # it does not grow from epoch to epoch
 
 
+@long
 def test_processes_from_a_cold_start(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [cold_training.BY_HAND, "tinygrad_edu"]
     programs = {name: cold_training.PROGRAMS[name] for name in wanted}

@@ -17,6 +17,7 @@ import tinygrad_edu as tg
 from tests.fuzz import generate
 from tests.fuzz.captured import check_captured
 from tests.interpreted import interpreted
+from tests.long import one_in
 from tests.native_rows import check_row
 from tests.op_table import CASES
 from tinygrad_edu import nn, optim
@@ -32,7 +33,7 @@ def by_python(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinygrad_edu.capturing.native.compiled", interpreted)
 
 
-@pytest.mark.parametrize(("name", "layout"), [*zip(CASE_OF, cycle(LAYOUTS), strict=False)])
+@pytest.mark.parametrize(("name", "layout"), one_in(5, zip(CASE_OF, cycle(LAYOUTS), strict=False)))
 def test_every_operation(name: str, layout: str, by_python: None) -> None:
     row, shapes = CASE_OF[name]
     for dtype in ("float64", "float32"):

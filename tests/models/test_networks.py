@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import tinygrad_edu as tg
 from models import networks, reference
 from models.datasets import Split, breast_cancer, digits, fashion_mnist, find_fashion_mnist
+from tests.long import long, one_in
 
 CHAPTER_SCORE = 0.978021978021978
 Pair = tuple[networks.SingleLayer, reference.SingleLayer]
@@ -37,15 +38,18 @@ def assert_same_losses(ours: networks.SingleLayer, theirs: reference.SingleLayer
 
 @pytest.mark.parametrize(
     ("name", "epochs", "settings", "score"),
-    [
-        ("SingleLayer", 10_000, {"l2": 0.01}, CHAPTER_SCORE),
-        ("DualLayer", 20_000, {"l2": 0.01}, CHAPTER_SCORE),
-        ("RandomInitNetwork", 500, {"l2": 0.01}, None),
-        ("MinibatchNetwork", 500, {"l2": 0.01, "batch_size": 32}, CHAPTER_SCORE),
-        ("MinibatchNetwork", 500, {"l2": 0.01, "batch_size": 128}, CHAPTER_SCORE),
-        ("SingleLayer", 100, {"l1": 0.01, "l2": 0.1}, None),
-        ("MinibatchNetwork", 50, {"l1": 0.01, "l2": 0.1, "units": 3, "batch_size": 50}, None),
-    ],
+    one_in(
+        3,
+        [
+            ("SingleLayer", 10_000, {"l2": 0.01}, CHAPTER_SCORE),
+            ("DualLayer", 20_000, {"l2": 0.01}, CHAPTER_SCORE),
+            ("RandomInitNetwork", 500, {"l2": 0.01}, None),
+            ("MinibatchNetwork", 500, {"l2": 0.01, "batch_size": 32}, CHAPTER_SCORE),
+            ("MinibatchNetwork", 500, {"l2": 0.01, "batch_size": 128}, CHAPTER_SCORE),
+            ("SingleLayer", 100, {"l1": 0.01, "l2": 0.1}, None),
+            ("MinibatchNetwork", 50, {"l1": 0.01, "l2": 0.1, "units": 3, "batch_size": 50}, None),
+        ],
+    ),
 )
 def test_every_epoch_equals_the_hand_derived_network(
     name: str, epochs: int, settings: dict[str, Any], score: float | None
@@ -70,6 +74,7 @@ def test_multiclass_on_digits_equals_the_hand_derived_network(
     assert "." in capsys.readouterr().out  # the reference prints the chapter's dots, we do not
 
 
+@long
 @pytest.mark.skipif(find_fashion_mnist() is None, reason="Fashion-MNIST is not on this machine")
 def test_multiclass_on_fashion_mnist_gives_the_chapters_result() -> None:
     """All 40 epochs: ours equals the right derivation, and slip 1 explains the slides' score."""

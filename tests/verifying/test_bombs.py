@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
+from tests.long import long
 from tinygrad_edu.verifying.claims import MAX_TOTAL_STEPS, MAX_TOTAL_WORK, Claim
 from tinygrad_edu.verifying.evaluation import MAX_STEPS, MAX_WORK, Evaluator
 from tinygrad_edu.verifying.expressions import Node, render, shorten
@@ -194,6 +195,7 @@ def test_messages_of_large_trees_are_short() -> None:
     assert render(parse("A + 1")) == "A + 1"
 
 
+@long
 def test_memory_is_bounded() -> None:
     """All of them in a process that may not have more than a gigabyte beside the interpreter's."""
     resource = pytest.importorskip("resource")

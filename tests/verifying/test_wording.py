@@ -222,6 +222,13 @@ REWORDED = [
         "무작위로 만든 문제 42개로 확인했습니다(크기의 예: m=5)",
     ),
     (
+        "ambiguous", {"letter": "m"},
+        "the axes m of the example arrays are equally long and were taken for one size; say "
+        "which are meant, as in inputs={'X': 'm n', …}",
+        "예시 배열에서 길이가 같은 m 축들의 크기가 같은 것으로 보았습니다. "
+        "inputs={'X': 'm n', …}처럼 각 크기를 알려 주십시오",
+    ),
+    (
         "some-wrong", {"wrong": 1, "n": 2},
         "1 of 2 claims is wrong", "식 2개 중 1개가 틀렸습니다",
     ),
