@@ -476,14 +476,14 @@ def timings() -> None:
         for mistake in planted(system):
             wrong.setdefault(mistake.target, []).append(mistake.text)
         sheets = [{k: texts[i % len(texts)] for k, texts in wrong.items()} for i in range(0, 60, 4)]
-        seconds = []
-        for claims in (system.right, *sheets):
+        seconds: list[float] = []
+        for claims in (system.right, system.right, system.right, *sheets):
             began = time.process_time()
             tg.verify(system.forward, claims, inputs=system.inputs)
             seconds.append(time.process_time() - began)
-        each = sorted(seconds[1:])
+        each = sorted(seconds[3:])
         medians += each
-        print(f"{system.name:16} {len(wrong)} claims: right {seconds[0]:.2f} s; all wrong: "
+        print(f"{system.name:16} {len(wrong)} claims: right {min(seconds[:3]):.2f} s; all wrong: "
               f"{each[len(each) // 2]:.2f} s in the median, {each[-1]:.2f} s at most")  # fmt: skip
     medians.sort()
     print(f"all: {medians[len(medians) // 2]:.2f} s in the median, {medians[-1]:.2f} s at most")

@@ -322,6 +322,18 @@ def test_index_notation(text: str, value: Any) -> None:
     np.testing.assert_allclose(Evaluator(names)(parse(text, names)), value(A, B))
 
 
+def test_a_column_sum_of_a_stack_keeps_its_axis() -> None:
+    stack, matrix = RNG.normal(size=(2, 4, 3)), RNG.normal(size=(4, 3))
+    names = {"S": stack, "A": matrix}
+    values = Evaluator(names)
+    sums = stack.sum(axis=-2, keepdims=True)
+    np.testing.assert_allclose(values(parse("1ᵀS", names)), sums)
+    np.testing.assert_allclose(values(parse("1ᵀ(S ⊙ A) + 1ᵀS", names)),
+                               (stack * matrix).sum(axis=-2, keepdims=True) + sums)  # fmt: skip
+    np.testing.assert_allclose(values(parse("colsum(S)", names)), sums)
+    np.testing.assert_allclose(values(parse("1ᵀA", names)), matrix.sum(axis=0))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -203,6 +203,11 @@ def _norm(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
     return np.sqrt(np.sum(np.square(x), axis=axis, keepdims=keepdims))
 
 
+def _column_sums(x: Any) -> Any:
+    """Return 1ᵀx; in a stack, where products act on the last two axes, it keeps its axis."""
+    return np.sum(x, axis=-2, keepdims=True) if np.ndim(x) > 2 else np.sum(x, axis=0)
+
+
 def _sigmoid_slope(x: Any) -> Any:
     y = ops.sigmoid(np.asarray(x, dtype=float))
     return y * (1 - y)
@@ -307,7 +312,7 @@ FUNCTIONS: dict[str, _Function] = {
     "tanh′": _Function(lambda x: 1 - np.square(np.tanh(x)), 1),
     "relu′": _Function(lambda x: np.asarray(x) > 0, 1),
     "rowsum": _Function(lambda x: np.sum(x, axis=-1, keepdims=True), 1),
-    **dict.fromkeys(("colsum", "1ᵀ"), _Function(lambda x: np.sum(x, axis=0), 1)),
+    **dict.fromkeys(("colsum", "1ᵀ"), _Function(_column_sums, 1)),
     "Σ": _Function(np.sum, 1, _AXES),
     "col": _Function(lambda x: np.asarray(x)[..., None], 1),
 }  # fmt: skip
