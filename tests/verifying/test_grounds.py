@@ -144,6 +144,20 @@ def test_guards_against_overflow_are_not_met_and_that_is_said(
         assert any("no problem reaches" in note and place in note for note in report.notes)
 
 
+def test_a_counterexample_shows_no_rounding() -> None:
+    def attention(Q: Any, K: Any, V: Any, T: Any) -> Any:
+        P = tg.softmax(Q @ K.T)
+        dO = P @ V - T
+        dP = dO @ V.T  # noqa: F841 (a name for claims)
+        return (dO * dO).sum() / 2
+
+    inputs = {"Q": "m d", "K": "n d", "V": "n p", "T": "m p real"}
+    verdict = tg.verify(attention, {"Q": "dP * P * (1 - P) @ K"}, inputs=inputs, repair=False)["Q"]
+    assert verdict.counterexample is not None
+    true = np.abs(np.asarray(verdict.counterexample.true))
+    assert ((true == 0) | (true > 1e-6)).all()
+
+
 # --- tiny numbers that forward adds ---------------------------------------------------------------
 
 TINY = 1e-7

@@ -585,8 +585,9 @@ class _Verification:
                     if error.what == "line-misfits":
                         break
                     continue
-                if not claim.truth(problem).agrees(value):
-                    true = problem.gradients[claim.name]
+                truth = claim.truth(problem)
+                if not truth.agrees(value):
+                    true = np.where(np.abs(truth.array) <= truth.bound, 0.0, truth.array)
                     return Counterexample(sizes, problem.inputs, value, true)
         return None
 
