@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import tinygrad_edu as tg
 
 from . import networks
 from .datasets import DatasetError, Split, breast_cancer, digits, fashion_mnist, find_fashion_mnist
@@ -32,7 +32,7 @@ class Run:
     system: str  # its number in the chapter
     network: str  # the name of its class
     epochs: int
-    quick: int  # epochs for the impatient
+    quick: int  # epochs with --quick
     settings: dict[str, Any] = field(default_factory=dict)
     chapter: float | None = None  # the validation score on the slides or in their notebook
     top: float | None = None  # where the chapter's picture of the loss ends
@@ -85,40 +85,41 @@ class Result:
 
 
 def parser() -> argparse.ArgumentParser:
-    """What can be said on the command line."""
+    """Return the parser of the command line."""
     p = argparse.ArgumentParser(
         prog="python -m models",
-        description="Train the chapter's networks (S1-S5) on its data, print what came out beside "
+        description="Train the chapter's networks (S1-S5) on its data, print the results beside "
         "the chapter's own figures, and draw its pictures.",
-        epilog="Settings that are not given are the chapter's. A setting can be changed for the "
-        "networks that have it: name one.",
+        epilog="Settings that are not given are the chapter's. To change a setting, name a network "
+        "that has it.",
     )
     p.add_argument(
-        "name", nargs="?", choices=[*NAMES, EXPLAIN], metavar="NAME",
+        "name",
+        nargs="?",
+        choices=[*NAMES, EXPLAIN],
+        metavar="NAME",
         help="one network: single (S1), dual (S2), random-init (S3), minibatch (S4) or "
         f"multiclass (S5); or {EXPLAIN}: print the derivations of all of them",
-    )  # fmt: skip
-    p.add_argument(
-        "--epochs", type=_at_least(0, int), metavar="N", help="how many times all samples are used"
     )
-    p.add_argument("--units", type=_at_least(1, int), metavar="N", help="units in the hidden layer")
-    p.add_argument(
-        "--batch-size", type=_at_least(1, int), metavar="N", help="samples in a mini-batch"
-    )
-    p.add_argument(
-        "--learning-rate", type=_at_least(0, float), metavar="X", help="length of a step (0.1)"
-    )
-    p.add_argument("--l1", type=_at_least(0, float), metavar="X", help="weight of Σ|w| in the loss")
-    p.add_argument(
-        "--l2", type=_at_least(0, float), metavar="X", help="weight of Σw²/2 in the loss"
-    )
+    for name, least, kind, help in (
+        ("epochs", 0, int, "passes over all samples"),
+        ("units", 1, int, "units in the hidden layer"),
+        ("batch-size", 1, int, "samples in a mini-batch"),
+        ("learning-rate", 0, float, "length of a step (0.1)"),
+        ("l1", 0, float, "weight of Σ|w| in the loss"),
+        ("l2", 0, float, "weight of Σw²/2 in the loss"),
+    ):
+        letter = "N" if kind is int else "X"
+        p.add_argument(f"--{name}", type=_at_least(least, kind), metavar=letter, help=help)
     p.add_argument("--quick", action="store_true", help="few epochs, to see that it works")
     data = p.add_argument_group("data of the multi-class network")
     data.add_argument(
-        "--data", choices=("auto", "fashion", "digits"), default="auto",
+        "--data",
+        choices=("auto", "fashion", "digits"),
+        default="auto",
         help="Fashion-MNIST, or scikit-learn's small digits; auto: the first if it is found",
-    )  # fmt: skip
-    data.add_argument("--folder", metavar="DIR", help="where the four Fashion-MNIST files are")
+    )
+    data.add_argument("--folder", metavar="DIR", help="folder of the four Fashion-MNIST files")
     data.add_argument(
         "--download", action="store_true", help="fetch Fashion-MNIST (30 MB) if it is not found"
     )
@@ -128,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
     )
     output = p.add_argument_group("pictures")
     output.add_argument(
-        "--pictures", metavar="DIR", default="pictures", help="where to write them (pictures/)"
+        "--pictures", metavar="DIR", default="pictures", help="folder for them (pictures/)"
     )
     output.add_argument("--no-pictures", action="store_true", help="write none")
     return p
@@ -155,31 +156,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = p.parse_args(arguments)
     given = {name: v for name in SETTINGS if (v := getattr(options, name)) is not None}
     if options.name == EXPLAIN:
-        own = ["--lang", options.lang, *(["--latex", options.latex] if options.latex else [])]
-        if options != p.parse_args([EXPLAIN, *own]):
-            p.error(f"{EXPLAIN} takes no option but --lang and --latex: it trains nothing")
-        from .derivations import document, pages
-
-        if options.latex:
-            Path(options.latex).write_text(document(), encoding="utf-8")
-        print("\n\n\n".join(pages(lang=options.lang)))
-        return 0
-    if options.latex or options.lang != "en":
-        p.error(f"--latex and --lang are for {EXPLAIN}")
-    names = [options.name] if options.name else NAMES
-    if not options.name and (given or options.epochs is not None):
-        p.error("settings are for one network: name it, for example `python -m models dual`")
-    if "multiclass" not in names and (options.folder or options.download or options.data != "auto"):
-        p.error(f"{options.name} is trained on breast cancer; --data, --folder and --download are "
-                "for multiclass")  # fmt: skip
-    if options.data == "digits" and (options.folder or options.download):
-        p.error("--folder and --download are for Fashion-MNIST, not for --data digits")
-    for name in given:
-        if options.name and name not in _settings_of(options.name):
-            p.error(f"{options.name} has no --{name.replace('_', '-')}")
+        return _explain(p, options)
+    if (problem := _problem(options, given)) is not None:
+        p.error(problem)
     try:
-        return _train(options, names, given)
-    except (DatasetError, OSError, ModuleNotFoundError) as error:
+        return _train(options, [options.name] if options.name else NAMES, given)
+    except (DatasetError, OSError, ModuleNotFoundError, tg.NonFiniteLoss) as error:
         print(f"python -m models: {error}", file=sys.stderr)
         if isinstance(error, (DatasetError, FileNotFoundError)):
             print(
@@ -189,6 +171,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("python -m models: interrupted", file=sys.stderr)
         return 130
+
+
+def _explain(p: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    own = ["--lang", options.lang, *(["--latex", options.latex] if options.latex else [])]
+    if options != p.parse_args([EXPLAIN, *own]):
+        p.error(f"{EXPLAIN} takes no option but --lang and --latex: it trains nothing")
+    from .derivations import document, pages
+
+    if options.latex:
+        Path(options.latex).write_text(document(), encoding="utf-8")
+    print("\n\n\n".join(pages(lang=options.lang)))
+    return 0
+
+
+def _problem(options: argparse.Namespace, given: dict[str, Any]) -> str | None:
+    """Return a sentence about options that do not fit together, or None."""
+    files = options.folder or options.download
+    if options.latex or options.lang != "en":
+        return f"--latex and --lang are for {EXPLAIN}"
+    if not options.name and (given or options.epochs is not None):
+        return "settings are for one network: name it, for example `python -m models dual`"
+    if options.name in BINARY and (files or options.data != "auto"):
+        return (
+            f"{options.name} is trained on breast cancer; --data, --folder and --download are "
+            "for multiclass"
+        )
+    if options.data == "digits" and files:
+        return "--folder and --download are for Fashion-MNIST, not for --data digits"
+    lacking = [name for name in given if options.name and name not in _settings_of(options.name)]
+    return f"{options.name} has no --{lacking[0].replace('_', '-')}" if lacking else None
 
 
 def _settings_of(name: str) -> set[str]:
@@ -273,21 +285,26 @@ def _fit(
         epochs = run.quick
     network: networks.SingleLayer = getattr(networks, run.network)(**{**run.settings, **given})
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"), TimeRemainingColumn(),
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(
         *columns, console=console, disable=not console.is_terminal, transient=True
     ) as progress:
         task = progress.add_task(f"{run.system} {run.network}", total=epochs, loss="")
         step = max(1, epochs // 200)
 
-        def show(net: networks.SingleLayer) -> None:
-            if (done := len(net.losses)) % step == 0:
-                progress.update(task, completed=done, loss=f"loss {net.losses[-1]:.4f}")
+        def show(epoch: int, logs: dict[str, float]) -> None:
+            if (epoch + 1) % step == 0:
+                loss = f"loss {network.losses[-1]:.4f}"
+                progress.update(task, completed=epoch + 1, loss=loss)
 
         start = time.perf_counter()
-        network.fit(data.x_train, data.y_train, epochs, data.x_val, data.y_val, on_epoch=show)
+        callbacks = [tg.callbacks.LambdaCallback(on_epoch_end=show)]
+        network.fit(data.x_train, data.y_train, epochs, data.x_val, data.y_val, callbacks=callbacks)
         seconds = time.perf_counter() - start
     if network.history.interrupted:
         raise KeyboardInterrupt
@@ -321,8 +338,6 @@ def _print_table(results: list[Result], console: Any) -> None:
     )
     for name, source in {(r.data.name, r.data.source) for r in results if r.data.image_shape}:
         notes += f"\nImages: {name}, from {source}."
-    if any(not np.isfinite(r.network.losses[-1:]).all() for r in results):
-        notes += "\nA loss is no finite number: the steps were too long (--learning-rate)."
     if any(r.run.chapter == SLIP_SCORE and r.epochs == r.run.epochs for r in results):
         notes += (
             "\nThe chapter's S5 has a slip: the gradient of its output bias is summed over the"

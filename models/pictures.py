@@ -1,7 +1,7 @@
-"""The chapter's pictures, as PNG files.
+"""Draw the chapter's pictures, as PNG files.
 
-Matplotlib is imported by whoever calls, not with this package's other modules, and its figures are
-made without its window system: nothing here opens a window or needs one.
+Matplotlib is imported with this module only, not with the others of this package. Figures are made
+without its window system, so no window is opened or needed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The chapter's five networks, every gradient derived by hand, in NumPy and nothing else.
 
-This file is the yardstick: it never imports the engine, so it cannot share one of the engine's
-mistakes. The formulas are those of the slides with the `1/m` that the slides' code has and their
-formulas leave out. One loop (`SingleLayer.fit`) trains all five; a network says only what it does
-differently:
+The tests compare the engine with this file. It never imports the engine, so it cannot share one of
+the engine's mistakes. The formulas are those of the slides with the `1/m` that the slides' code has
+and their formulas leave out. One loop (`SingleLayer.fit`) trains all five; each class defines only
+how it differs from the one before:
 
     SingleLayer         logistic regression, all samples at once            S1
     DualLayer           a hidden layer in front of it                       S2
@@ -168,7 +168,7 @@ class SingleLayer:
         return float(-np.sum(y * np.log(a) + (1 - y) * np.log(1 - a)))
 
     def end_epoch(self) -> None:
-        """What is noted after the updates of an epoch: here the path of the weights."""
+        """Keep a copy of the weights: their path is drawn for a single layer."""
         self.w_history.append(self.w.copy())
 
     def predict(self, x: FloatArray) -> Array:

@@ -23,6 +23,8 @@ from .tensor import Buffer, Parameter, Tensor
 
 __all__ = ["Module"]
 
+PLAIN = frozenset({bool, float, int, str, type(None), np.ndarray})  # types without parts
+
 
 class _Calls(local):
     """The latest calls of this thread: the ages before and after, and whose it was; they keep no
@@ -286,6 +288,8 @@ def parts_of(members: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Ten
         ['a.0', 'a.1']
     """
     for name, value in members.items():
+        if type(value) in PLAIN:  # most attributes; faster than to ask for an abstract class
+            continue
         if isinstance(value, (Tensor, Module)):
             yield f"{prefix}{name}", value
         elif isinstance(value, (list, tuple)):
