@@ -6,117 +6,31 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from . import machine
 
+MODULES = {"cold": "cold_training"}  # of commands; the others are named after theirs
+BY_THREADS = ("peers", "parts", "sweeps")  # whose reports are kept for each number of threads
 ALL = ("steps", "ops", "parts", "comparisons", "feeding", "memory", "cold", "peers", "sweeps")
 
 
 def parser() -> argparse.ArgumentParser:
-    """What can be said on the command line."""
+    """Return the parser of the command line."""
     p = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Time contestants against each other: in one process, in turns, as medians of "
-        "ratios with their quartiles. What is compared has first been seen to compute the same.",
+        "ratios with their quartiles. They are first checked to compute the same.",
     )
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--threads", type=_positive, default=1, help="of every library (1)")
     shared.add_argument("--write", action="store_true", help="keep the report in results/")
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    steps = commands.add_parser(
-        "steps", parents=[shared], help="an operation, a training step and the import beside NumPy"
-    )
-    steps.add_argument("--rounds", type=_positive, default=101, help="of each comparison (101)")
-
-    peers = commands.add_parser(
-        "peers", parents=[shared], help="seven networks in every framework that is installed"
-    )
-    peers.add_argument("--rounds", type=_positive, default=21, help="of each comparison (21)")
-    peers.add_argument(
-        "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
-    )
-
-    sweeps = commands.add_parser(
-        "sweeps", parents=[shared], help="the time of a step over batch size, width, depth, dtype"
-    )
-    sweeps.add_argument("--sweep", action="append", metavar="NAME", help="only these (batch, …)")
-    sweeps.add_argument("--rounds", type=_positive, default=15, help="of each point (15)")
-    sweeps.add_argument(
-        "--budget",
-        type=_positive,
-        default=15,
-        metavar="SECONDS",
-        help="for the rounds of a point (15)",
-    )
-    sweeps.add_argument(
-        "--largest", type=_positive, default=4096, metavar="SIZE", help="leave out what is larger"
-    )
-
-    parts = commands.add_parser(
-        "parts", parents=[shared], help="how a step divides: products, other array work, calls"
-    )
-    parts.add_argument("--rounds", type=_positive, default=21, help="of each comparison (21)")
-    parts.add_argument(
-        "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
-    )
-
-    comparisons = commands.add_parser(
-        "comparisons", parents=[shared], help="the share of comparisons in captured steps"
-    )
-    comparisons.add_argument("--rounds", type=_positive, default=7, help="of two seconds each (7)")
-    comparisons.add_argument(
-        "--network", action="append", metavar="NAME", help="only these (single, dual, mini, …)"
-    )
-
-    ops = commands.add_parser(
-        "ops", parents=[shared], help="what every operation costs, recorded and swept back over"
-    )
-    ops.add_argument("--rounds", type=_positive, default=31, help="of each operation (31)")
-
-    cold = commands.add_parser(
-        "cold", parents=[shared], help="from a cold process to the chapter's network trained"
-    )
-    cold.add_argument("--rounds", type=_positive, default=9, help="of a process each (9)")
-    cold.add_argument("--epochs", type=_positive, default=500, help="the chapter's are 500")
-
-    memory = commands.add_parser(
-        "memory", parents=[shared], help="the peak of an epoch over the data itself"
-    )
-    memory.add_argument("--epochs", type=_positive, default=3, help="one after the other (3)")
-    memory.add_argument("--samples", type=_positive, default=48_000, help="of 784 numbers (48000)")
-
-    feeding = commands.add_parser(
-        "feeding", parents=[shared], help="ways to bring the batches of an epoch to the network"
-    )
-    feeding.add_argument("--rounds", type=_positive, default=15, help="of an epoch each (15)")
-    feeding.add_argument("--samples", type=_positive, default=12_000, help="of 784 numbers (12000)")
-
-    commands.add_parser(
-        "all", parents=[shared],
-        help="all of them, each in a process of its own, with one thread, and the peers and sweeps "
-        "with two as well; Keras' comparison is apart",
-    )  # fmt: skip
-
-    keras = commands.add_parser(
-        "keras",
-        parents=[shared],
-        help="training beside Keras: the same mathematics, as accurate, as fast, as light?",
-    )
-    keras.add_argument(
-        "--model", default="S6", metavar="NAME",
-        help="S2, S4, S5, S6 of the chapter, or FILE.py:NAME, a Sequential of your own (S6)",
-    )  # fmt: skip
-    keras.add_argument("--epochs", type=_positive, help="trained side by side (the chapter's)")
-    keras.add_argument(
-        "--rounds", type=_natural, default=7, help="of timed epochs; 0: no timing (7)"
-    )
-    keras.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    keras.add_argument(
-        "--data", choices=("auto", "fashion", "digits"), default="auto",
-        help="Fashion-MNIST, or scikit-learn's small digits; auto: the first if it is found",
-    )  # fmt: skip
+    for name, (help, options) in COMMANDS.items():
+        command = commands.add_parser(name, parents=[shared], help=help)
+        for option, settings in options.items():
+            command.add_argument(option, **settings)
     return p
 
 
@@ -130,6 +44,96 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _count(default: int, help: str) -> dict[str, Any]:
+    """Return the settings of an option that takes a positive integer."""
+    return {"type": _positive, "default": default, "help": f"{help} ({default})"}
+
+
+NETWORK = {"action": "append", "metavar": "NAME", "help": "only these (single, dual, mini, …)"}
+# For each command its help and its options, in the order of the parameters of `run`.
+COMMANDS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
+    "steps": (
+        "an operation, a training step and the import beside NumPy",
+        {"--rounds": _count(101, "of each comparison")},
+    ),
+    "peers": (
+        "seven networks in every framework that is installed",
+        {"--network": NETWORK, "--rounds": _count(21, "of each comparison")},
+    ),
+    "sweeps": (
+        "the time of a step over batch size, width, depth, dtype",
+        {
+            "--sweep": {"action": "append", "metavar": "NAME", "help": "only these (batch, …)"},
+            "--rounds": _count(15, "of each point"),
+            "--budget": _count(15, "seconds for the rounds of a point"),
+            "--largest": _count(4096, "leave out larger sizes"),
+        },
+    ),
+    "parts": (
+        "how a step divides: products, other array work, calls",
+        {"--network": NETWORK, "--rounds": _count(21, "of each comparison")},
+    ),
+    "comparisons": (
+        "the share of comparisons in captured steps",
+        {"--network": NETWORK, "--rounds": _count(7, "of two seconds each")},
+    ),
+    "ops": (
+        "the time of every operation, recorded and with its backward",
+        {"--rounds": _count(31, "of each operation")},
+    ),
+    "cold": (
+        "from a cold process to the chapter's network trained",
+        {
+            "--rounds": _count(9, "of a process each"),
+            "--epochs": _count(500, "the chapter's number"),
+        },
+    ),
+    "memory": (
+        "the peak of an epoch over the data itself",
+        {
+            "--epochs": _count(3, "one after the other"),
+            "--samples": _count(48_000, "of 784 numbers"),
+        },
+    ),
+    "feeding": (
+        "ways to bring the batches of an epoch to the network",
+        {
+            "--rounds": _count(15, "of an epoch each"),
+            "--samples": _count(12_000, "of 784 numbers"),
+        },
+    ),
+    "all": (
+        "all of them, each in a process of its own, with one thread, and the peers and sweeps "
+        "with two as well; Keras' comparison is apart",
+        {},
+    ),
+    "keras": (
+        "training beside Keras: the same mathematics, accuracy, time and memory",
+        {
+            "--model": {
+                "default": "S6",
+                "metavar": "NAME",
+                "help": "S2, S4, S5, S6 of the chapter, or FILE.py:NAME, a Sequential of your own "
+                "(S6)",
+            },
+            "--epochs": {"type": _positive, "help": "trained side by side (the chapter's)"},
+            "--rounds": {
+                "type": _natural,
+                "default": 7,
+                "help": "of timed epochs; 0: no timing (7)",
+            },
+            "--dtype": {"choices": ("float32", "float64"), "default": "float32"},
+            "--data": {
+                "choices": ("auto", "fashion", "digits"),
+                "default": "auto",
+                "help": "Fashion-MNIST, or scikit-learn's small digits; auto: the first if it is "
+                "found",
+            },
+        },
+    ),
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0, 1 if something is missing, 2 for wrong options."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -139,51 +143,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _all(options.write)
     facts = machine.facts(machine.bind(options.threads))
     command = " ".join(["python -m benchmarks", *arguments])
-    # NumPy and its kin read the number of threads when they are imported, which is here.
-    if options.command == "steps":
-        from . import steps
-
-        return steps.run(options.rounds, facts, command, options.write)
     if options.command == "keras":
         return _keras(p, options, facts, command)
-    if options.command == "ops":
-        from . import ops
-
-        return ops.run(options.rounds, facts, command, options.write)
-    if options.command == "cold":
-        from . import cold_training
-
-        return cold_training.run(options.rounds, options.epochs, facts, command, options.write)
-    if options.command == "memory":
-        from . import memory
-
-        return memory.run(options.epochs, options.samples, facts, command, options.write)
-    if options.command == "feeding":
-        from . import feeding
-
-        return feeding.run(options.rounds, options.samples, facts, command, options.write)
+    # NumPy and its kin read the number of threads when they are imported, which is here.
+    module = import_module(f".{MODULES.get(options.command, options.command)}", __package__)
+    _check_names(p, options)
+    settings = [getattr(options, option[2:]) for option in COMMANDS[options.command][1]]
     suffix = "" if options.threads == 1 else f"-{options.threads}-threads"
-    if options.command == "sweeps":
-        from . import sweeps
+    more = [suffix] if options.command in BY_THREADS else []
+    return int(module.run(*settings, facts, command, options.write, *more))
 
-        unknown = set(options.sweep or ()) - sweeps.SWEEPS.keys()
+
+def _check_names(p: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End the command with code 2 for a network or a sweep that does not exist."""
+    from . import cases, sweeps
+
+    for option, known in (("network", cases.NETWORKS), ("sweep", sweeps.SWEEPS)):
+        unknown = set(getattr(options, option, None) or ()) - known.keys()
         if unknown:
-            p.error(f"--sweep: {', '.join(sorted(unknown))}; there are {', '.join(sweeps.SWEEPS)}")
-        return sweeps.run(
-            options.sweep, options.rounds, options.budget, options.largest, facts, command,
-            options.write, suffix,
-        )  # fmt: skip
-    from . import cases, parts, peers
-
-    unknown = set(options.network or ()) - cases.NETWORKS.keys()
-    if unknown:
-        p.error(f"--network: {', '.join(sorted(unknown))}; there are {', '.join(cases.NETWORKS)}")
-    if options.command == "comparisons":
-        from . import comparisons
-
-        return comparisons.run(options.network, options.rounds, facts, command, options.write)
-    run = {"peers": peers.run, "parts": parts.run}[options.command]
-    return run(options.network, options.rounds, facts, command, options.write, suffix)
+            p.error(f"--{option}: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
 
 
 def _all(write: bool) -> int:

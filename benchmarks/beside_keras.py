@@ -30,9 +30,11 @@ def run(
     with console.status("training both") as status:
         found = twins.mathematics(task, status.update)
         text += [*_mathematics(found, task), *_accuracy(found, task)]
-        data |= {"mathematics": {"steps": found.steps, "weights": found.weights,
-                                 "epochs": found.epochs},
-                 "ours": found.ours, "keras": found.keras}  # fmt: skip
+        data |= {
+            "mathematics": {"steps": found.steps, "weights": found.weights, "epochs": found.epochs},
+            "ours": found.ours,
+            "keras": found.keras,
+        }
         if rounds:
             first, timings = twins.speed(task, rounds, status.update)
             text += _speed(first, timings, task, rounds)
@@ -45,8 +47,9 @@ def run(
     name = f"keras-{task.name}" + ("" if dtype == "float32" else f"-{dtype}")
     if write:
         pictures = [
-            ("curves", "loss and accuracy"), ("difference", "difference of the weights"),
-        ] + [("times", "times of an epoch")] * bool(rounds)  # fmt: skip
+            ("curves", "loss and accuracy"),
+            ("difference", "difference of the weights"),
+        ] + [("times", "times of an epoch")] * bool(rounds)
         text += ["## Pictures", *(f"![{what}]({name}-{kind}.png)" for kind, what in pictures)]
         _draw(name, task, found, (first, timings) if rounds else None, dtype)
     title = f"{task.name} beside Keras"
@@ -78,10 +81,13 @@ def _mathematics(found: Comparison, task: Task) -> Chapters:
 def _accuracy(found: Comparison, task: Task) -> Chapters:
     n = len(task.x_val)
     rows = [
-        [side, *(f"{curves[key][-1]:.4f}" for key in found.ours),
-         f"{round(curves['val_accuracy'][-1] * n)} of {n}"]
+        [
+            side,
+            *(f"{curves[key][-1]:.4f}" for key in found.ours),
+            f"{round(curves['val_accuracy'][-1] * n)} of {n}",
+        ]
         for side, curves in (("Keras", found.keras), ("tinygrad_edu", found.ours))
-    ]  # fmt: skip
+    ]
     if task.chapter is not None:
         at = list(found.ours).index("val_accuracy")
         row = [""] * len(found.ours)
@@ -97,10 +103,16 @@ def _speed(
     first: Mapping[str, float], timings: Mapping[str, Timing], task: Task, rounds: int
 ) -> Chapters:
     rows = [
-        [name, duration(t.seconds), duration(t.seconds / task.steps), ratio(t.ratio),
-         f"{ratio(t.low)} … {ratio(t.high)}", duration(first[name])]
+        [
+            name,
+            duration(t.seconds),
+            duration(t.seconds / task.steps),
+            ratio(t.ratio),
+            f"{ratio(t.low)} … {ratio(t.high)}",
+            duration(first[name]),
+        ]
         for name, t in timings.items()
-    ]  # fmt: skip
+    ]
     return [
         "## Speed",
         f"Medians of {rounds} interleaved rounds, one epoch of each way in a round; the ratio is "
@@ -122,10 +134,15 @@ def _weight(cold: dict[str, dict[str, list[float]]] | None, sizes: Mapping[str, 
     for side, measured in cold.items():
         median = {key: statistics.median(values) for key, values in measured.items()}
         rows.append(
-            [side, duration(median["import"]), duration(median["epoch"]),
-             duration(median["process"]), f"{median['memory'] / 2**20:.0f} MiB",
-             f"{sizes[side] / 2**20:.0f} MiB"]
-        )  # fmt: skip
+            [
+                side,
+                duration(median["import"]),
+                duration(median["epoch"]),
+                duration(median["process"]),
+                f"{median['memory'] / 2**20:.0f} MiB",
+                f"{sizes[side] / 2**20:.0f} MiB",
+            ]
+        )
     return [
         "## Weight",
         f"Medians of {len(cold['Keras']['process'])} processes each, in turns. The whole process "
@@ -147,16 +164,25 @@ def _draw(
     RESULTS.mkdir(exist_ok=True)
     what = f"{task.name} on {task.data}"
     pictures.curves(
-        f"{what}: Keras and tinygrad_edu, {task.epochs} epochs", found.ours, found.keras,
-        task.loss, task.chapter, RESULTS / f"{name}-curves.png",
-    )  # fmt: skip
+        f"{what}: Keras and tinygrad_edu, {task.epochs} epochs",
+        found.ours,
+        found.keras,
+        task.loss,
+        task.chapter,
+        RESULTS / f"{name}-curves.png",
+    )
     pictures.difference(
         f"{what}, {dtype}: how far Keras and tinygrad_edu drift apart",
-        found.steps, found.weights, dtype, RESULTS / f"{name}-difference.png",
-    )  # fmt: skip
+        found.steps,
+        found.weights,
+        dtype,
+        RESULTS / f"{name}-difference.png",
+    )
     if speed is not None:
         first, timings = speed
         pictures.times(
             f"{what}, batch {task.batch_size}, {task.steps} steps an epoch, {dtype}",
-            timings, first, RESULTS / f"{name}-times.png",
-        )  # fmt: skip
+            timings,
+            first,
+            RESULTS / f"{name}-times.png",
+        )

@@ -45,7 +45,7 @@ def main(folder: Path, program: str) -> None:
 
 
 def network(folder: Path) -> dict[str, Any]:
-    """What is to be trained."""
+    """Return the settings of the network to be trained."""
     file = folder / "network.json"
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
@@ -62,13 +62,16 @@ def _program(name: str, folder: Path) -> Callable[[Path, dict[str, Any]], Any]:
 
 
 def measured(folder: Path, program: str, environment: dict[str, str]) -> dict[str, float]:
-    """What a process of that program tells, and the seconds that it took as a whole."""
+    """Run a program in its own process; return what it reports and the seconds that it took."""
     start = perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.cold", str(folder), program],
-        check=True, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.DEVNULL,
         env=os.environ | environment,
-    )  # fmt: skip
+    )
     total = perf_counter() - start
     return {**json.loads(done.stdout.splitlines()[-1]), "process": total}
 
@@ -110,10 +113,15 @@ def _ours() -> Callable[[Path, dict[str, Any]], None]:
             )
         )
         tg.fit(
-            model, x, y, loss=network["loss"], metrics=["accuracy"], verbose=0,
+            model,
+            x,
+            y,
+            loss=network["loss"],
+            metrics=["accuracy"],
+            verbose=0,
             optimizer=optim.SGD(model.parameters(), lr=network["lr"]),
             batch_size=network["batch_size"],
-        )  # fmt: skip
+        )
 
     return train
 
@@ -132,8 +140,8 @@ def peak() -> int:
 
 
 def cold_starts(task: Task, rounds: int) -> dict[str, dict[str, list[float]]] | None:
-    """What each side takes from a cold start, round by round; None for a network that is more than
-    Linear layers and their activations."""
+    """Return the seconds that each side takes from a cold start, for each round; None for a network
+    that is more than Linear layers and their activations."""
     import numpy as np
 
     from tinygrad_edu import nn
@@ -147,8 +155,11 @@ def cold_starts(task: Task, rounds: int) -> dict[str, dict[str, list[float]]] | 
         else:
             return None
     network = {
-        "layers": layers, "lr": task.lr, "loss": task.loss, "batch_size": task.batch_size,
-    }  # fmt: skip
+        "layers": layers,
+        "lr": task.lr,
+        "loss": task.loss,
+        "batch_size": task.batch_size,
+    }
     found: dict[str, dict[str, list[float]]] = {side: {} for side in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder, "x.npy"), task.x)

@@ -55,9 +55,10 @@ def _network(kind: Any, np: Any, folder: Path, settings: Settings) -> Settings:
     network = kind(batch_size=32, l2=0.01)
     network.fit(data["x"], data["y"], settings["epochs"], data["x_val"], data["y_val"])
     return {
-        "score": float(network.score(data["x_val"], data["y_val"])), "loss": network.losses[-1],
+        "score": float(network.score(data["x_val"], data["y_val"])),
+        "loss": network.losses[-1],
         "val_loss": network.val_losses[-1],
-    }  # fmt: skip
+    }
 
 
 def on_numba() -> Train:
@@ -190,9 +191,10 @@ def _start(np: Any, folder: Path) -> tuple[Any, ...]:
 
 def _told(np: Any, z: Any, y: Any, loss: float, val_loss: float) -> Settings:
     return {
-        "score": float(np.mean((z > 0) == (y > 0.5))), "loss": float(loss),
+        "score": float(np.mean((z > 0) == (y > 0.5))),
+        "loss": float(loss),
         "val_loss": float(val_loss),
-    }  # fmt: skip
+    }
 
 
 PROGRAMS: dict[str, Callable[[], Train]] = {
@@ -266,8 +268,15 @@ def run(rounds: int, epochs: int, facts: dict[str, Any], command: str, write: bo
         *(f"Left out: {name} ({why})." for name, why in left_out.items()),
     ]
     data = {"processes": found, "left out": left_out, "scikit-learn": data_seconds}
-    keep("cold", "From a cold process to a trained network", "\n\n".join(filter(None, text)), data,
-         facts, command, write=write)  # fmt: skip
+    keep(
+        "cold",
+        "From a cold process to a trained network",
+        "\n\n".join(filter(None, text)),
+        data,
+        facts,
+        command,
+        write=write,
+    )
     return 0
 
 
@@ -279,10 +288,14 @@ def _ratios(told: Mapping[str, list[float]], other: Mapping[str, list[float]]) -
 def _row(name: str, told: dict[str, list[float]], hand: dict[str, list[float]]) -> list[str]:
     median = {key: statistics.median(values) for key, values in told.items()}
     return [
-        name, duration(median["process"]), ratio(_ratios(told, hand)), duration(median["import"]),
-        duration(median["epoch"]), f"{median['memory'] / 2**20:.0f} MiB",
+        name,
+        duration(median["process"]),
+        ratio(_ratios(told, hand)),
+        duration(median["import"]),
+        duration(median["epoch"]),
+        f"{median['memory'] / 2**20:.0f} MiB",
         f"{LIMITS[name]:g}" if name in LIMITS else "",
-    ]  # fmt: skip
+    ]
 
 
 def _beside_jax(found: Mapping[str, dict[str, list[float]]]) -> str:

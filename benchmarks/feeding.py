@@ -38,7 +38,7 @@ def shuffled(x: Any, y: Array, batch: int, order: Array) -> Batches:
 
 
 def ours(x: Any, y: Array, batch: int, order: Array) -> Batches:
-    """`minibatches`: rows taken into memory that nobody holds any more."""
+    """Batches of `minibatches`, which writes into buffers that are no longer referred to."""
 
     class Given:
         def permutation(self, m: int) -> Array:
@@ -95,9 +95,10 @@ def epochs(
 
 def _step(dtype: str) -> Callable[..., float]:
     model = tg.nn.Sequential(
-        tg.nn.Linear(784, 100, dtype=dtype, rng=0), tg.nn.Sigmoid(),
+        tg.nn.Linear(784, 100, dtype=dtype, rng=0),
+        tg.nn.Sigmoid(),
         tg.nn.Linear(100, 10, dtype=dtype, rng=1),
-    )  # fmt: skip
+    )
     sgd = tg.optim.SGD(model.parameters(), lr=0.01)
 
     def step(x: Array, y: Array) -> Any:

@@ -1,4 +1,4 @@
-"""What the figures depend on besides the code: the machine, the versions, and the threads.
+"""Facts that figures depend on besides the code: the machine, the versions, the threads.
 
 Nothing here imports NumPy: the number of threads is read by each library when it is imported.
 """
@@ -17,9 +17,18 @@ VARIABLES = (
     "TF_NUM_INTEROP_THREADS",
 )
 PACKAGES = (
-    "tinygrad_edu", "numpy", "keras", "tensorflow", "torch", "jax", "scikit-learn", "mygrad",
-    "autograd", "numba", "threadpoolctl",
-)  # fmt: skip
+    "tinygrad_edu",
+    "numpy",
+    "keras",
+    "tensorflow",
+    "torch",
+    "jax",
+    "scikit-learn",
+    "mygrad",
+    "autograd",
+    "numba",
+    "threadpoolctl",
+)
 
 
 def bind(threads: int) -> str:

@@ -23,9 +23,11 @@ from .report import keep, table
 BATCH = 256
 LIMIT = 10 * 2**20  # bytes over the data, for those whose arrays it is all about
 LIMITED = {
-    "tinygrad_edu, eager", "tinygrad_edu, captured", "tinygrad_edu, captured, bytes",
+    "tinygrad_edu, eager",
+    "tinygrad_edu, captured",
+    "tinygrad_edu, captured, bytes",
     "tinygrad_edu, Numba",
-}  # fmt: skip
+}
 Epoch = Callable[[], Any]
 # What a program gets: x and y of float32, or the images as bytes.
 Program = Callable[[Any, Any], Epoch]
@@ -63,9 +65,16 @@ def fit(x: Any, y: Any, *, compile: bool) -> Epoch:
     train = tg.fit
     model, sgd = _model()
     return lambda: train(
-        model, x, y, loss=tg.cross_entropy, optimizer=sgd, batch_size=BATCH, compile=compile,
-        rng=0, verbose=0,
-    )  # fmt: skip
+        model,
+        x,
+        y,
+        loss=tg.cross_entropy,
+        optimizer=sgd,
+        batch_size=BATCH,
+        compile=compile,
+        rng=0,
+        verbose=0,
+    )
 
 
 def on_numba(x: Any, y: Any) -> Epoch:
@@ -97,9 +106,10 @@ def _model() -> tuple[Any, Any]:
     from tinygrad_edu import nn
 
     model = nn.Sequential(
-        nn.Linear(784, 100, dtype="float32", rng=0), nn.Sigmoid(),
+        nn.Linear(784, 100, dtype="float32", rng=0),
+        nn.Sigmoid(),
         nn.Linear(100, 10, dtype="float32", rng=1),
-    )  # fmt: skip
+    )
     return model, tg.optim.SGD(model.parameters(), lr=0.1)
 
 
@@ -180,7 +190,7 @@ def main(name: str, samples: int, epochs: int, traced: bool) -> None:
 
 
 def _resident() -> int:
-    """What the process holds now; 0 where the system does not tell."""
+    """Return the bytes of memory that the process holds; 0 where the system does not tell."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
@@ -194,12 +204,22 @@ def _set_peak_back() -> None:
 
 
 def measured(name: str, samples: int, epochs: int, traced: bool) -> dict[str, Any]:
-    """What a process of that contestant tells."""
+    """Run a contestant in a process of its own; return what it reports."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory", name, str(samples), str(epochs),
-         "traced" if traced else "grown"],
-        check=True, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.memory",
+            name,
+            str(samples),
+            str(epochs),
+            "traced" if traced else "grown",
+        ],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.DEVNULL,
+    )
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told
 
@@ -216,12 +236,15 @@ def run(epochs: int, samples: int, facts: dict[str, Any], command: str, write: b
         if name in left_out:
             continue
         made = traced.get(name)
-        rows.append([
-            name, _megabytes(told["data"]),
-            ", ".join(map(_megabytes, made["over"])) if made else "",
-            _megabytes(LIMIT) if name in LIMITED else "",
-            ", ".join(map(_megabytes, told["over"])),
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                _megabytes(told["data"]),
+                ", ".join(map(_megabytes, made["over"])) if made else "",
+                _megabytes(LIMIT) if name in LIMITED else "",
+                ", ".join(map(_megabytes, told["over"])),
+            ]
+        )
     text = [
         table(["", "data", "arrays over it", "limit", "growth of the process"], rows),
         f"Of {epochs} epochs one after the other, the peak of each. The growth counts what is "
@@ -230,8 +253,15 @@ def run(epochs: int, samples: int, facts: dict[str, Any], command: str, write: b
         *(f"Left out: {name} ({why} is not installed)." for name, why in left_out.items()),
     ]
     data = {"grown": grown, "traced": traced, "left out": left_out}
-    keep("memory", "Memory of an epoch over the data", "\n\n".join(text), data, facts, command,
-         write=write)  # fmt: skip
+    keep(
+        "memory",
+        "Memory of an epoch over the data",
+        "\n\n".join(text),
+        data,
+        facts,
+        command,
+        write=write,
+    )
     return 0
 
 

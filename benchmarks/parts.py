@@ -38,8 +38,10 @@ def divide(network: Network, rounds: int) -> tuple[dict[str, dict[str, float]], 
         {"products": products(network)}
         | {name: c.epoch for name, c in made.items()}
         | {f"{name}, calls": c.epoch for name, c in bare.items()},
-        rounds=rounds, steps=network.steps, budget=60,
-    )  # fmt: skip
+        rounds=rounds,
+        steps=network.steps,
+        budget=60,
+    )
     # By ratios, which the machine's moods leave alone.
     product = timings["products"].seconds
     found = {}
@@ -48,9 +50,10 @@ def divide(network: Network, rounds: int) -> tuple[dict[str, dict[str, float]], 
         whole = product * timings[name].ratio
         calls = min(calls, max(0.0, whole - product))
         found[WAYS[name]] = {
-            "products": min(product, whole), "array work": max(0.0, whole - product - calls),
+            "products": min(product, whole),
+            "array work": max(0.0, whole - product - calls),
             "calls": calls,
-        }  # fmt: skip
+        }
     return found, left_out
 
 
@@ -89,6 +92,13 @@ def run(
         RESULTS.mkdir(exist_ok=True)
         pictures.parts(found, facts["threads"], RESULTS / f"parts{suffix}.png")
         text.append(f"![parts of a step's time](parts{suffix}.png)")
-    keep(f"parts{suffix}", "Where the time of a step goes", "\n\n".join(text),
-         {"networks": found, "left out": left_out}, facts, command, write=write)  # fmt: skip
+    keep(
+        f"parts{suffix}",
+        "Where the time of a step goes",
+        "\n\n".join(text),
+        {"networks": found, "left out": left_out},
+        facts,
+        command,
+        write=write,
+    )
     return 0

@@ -84,6 +84,38 @@ def by_hand(network: Network, *, slides: bool, penalties: bool = False) -> Conte
     )
 
 
+def _sigmoid_in_place(z: Array) -> None:
+    np.negative(z, z)
+    np.exp(z, z)
+    np.add(z, 1, z)
+    np.reciprocal(z, z)
+
+
+def _output_in_place(z: Array, y: Array, e: Array, row: Array) -> Any:
+    """Write the probabilities over z; return the sum of the losses. e and row are buffers."""
+    if z.shape[1] == 1:
+        np.multiply(z, y, e)
+        total = -np.add.reduce(e, None)
+        np.negative(z, z)
+        np.exp(z, z)
+        np.log1p(z, e)  # −log σ(z), to which (1 − y)z is added
+        total += np.add.reduce(e, None)
+        np.log(z, e)
+        total -= np.add.reduce(e, None)
+        np.add(z, 1, z)
+        np.reciprocal(z, z)
+        return total
+    np.maximum.reduce(z, 1, out=row, keepdims=True)
+    np.subtract(z, row, z)
+    np.multiply(z, y, e)
+    total = -np.add.reduce(e, None)
+    np.exp(z, z)
+    np.add.reduce(z, 1, out=row, keepdims=True)
+    np.divide(z, row, z)
+    np.log(row, row)
+    return total + np.add.reduce(row, None)
+
+
 def optimised(network: Network) -> Contestant:
     """By hand with every array made once: nothing is allocated in a step."""
     X, Y = network.batches()
@@ -97,45 +129,15 @@ def optimised(network: Network) -> Contestant:
     positive = [np.empty(a.shape, bool) for a in A[:-1]]
     rate = np.asarray(network.lr / network.batch, network.dtype)
 
-    def sigmoid(z: Array) -> None:
-        np.negative(z, z)
-        np.exp(z, z)
-        np.add(z, 1, z)
-        np.reciprocal(z, z)
-
-    def output(z: Array, y: Array, e: Array) -> Any:
-        """Probabilities in the place of z; the sum of the losses."""
-        if network.k == 1:
-            np.multiply(z, y, e)
-            total = -np.add.reduce(e, None)
-            np.negative(z, z)
-            np.exp(z, z)
-            np.log1p(z, e)  # −log σ(z), to which (1 − y)z is added
-            total += np.add.reduce(e, None)
-            np.log(z, e)
-            total -= np.add.reduce(e, None)
-            np.add(z, 1, z)
-            np.reciprocal(z, z)
-            return total
-        np.maximum.reduce(z, 1, out=row, keepdims=True)
-        np.subtract(z, row, z)
-        np.multiply(z, y, e)
-        total = -np.add.reduce(e, None)
-        np.exp(z, z)
-        np.add.reduce(z, 1, out=row, keepdims=True)
-        np.divide(z, row, z)
-        np.log(row, row)
-        return total + np.add.reduce(row, None)
-
     def step(x: Array, y: Array) -> Any:
         a = x
         for i, (W, b) in enumerate(layers):
             np.matmul(a, W, A[i])
             a = np.add(A[i], b, A[i])
             if i == len(A) - 1:
-                loss = output(a, y, E[i])
+                loss = _output_in_place(a, y, E[i], row)
             elif network.hidden == "sigmoid":
-                sigmoid(a)
+                _sigmoid_in_place(a)
             else:
                 np.maximum(a, 0, out=a)
         np.subtract(a, y, E[-1])
@@ -308,10 +310,16 @@ def scikit_learn(network: Network) -> Contestant:
     x = X.reshape(-1, network.sizes[0])
     labels = Y.reshape(-1).astype(int) if network.k == 1 else Y.reshape(len(x), -1).argmax(axis=1)
     model = MLPClassifier(
-        network.sizes[1:-1], {"sigmoid": "logistic"}.get(network.hidden, network.hidden),
-        solver="sgd", alpha=0, batch_size=network.batch, learning_rate_init=network.lr,
-        momentum=0, nesterovs_momentum=False, shuffle=False,
-    )  # fmt: skip
+        network.sizes[1:-1],
+        {"sigmoid": "logistic"}.get(network.hidden, network.hidden),
+        solver="sgd",
+        alpha=0,
+        batch_size=network.batch,
+        learning_rate_init=network.lr,
+        momentum=0,
+        nesterovs_momentum=False,
+        shuffle=False,
+    )
     classes = np.arange(max(2, network.k))
     model.partial_fit(
         x, labels, classes=classes
@@ -527,8 +535,9 @@ def run(
 
         RESULTS.mkdir(exist_ok=True)
         file = f"peers{suffix}.png"
-        pictures.ratios({what: case[0] for what, case in timed.items()}, facts["threads"],
-                        RESULTS / file)  # fmt: skip
+        pictures.ratios(
+            {what: case[0] for what, case in timed.items()}, facts["threads"], RESULTS / file
+        )
         text.append(f"![ratio of each contestant to the matrix products]({file})")
     data = {
         "left out": left_out,

@@ -34,22 +34,36 @@ def curves(
     units = {"loss": f"loss ({loss})", "accuracy": "accuracy (share of samples right)"}
     for axes, key in zip(figure.subplots(1, 2), units, strict=True):
         for prefix, line, mark, what in (
-            ("", "-", "o", "training"), ("val_", "--", "s", "validation"),
-        ):  # fmt: skip
+            ("", "-", "o", "training"),
+            ("val_", "--", "s", "validation"),
+        ):
             epochs = np.arange(1, len(ours[prefix + key]) + 1)
             axes.plot(
-                epochs, keras[prefix + key], mark, color=THEIRS, markerfacecolor="none",
-                markersize=6, markevery=max(1, len(epochs) // 20), label=f"Keras, {what}",
-            )  # fmt: skip
+                epochs,
+                keras[prefix + key],
+                mark,
+                color=THEIRS,
+                markerfacecolor="none",
+                markersize=6,
+                markevery=max(1, len(epochs) // 20),
+                label=f"Keras, {what}",
+            )
             axes.plot(
-                epochs, ours[prefix + key], line, color=OURS, linewidth=1.3,
+                epochs,
+                ours[prefix + key],
+                line,
+                color=OURS,
+                linewidth=1.3,
                 label=f"tinygrad_edu, {what}",
-            )  # fmt: skip
+            )
         if key == "accuracy" and chapter is not None:
             axes.axhline(
-                chapter, color="0.45", linewidth=1, linestyle=":",
+                chapter,
+                color="0.45",
+                linewidth=1,
+                linestyle=":",
                 label=f"the chapter's validation, {chapter:.4f}",
-            )  # fmt: skip
+            )
         axes.set(xlabel="epoch", ylabel=units[key], title=key.capitalize())
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
@@ -63,8 +77,14 @@ def difference(title: str, steps: list[int], weights: list[float], dtype: str, p
     floor = float(np.finfo(dtype).tiny)
     shown = [(s, w) for s, w in zip(steps, weights, strict=True) if w > floor]
     if shown:
-        axes.loglog(*zip(*shown, strict=True), "o-", color=OURS, markersize=3.5, linewidth=1.2,
-                    label="largest difference of a weight")  # fmt: skip
+        axes.loglog(
+            *zip(*shown, strict=True),
+            "o-",
+            color=OURS,
+            markersize=3.5,
+            linewidth=1.2,
+            label="largest difference of a weight",
+        )
     eps = float(np.finfo(dtype).eps)
     axes.axhline(eps, color="0.45", linestyle=":", label=f"{dtype}'s ε = {eps:.1e}")
     axes.set_yscale("log")
@@ -91,15 +111,22 @@ def times(
         told = duration(t.seconds)
         if name != yardstick:
             told += f", ratio {ratio(t.ratio)} ({ratio(t.low)} … {ratio(t.high)})"
-        steady.annotate(told, (t.seconds, i), (4, 0), textcoords="offset points", va="center",
-                        fontsize=8)  # fmt: skip
+        steady.annotate(
+            told, (t.seconds, i), (4, 0), textcoords="offset points", va="center", fontsize=8
+        )
     steady.set(
         title=f"An epoch, and its ratio to {yardstick} (quartiles)", xlabel="median time [s]"
     )
     _bars(cold, names, [first[n] for n in names])
     for i, name in enumerate(names):
-        cold.annotate(duration(first[name]), (first[name], i), (4, 0),
-                      textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+        cold.annotate(
+            duration(first[name]),
+            (first[name], i),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
     cold.set(title="The first epoch, with what is built for it", xlabel="time [s]")
     for axes, room in ((steady, 1.75), (cold, 1.25)):
         axes.set_xlim(0, axes.get_xlim()[1] * room)
@@ -139,16 +166,24 @@ def sweep(points: Mapping[Any, Mapping[str, Timing]], what: str, threads: str, p
                     continue
                 by = 1.0
                 if axes is right:
-                    by = min(t.ratio for n, t in timings.items()
-                             if n != PRODUCTS and not n.startswith("tinygrad_edu"))  # fmt: skip
+                    by = min(
+                        t.ratio
+                        for n, t in timings.items()
+                        if n != PRODUCTS and not n.startswith("tinygrad_edu")
+                    )
                 at.append(place)
                 values.append(timings[name].ratio / by)
             if not values or (axes is right and not name.startswith("tinygrad_edu")):
                 continue
             axes.plot(
-                at, values, linestyle="" if in_words else line, marker=mark or ".", color=color,
-                linewidth=width, markersize=8 if in_words else 5,
-            )  # fmt: skip
+                at,
+                values,
+                linestyle="" if in_words else line,
+                marker=mark or ".",
+                color=color,
+                linewidth=width,
+                markersize=8 if in_words else 5,
+            )
             ends[axes].append((at[-1], values[-1], name, color))
     left.set_title(
         "Ratio to the matrix products alone (1: nothing else is done)", loc="left", size=10
@@ -194,12 +229,24 @@ def _label(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
     for x, y, name, color in ends:
         own = name.startswith("tinygrad_edu")
         axes.annotate(
-            name, (x, y), (1.04, np.exp(heights[name])), textcoords=axes.get_yaxis_transform(),
-            color=color, fontsize=8.5, va="center", annotation_clip=False,
+            name,
+            (x, y),
+            (1.04, np.exp(heights[name])),
+            textcoords=axes.get_yaxis_transform(),
+            color=color,
+            fontsize=8.5,
+            va="center",
+            annotation_clip=False,
             fontweight="bold" if own else "normal",
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "relpos": (0, 0.5),
-                        "shrinkA": 1, "shrinkB": 4},
-        )  # fmt: skip
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "linewidth": 0.6,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 4,
+            },
+        )
 
 
 def ratios(cases: Mapping[str, Mapping[str, Timing]], threads: str, path: Path) -> Path:
@@ -219,10 +266,21 @@ def ratios(cases: Mapping[str, Mapping[str, Timing]], threads: str, path: Path) 
             t, own = shown[name], name.startswith("tinygrad_edu")
             axes.plot([1, t.ratio], [i, i], color="0.8", linewidth=0.8, zorder=1)
             axes.plot([t.low, t.high], [i, i], color=OURS if own else THEIRS, linewidth=2)
-            axes.plot(t.ratio, i, "o" if own else "s", color=OURS if own else THEIRS,
-                      markerfacecolor=OURS if own else "white")  # fmt: skip
-            axes.annotate(f"{ratio(t.ratio)}  ({duration(t.seconds)})", (t.ratio, i), (7, 0),
-                          textcoords="offset points", va="center", fontsize=7.5)  # fmt: skip
+            axes.plot(
+                t.ratio,
+                i,
+                "o" if own else "s",
+                color=OURS if own else THEIRS,
+                markerfacecolor=OURS if own else "white",
+            )
+            axes.annotate(
+                f"{ratio(t.ratio)}  ({duration(t.seconds)})",
+                (t.ratio, i),
+                (7, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7.5,
+            )
         axes.set_yticks(range(len(order)), order, fontsize=8)
         for label, name in zip(axes.get_yticklabels(), order, strict=True):
             label.set_fontweight("bold" if name.startswith("tinygrad_edu") else "normal")
@@ -251,11 +309,25 @@ def parts(cases: Mapping[str, Mapping[str, Mapping[str, float]]], threads: str, 
             start = 0.0
             for part, seconds in split.items():
                 color, hatch = fills[part]
-                axes.barh(at, seconds / whole, left=start, color=color, hatch=hatch, height=0.8,
-                          edgecolor="black", linewidth=0.6)  # fmt: skip
+                axes.barh(
+                    at,
+                    seconds / whole,
+                    left=start,
+                    color=color,
+                    hatch=hatch,
+                    height=0.8,
+                    edgecolor="black",
+                    linewidth=0.6,
+                )
                 start += seconds / whole
-            axes.annotate(duration(sum(split.values())), (start, at), (4, 0), fontsize=8,
-                          textcoords="offset points", va="center")  # fmt: skip
+            axes.annotate(
+                duration(sum(split.values())),
+                (start, at),
+                (4, 0),
+                fontsize=8,
+                textcoords="offset points",
+                va="center",
+            )
             ticks.append(at)
             labels.append(f"{what}: {way}")
             at += 1

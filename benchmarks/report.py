@@ -1,4 +1,4 @@
-"""What was measured, as a table to read and as files to keep: Markdown and JSON."""
+"""Reports of measurements: printed as tables, and kept as Markdown and JSON."""
 
 from __future__ import annotations
 

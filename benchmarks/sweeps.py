@@ -66,10 +66,11 @@ SWEEPS: dict[str, tuple[Callable[[Any], Network], list[Any], str]] = {
     "width": (by_width, [16, 64, 256, 1024, 4096], "units in each of two layers, batch 64"),
     "depth": (by_depth, [1, 3, 10, 30, 100, 300, 1000], "layers of 64 units, batch 64"),
     "dtype": (
-        by_dtype, ["mini float32", "mini float64", "multi float32", "multi float64"],
+        by_dtype,
+        ["mini float32", "mini float64", "multi float32", "multi float64"],
         "mini: 30–10–1, batch 32; multi: 784–100–10, batch 256",
     ),
-}  # fmt: skip
+}
 
 
 def measure(

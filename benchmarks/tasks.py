@@ -1,4 +1,4 @@
-"""What is trained beside Keras: the chapter's networks, or a module from a file of your own.
+"""Tasks for the comparison with Keras: the chapter's networks, or a module from a file of your own.
 
 A file says what it trains in plain names: a `Sequential`, or a function that returns one, under the
 name that is given; `data()` returning (x, y, x_val, y_val), where it is not the pictures' data; and

@@ -118,7 +118,7 @@ def mathematics(task: Task, progress: Callable[[str], None]) -> Comparison:
         x, y = task.x[order], task.y[order]
         logs = twin.fit(
             x, y, batch_size=task.batch_size, verbose=0, callbacks=[theirs], **held
-        ).history  # fmt: skip
+        ).history
         tg.fit(model, x, y, epochs=epoch + 1, history=history, callbacks=[ours], **settings, **held)
         for step in sorted(ours.seen):
             pairs = zip(ours.seen.pop(step), theirs.seen.pop(step), strict=True)

@@ -127,18 +127,29 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
 
 def command(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments], capture_output=True, text=True,
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-    )  # fmt: skip
+        [sys.executable, "-m", "benchmarks", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+    )
 
 
 @long
 def test_the_command(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN)
     done = command(
-        "keras", "--model", "own.py:network", "--dtype", "float64", "--epochs", "2", "--rounds",
-        "1", folder=tmp_path,
-    )  # fmt: skip
+        "keras",
+        "--model",
+        "own.py:network",
+        "--dtype",
+        "float64",
+        "--epochs",
+        "2",
+        "--rounds",
+        "1",
+        folder=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     for word in ("Mathematics", "Accuracy after 2", "Speed", "Weight", "tinygrad_edu", "float64"):
         assert word in done.stdout

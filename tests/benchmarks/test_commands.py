@@ -28,7 +28,7 @@ from benchmarks import (
     report,
     sweeps,
     timing,
-)  # fmt: skip
+)
 from benchmarks.cases import Network
 from benchmarks.cold_training import PROGRAMS
 from benchmarks.timing import Timing
@@ -37,8 +37,12 @@ from tests.long import long
 
 ROOT = Path(__file__).parents[2]
 FACTS: dict[str, Any] = {
-    "processor": "p", "system": "s", "python": "3", "versions": {}, "threads": "1 thread for all",
-}  # fmt: skip
+    "processor": "p",
+    "system": "s",
+    "python": "3",
+    "versions": {},
+    "threads": "1 thread for all",
+}
 TINY = Network("tiny", (5, 4, 3), batch=6, steps=3)
 FEW = ["NumPy, hand-optimised", "tinygrad_edu, eager", "tinygrad_edu, captured"]
 
@@ -156,8 +160,10 @@ def test_sweeps(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sweeps.run(None, 1, 1, 4096, FACTS, "the command", True) == 0
     told, text = read(results, "sweeps")
     assert {name: list(points) for name, points in told["sweeps"].items()} == {
-        "batch": ["1", "4"], "depth": ["1", "3"], "dtype": ["mini float32", "mini float64"],
-    }  # fmt: skip
+        "batch": ["1", "4"],
+        "depth": ["1", "3"],
+        "dtype": ["mini float32", "mini float64"],
+    }
     assert told["sweeps"]["batch"]["4"]["fastest peer"] == FEW[0]
     assert told["left out"] == dict.fromkeys(sweeps.COMPILED, "not beyond 2 layers")
     assert text.count("](sweep-") == 3
@@ -269,9 +275,13 @@ def test_what_is_missing_is_left_out_and_said(tmp_path: Path) -> None:
     for module, name in (("cold", "PyTorch, eager"), ("memory", "PyTorch, eager")):
         arguments = [str(tmp_path), name] if module == "cold" else [name, "100", "1", "grown"]
         done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{module}", *arguments], capture_output=True,
-            text=True, check=True, env=os.environ | {"PYTHONPATH": path}, cwd=tmp_path,
-        )  # fmt: skip
+            [sys.executable, "-m", f"benchmarks.{module}", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONPATH": path},
+            cwd=tmp_path,
+        )
         assert json.loads(done.stdout) == {"lacks": "torch"}
 
 
@@ -306,8 +316,10 @@ def test_a_command_with_options_that_do_not_fit() -> None:
         (["ops", "--rounds", "0"], "expected an integer of at least 1"),
     ]:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks", *arguments], capture_output=True, text=True,
+            [sys.executable, "-m", "benchmarks", *arguments],
+            capture_output=True,
+            text=True,
             env=environment,
-        )  # fmt: skip
+        )
         assert done.returncode == 2
         assert message in done.stderr
