@@ -35,6 +35,7 @@ CORE: dict[str, set[str]] = {
     "windows": {"arrays", "engine", "ops"},
     "numpy_functions": {"capture_gate", "engine", "ops", "windows"},
     "hooks": {"arrays", "engine"},
+    "releasing": set(),
     "tensor": {
         "arrays",
         "capture_gate",
@@ -44,6 +45,7 @@ CORE: dict[str, set[str]] = {
         "numpy_functions",
         "ops",
         "pytorch_names",
+        "releasing",
     },
     "init": {"arrays"},
     "module": {"arrays", "engine", "pytorch_names", "tensor"},

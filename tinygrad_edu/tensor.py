@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from . import engine, gradients, numpy_functions, ops, pytorch_names
+from . import engine, gradients, numpy_functions, ops, pytorch_names, releasing
 from .arrays import Array, as_array, describe
 from .capture_gate import gate
 from .engine import Box
@@ -86,6 +86,9 @@ class Tensor(Box, results=True):
         self.name = name
         if requires_grad:
             self.requires_grad = True
+
+    if releasing.NEEDED:
+        __del__ = releasing.release
 
     if not TYPE_CHECKING:  # a type checker is to know what there is
 
