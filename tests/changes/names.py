@@ -310,7 +310,7 @@ def _later(function: Callable[..., Any], before: Any) -> Callable[[], Any]:
 
 def _seterr(case: Case) -> Callable[[], Any]:
     before = np.seterr(under="warn" if np.geterr()["under"] != "warn" else "raise")
-    return lambda: np.seterr(**before)
+    return lambda: np.seterr(under=before["under"])
 
 
 def _options(case: Case) -> Callable[[], Any]:
