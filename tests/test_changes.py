@@ -22,6 +22,7 @@ from tests.changes import (
 )
 from tests.changes.__main__ import main
 from tests.changes.case import Case, layer
+from tests.long import one_in
 
 HIDDEN = KINDS["os.environ"]
 
@@ -51,14 +52,14 @@ def test_every_kind_is_the_same_each_time() -> None:
 PARTS = 8
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", one_in(4, range(PARTS)))
 def test_compile_misses_no_kind_in_silence(part: int) -> None:
     for row in [*KINDS.values()][part::PARTS]:
         found = by_compile(row, 3, calls=8)
         assert at_least(found.outcome, row.at_least), (row.name, found)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", one_in(4, range(PARTS)))
 def test_fit_trains_what_it_trains_eagerly_whatever_changes(part: int) -> None:
     for row in [*KINDS.values()][part::PARTS]:
         if row.in_fit:

@@ -15,6 +15,7 @@ import tinygrad_edu as tg
 from tests.capturing.test_compiled import batches, left_by, network, training
 from tests.fuzz import generate
 from tests.fuzz.captured import _moved, as_step
+from tests.long import one_in
 from tinygrad_edu import nn, optim
 
 pytest.importorskip("numba")
@@ -74,7 +75,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", one_in(3, NETWORKS))
 def test_networks_of_all_sizes_agree_with_exact_ones(name: str) -> None:
     sizes, batch, hidden = NETWORKS[name]
     rng = np.random.default_rng(1)
@@ -127,7 +128,7 @@ def test_adam_on_numba() -> None:
     ]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", one_in(3, range(6)))
 def test_random_programs(seed: int) -> None:
     # 1,000 of them, in an hour: python -m tests.fuzz --captured --backend numba
     program = generate(seed)
