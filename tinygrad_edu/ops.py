@@ -579,27 +579,46 @@ minimum = primitive(
 
 
 def _product(a: Any, b: Any) -> Any:
-    """AB; of matrices by NumPy's dot, whose call costs half of what that of its matmul does."""
-    if type(a) is type(b) is np.ndarray:
-        return a.dot(b) if is_matrix(a) and is_matrix(b) else np.matmul(a, b)
-    return matmul(a, b) if isinstance(a, Box) or isinstance(b, Box) else np.matmul(a, b)
+    """Return AB. For matrices NumPy's dot is called, which takes half the time of its matmul."""
+    if isinstance(a, Box) or isinstance(b, Box):
+        return matmul(a, b)
+    try:
+        if type(a) is type(b) is np.ndarray and is_matrix(a) and is_matrix(b):
+            return a.dot(b)
+        return np.matmul(a, b)
+    except ValueError:
+        raise ValueError(_mismatch(np.shape(a), np.shape(b))) from None
+
+
+def _mismatch(left: tuple[int, ...], right: tuple[int, ...]) -> str:
+    """Return why two shapes have no matrix product."""
+    if not left or not right:
+        reason = "a number is no matrix; use * for it"
+    elif left[-1] != right[-2:][0]:
+        reason = f"inner sizes {left[-1]} and {right[-2:][0]} differ"
+    else:
+        reason = "the stacks of matrices do not fit"
+    return f"{left}·{right}: {reason}"
 
 
 def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
-    """∂L/∂A = G Bᵀ; a vector on either side stands for one row or one column."""
+    """∂L/∂A = GBᵀ. A vector A counts as one row, a vector B as one column."""
     if b.ndim == 1:
         return np.expand_dims(g, -1) * b
     return _product(g if a.ndim > 1 else np.expand_dims(g, -2), b.mT)
 
 
 def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
-    """∂L/∂B = Aᵀ G, the slide's XᵀE."""
+    """∂L/∂B = AᵀG, the slide's XᵀE."""
     if a.ndim == 1:
         return a * g if b.ndim == 1 else np.expand_dims(a, -1) * np.expand_dims(g, -2)
     return _product(a.mT, g) if b.ndim > 1 else _product(a.mT, np.expand_dims(g, -1))[..., 0]
 
 
-@primitive(_matmul_left, _matmul_right)
+@primitive(
+    _matmul_left,  # GBᵀ
+    _matmul_right,  # AᵀG, the slide's XᵀE
+)
 def matmul(a: Any, b: Any, /) -> Any:
     """The matrix product AB.
 
@@ -613,17 +632,7 @@ def matmul(a: Any, b: Any, /) -> Any:
         array([[3.],
                [3.]])
     """
-    try:
-        return _product(a, b)
-    except ValueError:
-        left, right = np.shape(a), np.shape(b)
-        if not left or not right:
-            reason = "a number is no matrix; use * for it"
-        elif left[-1] != right[-2:][0]:
-            reason = f"inner sizes {left[-1]} and {right[-2:][0]} differ"
-        else:
-            reason = "the stacks of matrices do not fit"
-        raise ValueError(f"{left}·{right}: {reason}") from None
+    return _product(a, b)
 
 
 @primitive(
