@@ -65,7 +65,7 @@ CORE: dict[str, set[str]] = {
     "optim": {"arrays", "capture_gate", "lr_scheduler", "ops", "tensor"},
     "data": {"arrays", "engine", "init", "ops"},
     "threads": set(),
-    "naming": {"engine", "nn", "ops"},
+    "naming": {"engine", "nn"},
     "anomaly": {"arrays", "engine", "nn", "operation"},
     "function": {"arrays", "engine", "recording", "tensor"},
     "files": {"arrays"},

@@ -82,7 +82,9 @@ def box(value: Array, record: Record | None = None) -> Box:
 # --- recording ------------------------------------------------------------------------------------
 
 
-def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Primitive]:
+def primitive(
+    *rules: Rule | None, doc: str | None = None, activation: bool = False
+) -> Callable[..., Primitive]:
     """Declare an operation: a NumPy function with one derivative rule for each array argument.
 
         rule(g, y, *arrays, **settings)  ->  the error at that array
@@ -97,7 +99,8 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
     The arrays are the function's parameters before `/`; without a `/`, those without a default.
     All other parameters are settings. A function of `*arrays` has one rule for all of them,
     `rule(i, g, y, *arrays, **settings)`, where i is the index of the array. A NumPy ufunc may be
-    declared as it is, with its documentation in `doc`.
+    declared as it is, with its documentation in `doc`. `activation=True` marks the activation of a
+    layer: `explain` names its result A1 if its argument is Z1.
 
     Raises:  TypeError at once if the number of rules or their parameters do not fit; called with a
              tensor, ValueError for a function that overwrites its arguments
@@ -111,7 +114,7 @@ def primitive(*rules: Rule | None, doc: str | None = None) -> Callable[..., Prim
     """
 
     def declare(forward: Callable[..., Any]) -> Primitive:
-        op = Op(forward, rules)
+        op = Op(forward, rules, activation)
         arity = None if op.settings else op.arity  # of a call that needs no binding
 
         def call(*args: Any, **settings: Any) -> Any:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from reprlib import recursive_repr
 from threading import local
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import ref
 
 import numpy as np
@@ -55,6 +55,9 @@ class Module:
     """
 
     training = True
+    # The name of its result in formulas, numbered: Z for linear layers, N for normalisation, P for
+    # pooling; "" for no name of its own.
+    letter: ClassVar[str] = ""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; to be written by each class."""

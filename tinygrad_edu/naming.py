@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import nn, ops
+from . import nn
 from .engine import VARIABLE, Box
 
 # Their local variables are nobody's names: this package, NumPy, Python's own library.
@@ -26,23 +26,12 @@ _FOREIGN = (
     str(Path(re.__file__).parents[1]),
     "<frozen",
 )
-# What these layers give has a letter.
-_LETTERS: dict[str, tuple[type[nn.Module], ...]] = {
-    "Z": (nn.Linear, nn.Conv2d),
-    "N": (nn.BatchNorm1d, nn.LayerNorm),
-    "P": (nn.MaxPool2d, nn.AvgPool2d),
+# The code of all forward methods whose results have a letter: Z for linear layers.
+_LAYERS = {
+    layer.forward.__code__
+    for layer in vars(nn).values()
+    if isinstance(layer, type) and issubclass(layer, nn.Module) and layer.letter
 }
-_LAYERS = {layer.forward.__code__ for layers in _LETTERS.values() for layer in layers}
-ACTIVATIONS = (
-    ops.sigmoid.op,
-    ops.tanh.op,
-    ops.relu.op,
-    ops.softmax.op,
-    ops.softplus.op,
-    ops.gelu.op,
-    ops.silu.op,
-    ops.leaky_relu.op,
-)
 
 
 class local_variables:
@@ -221,7 +210,7 @@ class Names:
             if own and id(result) in own:
                 self.give(result, own[id(result)])
                 continue
-            letter = next(c for c, kinds in _LETTERS.items() if isinstance(layer, kinds))
+            letter = type(layer).letter
             if letter == "Z":
                 weight = self.of.get(layer.weight, "")
                 if not re.fullmatch(r"W\d*", weight):
@@ -232,7 +221,7 @@ class Names:
     def give_activations(self, nodes: Iterable[Box]) -> None:
         """A1 for σ(Z1), where the author has no name for it."""
         for node in nodes:
-            if node.record[1] in ACTIVATIONS and node not in self.of:
+            if node.record[1].activation and node not in self.of:
                 z = self.of.get(node.record[2][0], "") if _boxed(node.record[2][0]) else ""
                 if re.fullmatch(r"[ZNP]\d*", z):
                     self.give(node, f"A{z[1:]}")
@@ -275,8 +264,9 @@ def parameter_names(model: nn.Module) -> Iterator[tuple[Box, str]]:
         ['W', 'b']
     """
     known: set[Box] = set()
-    for kinds, letters in (((nn.Linear, nn.Conv2d), "Wb"), ((nn.BatchNorm1d, nn.LayerNorm), "γβ")):
-        layers = [m for m in model.modules() if isinstance(m, kinds) and m.weight is not None]
+    for kind, letters in (("Z", "Wb"), ("N", "γβ")):
+        own = (m for m in model.modules() if type(m).letter == kind)
+        layers: list[Any] = [m for m in own if getattr(m, "weight", None) is not None]
         for k, layer in enumerate(layers, 1):
             for parameter, letter in zip((layer.weight, layer.bias), letters, strict=True):
                 if parameter is not None:

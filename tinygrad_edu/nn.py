@@ -70,6 +70,8 @@ class Linear(Module):
         (4, 2)
     """
 
+    letter = "Z"
+
     def __init__(
         self,
         n_in: int,
@@ -346,6 +348,8 @@ class BatchNorm1d(Module):
         (Buffer([0.2]), Buffer([1.1]))
     """
 
+    letter = "N"
+
     _expects: ClassVar = {2: "(m, {0})", 3: "(m, {0}, length)"}
 
     def __init__(
@@ -430,6 +434,8 @@ class LayerNorm(Module):
         >>> LayerNorm(2)(np.array([[1.0, 3.0]])).numpy().round(3)
         array([[-1.,  1.]])
     """
+
+    letter = "N"
 
     def __init__(
         self,
@@ -516,6 +522,8 @@ class Conv2d(Module):
         (5, 8, 28, 28)
     """
 
+    letter = "Z"
+
     def __init__(
         self,
         in_channels: int,
@@ -562,6 +570,8 @@ class MaxPool2d(Module):
         >>> MaxPool2d(2)(np.ones((5, 8, 28, 28))).shape
         (5, 8, 14, 14)
     """
+
+    letter = "P"
 
     def __init__(self, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
         self.kernel_size, self.padding = kernel_size, padding

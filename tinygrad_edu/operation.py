@@ -32,10 +32,12 @@ class Op:
     settings         the other parameters: True if it may be passed by position, else False
     defaults         the default of each setting that has one
     differentiable   True if at least one array has a rule
+    activation       True for the activation of a layer
     guarded          True if `forward` gets read-only arrays, so that it cannot overwrite them
     """
 
     __slots__ = (
+        "activation",
         "arity",
         "arrays",
         "defaults",
@@ -47,7 +49,9 @@ class Op:
         "settings",
     )
 
-    def __init__(self, forward: Callable[..., Any], rules: Sequence[Rule | None]):
+    def __init__(
+        self, forward: Callable[..., Any], rules: Sequence[Rule | None], activation: bool = False
+    ):
         if not callable(forward):
             raise TypeError(
                 "primitive takes the rules: write @primitive(rule, ...) above a function"
@@ -59,6 +63,7 @@ class Op:
         self.rules = tuple(rules)
         self.differentiable = any(rules)
         self.guarded = _is_foreign(forward)
+        self.activation = activation
         self.arity = None if variadic else len(arrays)
         self.arrays = tuple(p.name for p in arrays)
         self.settings = {p.name: p.kind is not p.KEYWORD_ONLY for p in settings}

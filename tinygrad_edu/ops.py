@@ -323,6 +323,7 @@ tanh = primitive(
         >>> tanh(np.array([0.0, 1.0]))
         array([0.        , 0.76159416])
     """,
+    activation=True,
 )(np.tanh)
 
 log1p = primitive(
@@ -350,7 +351,7 @@ expm1 = primitive(
 )(np.expm1)
 
 
-@primitive(lambda g, y, x: g * y * (1 - y))
+@primitive(lambda g, y, x: g * y * (1 - y), activation=True)
 def sigmoid(x: Any, /) -> Any:
     """σ(x) = 1 / (1 + e⁻ˣ).
 
@@ -406,7 +407,7 @@ def largest(x: Any) -> Any:
     return x.item(x.argmax()) if is_array(x) else np.maximum.reduce(x, None)
 
 
-@primitive(lambda g, y, x: g * (x > 0))
+@primitive(lambda g, y, x: g * (x > 0), activation=True)
 def relu(x: Any, /) -> Any:
     """max(x, 0).
 
@@ -418,7 +419,7 @@ def relu(x: Any, /) -> Any:
     return np.maximum(x, 0)
 
 
-@primitive(lambda g, y, x: g * sigmoid(x))
+@primitive(lambda g, y, x: g * sigmoid(x), activation=True)
 def softplus(x: Any, /) -> Any:
     """log(1 + eˣ), a smooth relu.
 
@@ -431,7 +432,7 @@ def softplus(x: Any, /) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-@primitive(lambda g, y, x, negative_slope: np.where(x > 0, g, negative_slope * g))
+@primitive(lambda g, y, x, negative_slope: np.where(x > 0, g, negative_slope * g), activation=True)
 def leaky_relu(x: Any, /, negative_slope: float = 0.01) -> Any:
     """x where x > 0, else negative_slope · x.
 
@@ -449,7 +450,7 @@ def _silu_rule(g: Any, y: Any, x: Any) -> Any:
     return g * (s + y * (1 - s))
 
 
-@primitive(_silu_rule)
+@primitive(_silu_rule, activation=True)
 def silu(x: Any, /) -> Any:
     """x σ(x), also called swish.
 
@@ -488,7 +489,7 @@ def _gelu_rule(g: Any, y: Any, x: Any, approximate: str) -> Any:
     return g * ((1 + t) / 2 + x / 2 * (1 - t * t) * (_GELU_SCALE * (1 + 3 * 0.044715 * x * x)))
 
 
-@primitive(_gelu_rule)
+@primitive(_gelu_rule, activation=True)
 def gelu(x: Any, /, approximate: str = "none") -> Any:
     """x Φ(x), with Φ the distribution function of N(0, 1); with `approximate="tanh"`
     x(1 + tanh(√(2/π)(x + 0.044715 x³)))/2, which is close to it and faster.
@@ -900,7 +901,7 @@ def min(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
     return np.min(x, axis=axis, keepdims=keepdims)
 
 
-@primitive(lambda g, y, x, axis: y * (g - (g * y).sum(axis=axis, keepdims=True)))
+@primitive(lambda g, y, x, axis: y * (g - (g * y).sum(axis=axis, keepdims=True)), activation=True)
 def softmax(x: Any, /, axis: Any = -1) -> Any:
     """aᵢ = eᶻⁱ / Σⱼ eᶻʲ along an axis.
 
