@@ -81,9 +81,9 @@ def leaks(mistake: Mistake, full: Report, hints: int, lang: str = "en") -> list[
     new = words(verdict.after) - words(mistake.text) - {*mistake.system.inputs} - words(sizes)
     found = []
     for form, text in forms(report):
-        own = text.replace(mistake.text, "")
         for kind in filter(None, kinds if hints == 2 else []):
-            own = own.replace(kind, "")
+            text = text.replace(kind, "")  # "a matrix must be transposed" holds "x must be …"
+        own = text.replace(mistake.text, "")
         found += [f"{form}: {s}" for s in told if s in (own if s in mistake.text else text)]
         found += [f"{form}: the word {w}" for w in new & words(own)]
     held = report[mistake.target]
