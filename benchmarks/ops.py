@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -70,7 +70,15 @@ def _inputs() -> SimpleNamespace:
 
 def rows() -> Iterator[Row]:
     """Yield every differentiable operation, one call of each."""
-    for group in (_elementwise, _products, _reductions, _layouts, _windows, _losses):
+    for group in (
+        _elementwise,
+        _products,
+        _reductions,
+        _layouts,
+        _rearrangements,
+        _windows,
+        _losses,
+    ):
         yield from group()
 
 
@@ -79,11 +87,24 @@ def _elementwise() -> Iterator[Row]:
     i = _inputs()
     x, y, v, p = i.x, i.y, i.v, i.p
     where = x > 0
-    for name in ("negative", "exp", "square", "abs", "sin", "cos", "tanh", "expm1"):
+    for name in (
+        "negative",
+        "exp",
+        "square",
+        "abs",
+        "sin",
+        "cos",
+        "tanh",
+        "expm1",
+        "tan",
+        "arctan",
+        "sinh",
+        "cosh",
+    ):
         yield _alike(name, x)
-    for name in ("log", "sqrt", "log1p"):
+    for name in ("log", "sqrt", "log1p", "log2", "log10"):
         yield _alike(name, p)
-    for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum"):
+    for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "logaddexp"):
         yield _alike(name, x, y)
     yield Row("add, a row", tg.add, np.add, lambda torch, a, b: a + b, (x, v), 2)
     yield Row("power", lambda a: a**3, lambda a: a**3, lambda torch, a: a**3, (x,))
@@ -147,6 +168,8 @@ def _products() -> Iterator[Row]:
         2,
     )
     yield _alike("trace", x)
+    yield _alike("inner", v, v)
+    yield _alike("kron", x, y)
 
 
 def _reductions() -> Iterator[Row]:
@@ -250,6 +273,25 @@ def _layouts() -> Iterator[Row]:
         (x, y),
         2,
     )
+
+
+def _rearrangements() -> Iterator[Row]:
+    """Functions composed of indexing and joining."""
+    x = _inputs().x
+    more: dict[str, Call] = {
+        "flip": lambda m, a: m.flip(a, (0,)),
+        "roll": lambda m, a: m.roll(a, 1, 0),
+        "tile": lambda m, a: m.tile(a, (2, 2)),
+        "diff": lambda m, a: m.diff(a),
+        "split": lambda m, a: m.split(a, 4)[0],
+        "take": lambda m, a: m.take(a, _inputs().labels),
+        "repeat": lambda m, a: m.repeat(a, 2),
+        "hstack": lambda m, a: m.hstack([a, a]),
+        "vstack": lambda m, a: m.vstack([a, a]),
+    }
+    for name, call in more.items():
+        alike = name in ("flip", "roll", "tile", "diff", "hstack", "vstack")
+        yield Row(name, partial(call, tg), partial(call, np), call if alike else None, (x,))
 
 
 def _windows() -> Iterator[Row]:

@@ -358,6 +358,12 @@ ENTRYWISE = [
     unary("abs", lambda x: x if x.real > 0 else -x, nonzero),
     unary("sin", cmath.sin),
     unary("cos", cmath.cos),
+    unary("tan", cmath.tan, unit),
+    unary("arctan", cmath.atan),
+    unary("sinh", lambda x: (cmath.exp(x) - cmath.exp(-x)) / 2),
+    unary("cosh", lambda x: (cmath.exp(x) + cmath.exp(-x)) / 2),
+    unary("log2", lambda x: cmath.log(x) / math.log(2), positive),
+    unary("log10", lambda x: cmath.log(x) / math.log(10), positive),
     unary("tanh", lambda x: (cmath.exp(2 * x) - 1) / (cmath.exp(2 * x) + 1)),
     unary("log1p", lambda x: cmath.log(1 + x), positive),
     unary("expm1", lambda x: cmath.exp(x) - 1),
@@ -379,6 +385,7 @@ BETWEEN_TWO = [
     binary("multiply", lambda a, b: a * b),
     binary("divide", lambda a, b: a * b**-1, (wide, nonzero)),
     binary("power", lambda a, b: cmath.exp(b * cmath.log(a)), (positive, wide)),
+    binary("logaddexp", lambda a, b: cmath.log(cmath.exp(a) + cmath.exp(b))),
     binary("maximum", larger, (spaced, between)),
     binary("minimum", smaller, (spaced, between)),
 ]
@@ -455,6 +462,18 @@ def products() -> list[Row]:
         Row("outer", tg.outer, written_out("i,j->ij"), two, (((3,), (2,)), ((0,), (2,)))),
         Row("outer", tg.outer, lambda a, b: written_out("i,j->ij")(a.ravel(), b.ravel()), two,
             (((2, 2), (3,)), ((), (2,))), "flattened"),
+        Row("inner", tg.inner, written_out("j,j->"), two, (((3,), (3,)), ((0,), (0,)))),
+        Row("inner", tg.inner, written_out("ij,kj->ik"), two, (((2, 3), (4, 3)),), "matrices"),
+        Row("kron", tg.kron, lambda a, b: written_out("ij,kl->ikjl")(a, b).reshape(
+            len(a) * len(b), -1), two, (((2, 3), (2, 2)),)),
+        Row("kron", tg.kron, lambda a, b: np.array([v * w for v in a for w in b], complex), two,
+            (((2,), (3,)),), "vectors"),
+        Row("hstack", lambda *xs: tg.hstack(xs), lambda a, b: np.array([*a.T, *b.T], complex).T,
+            two, (((2, 3), (2, 1)), ((3,), (2,)))),
+        Row("vstack", lambda *xs: tg.vstack(xs), lambda a, b: np.array([*a, *b], complex), two,
+            (((2, 3), (1, 3)),)),
+        Row("vstack", lambda *xs: tg.vstack(xs), lambda a, b: np.array([a, b], complex), two,
+            (((3,), (3,)),), "vectors"),
         Row("trace", tg.trace, written_out("ii->"), (wide,), (((3, 3),), ((1, 1),), ((0, 0),))),
     ]  # fmt: skip
 
@@ -581,6 +600,22 @@ def rearrangements() -> list[Row]:
         x("sum_to", "(3,)", lambda x: tg.sum_to(x, (3,)), summed_to((3,)), (2, 3), (3,), (2, 2, 3)),
         x("sum_to", "(2, 1)", lambda x: tg.sum_to(x, (2, 1)), summed_to((2, 1)),
             (2, 3), (3, 2, 2), (2, 0), (2, 1)),
+        x("flip", "", tg.flip, lambda x: x.ravel()[::-1].reshape(x.shape), (), (3,), (2, 3)),
+        x("flip", "1", lambda x: tg.flip(x, 1), lambda x: x[:, ::-1], (2, 3), (2, 0)),
+        x("roll", "1", lambda x: tg.roll(x, 1), lambda x: np.array(
+            [*x.ravel()[-1:], *x.ravel()[:-1]], complex).reshape(x.shape), (3,), (2, 3)),
+        x("roll", "2, 1", lambda x: tg.roll(x, 2, 1), lambda x: np.concatenate(
+            [x[:, 1:], x[:, :1]], 1), (2, 3)),
+        x("tile", "2", lambda x: tg.tile(x, 2), lambda x: np.concatenate([x, x], -1), (3,), (2, 3)),
+        x("repeat", "2", lambda x: tg.repeat(x, 2), lambda x: np.array(
+            [v for v in x.flat for _ in (0, 1)], complex), (), (3,), (2, 3)),
+        x("take", "[1, 0, 0], 1", lambda x: tg.take(x, [1, 0, 0], 1), lambda x: np.stack(
+            [x[:, 1], x[:, 0], x[:, 0]], 1), (2, 3)),
+        x("split", "2, 1", lambda x: tg.concatenate(tg.split(x, 2, 1)), lambda x: np.concatenate(
+            [x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]]), (3, 2), (2, 4)),
+        x("diff", "", tg.diff, lambda x: x[..., 1:] - x[..., :-1], (3,), (2, 3), (2, 1)),
+        x("diff", "2, 0", lambda x: tg.diff(x, 2, 0), lambda x: x[2:] - 2 * x[1:-1] + x[:-2],
+            (3,), (4, 2)),
         x("sum_to", "()", lambda x: tg.sum_to(x, ()), summed_to(()), (), (3,), (2, 3), (0,)),
     ]  # fmt: skip
 

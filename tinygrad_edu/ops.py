@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -26,11 +27,14 @@ from .operation import Primitive
 __all__ = [
     "abs",
     "add",
+    "arctan",
     "astype",
     "broadcast_to",
     "clip",
     "concatenate",
     "cos",
+    "cosh",
+    "diff",
     "divide",
     "dot",
     "einsum",
@@ -40,13 +44,20 @@ __all__ = [
     "expand_dims",
     "expm1",
     "flatten",
+    "flip",
     "gelu",
     "getitem",
+    "hstack",
+    "inner",
+    "kron",
     "leaky_relu",
     "linear",
     "log",
     "log1p",
+    "log2",
+    "log10",
     "log_softmax",
+    "logaddexp",
     "logsumexp",
     "matmul",
     "max",
@@ -61,13 +72,17 @@ __all__ = [
     "outer",
     "power",
     "relu",
+    "repeat",
     "reshape",
+    "roll",
     "scatter",
     "sigmoid",
     "silu",
     "sin",
+    "sinh",
     "softmax",
     "softplus",
+    "split",
     "sqrt",
     "square",
     "squeeze",
@@ -77,10 +92,14 @@ __all__ = [
     "sum",
     "sum_to",
     "swapaxes",
+    "take",
+    "tan",
     "tanh",
+    "tile",
     "trace",
     "transpose",
     "var",
+    "vstack",
     "where",
 ]
 
@@ -325,6 +344,91 @@ tanh = primitive(
     """,
     activation=True,
 )(np.tanh)
+
+tan = primitive(
+    lambda g, y, x: g * (1 + y * y),
+    doc="""The tangent of x, in radians.
+
+    Error:   g ⊙ (1 + y ⊙ y)
+    Source:  numpy.tan
+    Example:
+        >>> tan(np.array([0.0]))
+        array([0.])
+    """,
+)(np.tan)
+
+arctan = primitive(
+    lambda g, y, x: g / (1 + x * x),
+    doc="""The angle between −π/2 and π/2 whose tangent is x.
+
+    Error:   g / (1 + x²)
+    Source:  numpy.arctan
+    Example:
+        >>> arctan(np.array([0.0, 1.0]))
+        array([0.        , 0.78539816])
+    """,
+)(np.arctan)
+
+sinh = primitive(
+    lambda g, y, x: g * np.cosh(x),
+    doc="""The hyperbolic sine.
+
+    Error:   g ⊙ cosh x
+    Source:  numpy.sinh
+    Example:
+        >>> sinh(np.array([0.0, 1.0]))
+        array([0.        , 1.17520119])
+    """,
+)(np.sinh)
+
+cosh = primitive(
+    lambda g, y, x: g * np.sinh(x),
+    doc="""The hyperbolic cosine.
+
+    Error:   g ⊙ sinh x
+    Source:  numpy.cosh
+    Example:
+        >>> cosh(np.array([0.0, 1.0]))
+        array([1.        , 1.54308063])
+    """,
+)(np.cosh)
+
+log2 = primitive(
+    lambda g, y, x: g / (math.log(2) * x),
+    doc="""The logarithm to base 2.
+
+    Error:   g / (x log 2)
+    Source:  numpy.log2
+    Example:
+        >>> log2(np.array([1.0, 8.0]))
+        array([0., 3.])
+    """,
+)(np.log2)
+
+log10 = primitive(
+    lambda g, y, x: g / (math.log(10) * x),
+    doc="""The logarithm to base 10.
+
+    Error:   g / (x log 10)
+    Source:  numpy.log10
+    Example:
+        >>> log10(np.array([1.0, 1000.0]))
+        array([0., 3.])
+    """,
+)(np.log10)
+
+logaddexp = primitive(
+    lambda g, y, a, b: g * np.exp(a - y),
+    lambda g, y, a, b: g * np.exp(b - y),
+    doc="""log(eᵃ + eᵇ), without overflow.
+
+    Error:   g ⊙ eᵃ⁻ʸ at a, g ⊙ eᵇ⁻ʸ at b
+    Source:  numpy.logaddexp
+    Example:
+        >>> logaddexp(np.array([0.0]), 0.0)
+        array([0.69314718])
+    """,
+)(np.logaddexp)
 
 log1p = primitive(
     lambda g, y, x: g / (1 + x),
@@ -1296,6 +1400,166 @@ def stack(arrays: Any, axis: int = 0) -> Any:
                [0., 0.]])
     """
     return _stack(*arrays, axis=axis)
+
+
+# --- compositions ---------------------------------------------------------------------------------
+
+
+def _places(x: Any, rearrange: Callable[..., Any], *settings: Any) -> Any:
+    """Return the places in the flattened x of the entries that rearrange(x, *settings) takes."""
+    places = rearrange(np.arange(np.size(x)).reshape(np.shape(x)), *settings)
+    if (capture := gate.get()) is not None and not any(
+        isinstance(setting, np.ndarray) for setting in settings
+    ):
+        capture.creates_array(places)  # the same at each call of the step, as the shapes are
+    return places
+
+
+def flip(x: Any, axis: Any = None) -> Any:
+    """Return x with the order of its entries reversed along the given axes (None: all).
+
+    Source:  numpy.flip
+    Example:
+        >>> flip(np.array([1.0, 2.0, 3.0]))
+        array([3., 2., 1.])
+    """
+    axes = normalize_axis_tuple(range(np.ndim(x)) if axis is None else axis, np.ndim(x))
+    return getitem(x, tuple(slice(None, None, -1 if i in axes else 1) for i in range(np.ndim(x))))
+
+
+def roll(x: Any, shift: Any, axis: Any = None) -> Any:
+    """Return x with its entries moved by `shift` places; those moved past the end come first.
+
+    Source:  numpy.roll
+    Example:
+        >>> roll(np.array([1.0, 2.0, 3.0]), 1)
+        array([3., 1., 2.])
+    """
+    return getitem(flatten(x), _places(x, np.roll, shift, axis))
+
+
+def tile(x: Any, reps: Any) -> Any:
+    """Return copies of x side by side, `reps` along each axis.
+
+    Source:  numpy.tile
+    Example:
+        >>> tile(np.array([1.0, 2.0]), 2)
+        array([1., 2., 1., 2.])
+    """
+    return getitem(flatten(x), _places(x, np.tile, reps))
+
+
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+    """Return x with each entry `repeats` times in a row along an axis (None: flattened first).
+
+    Source:  numpy.repeat
+    Example:
+        >>> repeat(np.array([1.0, 2.0]), 2)
+        array([1., 1., 2., 2.])
+    """
+    return getitem(flatten(x), _places(x, np.repeat, repeats, axis))
+
+
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """Return the entries of x at the indices along an axis (None: flattened first).
+
+    Raises:  IndexError for an index outside of x
+    Source:  numpy.take
+    Example:
+        >>> take(np.array([1.0, 2.0, 3.0]), [2, 0, 0])
+        array([3., 1., 1.])
+    """
+    if axis is None:
+        return getitem(flatten(x), indices)
+    return getitem(x, ((slice(None),) * normalize_axis_index(axis, np.ndim(x)) + (indices,)))
+
+
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """Return the parts of x between the given indices, or so many parts of equal length.
+
+    Raises:  ValueError if x has no such number of equal parts
+    Source:  numpy.split
+    Example:
+        >>> split(np.array([1.0, 2.0, 3.0]), [1])
+        [array([1.]), array([2., 3.])]
+    """
+    before = (slice(None),) * normalize_axis_index(axis, np.ndim(x))
+    parts = np.split(np.arange(np.shape(x)[axis]), indices_or_sections)
+    stops = np.cumsum([len(part) for part in parts]).tolist()
+    starts = [stop - len(part) for part, stop in zip(parts, stops, strict=True)]
+    return [getitem(x, (*before, slice(i, j))) for i, j in zip(starts, stops, strict=True)]
+
+
+def hstack(arrays: Any) -> Any:
+    """Return the arrays joined along axis 1; vectors and numbers along axis 0.
+
+    Raises:  ValueError if the other axes differ
+    Source:  numpy.hstack
+    Example:
+        >>> hstack([np.ones(2), np.zeros(1)])
+        array([1., 1., 0.])
+    """
+    parts = [reshape(x, -1) if np.ndim(x) == 0 else x for x in arrays]
+    return concatenate(parts, axis=int(np.ndim(parts[0]) > 1))
+
+
+def vstack(arrays: Any) -> Any:
+    """Return the arrays joined along axis 0; vectors and numbers are rows.
+
+    Raises:  ValueError if the other axes differ
+    Source:  numpy.vstack
+    Example:
+        >>> vstack([np.ones(2), np.zeros(2)])
+        array([[1., 1.],
+               [0., 0.]])
+    """
+    return concatenate([reshape(x, (1, -1)) if np.ndim(x) < 2 else x for x in arrays])
+
+
+def diff(x: Any, n: int = 1, axis: int = -1) -> Any:
+    """Return the differences xᵢ₊₁ − xᵢ along an axis, taken n times.
+
+    Raises:  ValueError for negative n and for a number
+    Source:  numpy.diff
+    Example:
+        >>> diff(np.array([1.0, 4.0, 9.0]))
+        array([3., 5.])
+    """
+    if n < 0 or np.ndim(x) == 0:
+        raise ValueError(
+            f"diff takes n ≥ 0 and an array with an axis, received {n=}, {np.shape(x)}"
+        )
+    before = (slice(None),) * normalize_axis_index(axis, np.ndim(x))
+    for _ in range(n):
+        x = getitem(x, (*before, slice(1, None))) - getitem(x, (*before, slice(None, -1)))
+    return x
+
+
+def inner(a: Any, b: Any) -> Any:
+    """Return the sums of products over the last axes of a and b.
+
+    Raises:  ValueError if the last axes differ in length
+    Source:  numpy.inner
+    Example:
+        >>> inner(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+        np.float64(11.0)
+    """
+    return dot(a, b if np.ndim(a) == 0 or np.ndim(b) < 2 else swapaxes(b, -1, -2))
+
+
+def kron(a: Any, b: Any) -> Any:
+    """Return the Kronecker product: copies of b, each multiplied by an entry of a.
+
+    Source:  numpy.kron
+    Example:
+        >>> kron(np.array([1.0, 10.0]), np.array([1.0, 2.0]))
+        array([ 1.,  2., 10., 20.])
+    """
+    n = builtins.max(np.ndim(a), np.ndim(b))
+    rows, columns = ((1,) * (n - np.ndim(x)) + np.shape(x) for x in (a, b))
+    left = reshape(a, [k for size in rows for k in (size, 1)])
+    right = reshape(b, [k for size in columns for k in (1, size)])
+    return reshape(multiply(left, right), [i * j for i, j in zip(rows, columns, strict=True)])
 
 
 # --- without a derivative -------------------------------------------------------------------------

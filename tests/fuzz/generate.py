@@ -240,17 +240,18 @@ def _draws(*operations: str) -> Callable[[Draw], Draw]:
 @_draws(
     "positive", "negative", "square", "abs", "sin", "cos", "tanh", "sigmoid", "relu", "softplus",
     "exp", "expm1", "flatten", "T", "sign", "floor", "silu", "leaky_relu", "erf", "gelu",
+    "tan", "arctan", "sinh", "cosh",
 )  # fmt: skip
 def _unary(draft: Draft, name: str) -> object:
     return draft.call(name, draft.some())
 
 
-@_draws("log", "sqrt", "log1p", "reciprocal")
+@_draws("log", "log2", "log10", "sqrt", "log1p", "reciprocal")
 def _unary_of_positive(draft: Draft, name: str) -> object:
     return draft.call(name, draft.positive(draft.some()))
 
 
-@_draws("add", "subtract", "multiply", "maximum", "minimum", "outer",
+@_draws("add", "subtract", "multiply", "maximum", "minimum", "outer", "logaddexp",
         "greater", "less", "greater_equal", "less_equal")  # fmt: skip
 def _binary(draft: Draft, name: str) -> object:
     a = draft.some()
@@ -632,6 +633,41 @@ def _cross_entropy(draft: Draft, name: str) -> object:
     else:
         t = draft.call("softmax", draft.of_shape(shape))
     return draft.call(name, z, t, **_reduced(draft))
+
+
+@_draws("flip", "roll", "diff", "split")
+def _moved(draft: Draft, name: str) -> object:
+    a = draft.some(lambda x: x.ndim > 0)
+    ndim = draft.values[a].ndim
+    if name == "flip":
+        return draft.call(name, a, axis=draft.axis(ndim))
+    axis = draft.axis(ndim, several=False, none=name == "roll")
+    settings: dict[str, dict[str, Any]] = {
+        "roll": {"shift": draft.rng.randint(-3, 3)},
+        "diff": {"n": draft.rng.randint(0, 2)},
+        "split": {"indices_or_sections": [1]},
+    }
+    return draft.call(name, a, **settings[name], axis=axis)
+
+
+@_draws("tile", "repeat")
+def _repeated(draft: Draft, name: str) -> object:
+    a = draft.some(lambda x: x.ndim > 0 and x.size <= 12)
+    if name == "tile":
+        return draft.call(name, a, reps=draft.rng.randint(1, 2))
+    axis = draft.axis(draft.values[a].ndim, several=False)
+    return draft.call(name, a, repeats=draft.rng.randint(1, 2), axis=axis)
+
+
+@_draws("hstack", "vstack", "inner")
+def _of_one_shape(draft: Draft, name: str) -> object:
+    a = draft.some(lambda x: 0 < x.ndim <= 2)
+    return draft.call(name, a, draft.of_shape(draft.values[a].shape))
+
+
+@_draws("kron")
+def _kron(draft: Draft, name: str) -> object:
+    return draft.call(name, draft.some(lambda x: x.size <= 6), draft.fresh((2,)))
 
 
 # Those whose rules have most to do get three shares in ten for themselves.

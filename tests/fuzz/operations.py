@@ -128,6 +128,17 @@ _unary("abs", lambda x: np.where(x.real < 0, -x, x), lambda t, x: t.abs(x), "abs
        numpy=True, method=True, tame=_apart)
 _unary("sin", np.sin, lambda t, x: t.sin(x), numpy=True, method=True)
 _unary("cos", np.cos, lambda t, x: t.cos(x), numpy=True, method=True)
+_unary("tan", np.tan, lambda t, x: t.tan(x), numpy=True,
+       tame=lambda x: _least(np.abs(np.cos(x))) > 0.2)
+_unary("arctan", np.arctan, lambda t, x: t.arctan(x), numpy=True)
+_unary("sinh", np.sinh, lambda t, x: t.sinh(x), numpy=True, tame=_small)
+_unary("cosh", np.cosh, lambda t, x: t.cosh(x), numpy=True, tame=_small)
+_unary("log2", np.log2, lambda t, x: t.log2(x), numpy=True, tame=lambda x: _least(x) > 0.1)
+_unary("log10", np.log10, lambda t, x: t.log10(x), numpy=True, tame=lambda x: _least(x) > 0.1)
+_define("logaddexp", lambda a, b: a + np.log1p(np.exp(b - a)),
+        lambda t, a, b: t.logaddexp(a, b),
+        "tg.logaddexp({0}, {1})", "np.logaddexp({0}, {1})",
+        tame=lambda a, b: _small(a) and _small(b))
 _unary("tanh", np.tanh, lambda t, x: t.tanh(x), numpy=True, method=True)
 _unary("sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda t, x: t.sigmoid(x), method=True)
 _unary("relu", lambda x: np.where(x.real > 0, x, 0), lambda t, x: t.relu(x), method=True,
@@ -420,6 +431,26 @@ def _torch_concatenate(torch: Any, *x: Any, axis: int | None = 0) -> Any:
 
 _define("concatenate", lambda *x, axis=0: np.concatenate(x, axis), _torch_concatenate,
         "tg.concatenate([{args}], {s})", "np.concatenate(({args},), {s})")
+_define("flip", np.flip, lambda t, x, axis=None: t.flip(x, axes_of(x, axis)),
+        "tg.flip({0}, {s})", "np.flip({0}, {s})")
+_define("roll", np.roll, lambda t, x, shift, axis: t.roll(x, shift, () if axis is None else axis),
+        "tg.roll({0}, {s})", "np.roll({0}, {s})")
+_define("diff", np.diff, lambda t, x, n, axis: t.diff(x, n, axis),
+        "tg.diff({0}, {s})", "np.diff({0}, {s})")
+_define("tile", np.tile, lambda t, x, reps: t.tile(x, (reps,)),
+        "tg.tile({0}, {s})", "np.tile({0}, {s})")
+_define("repeat", np.repeat, lambda t, x, repeats, axis: t.repeat_interleave(x, repeats, axis),
+        "tg.repeat({0}, {s})", "np.repeat({0}, {s})")
+_define("split", lambda x, indices_or_sections, axis: np.split(x, indices_or_sections, axis)[0],
+        lambda t, x, indices_or_sections, axis: t.tensor_split(x, indices_or_sections, axis)[0],
+        "tg.split({0}, {s})[0]", "np.split({0}, {s})[0]")
+_define("hstack", lambda *x: np.hstack(x), lambda t, *x: t.hstack(x),
+        "tg.hstack([{args}])", "np.hstack([{args}])")
+_define("vstack", lambda *x: np.vstack(x), lambda t, *x: t.vstack(x),
+        "tg.vstack([{args}])", "np.vstack([{args}])")
+_define("inner", np.inner, lambda t, a, b: t.inner(a, b),
+        "tg.inner({0}, {1})", "np.inner({0}, {1})")
+_define("kron", np.kron, lambda t, a, b: t.kron(a, b), "tg.kron({0}, {1})", "np.kron({0}, {1})")
 _define("stack", lambda *x, axis=0: np.stack(x, axis), lambda t, *x, axis=0: t.stack(x, axis),
         "tg.stack([{args}], {s})", "np.stack(({args},), {s})")
 
