@@ -197,7 +197,7 @@ def _program(seed: int) -> Program:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_planted_bugs_are_found_and_made_small(name: str) -> None:
-    for seed in range(400):
+    for seed in range(1500):
         program = _program(seed)
         with pytest.MonkeyPatch.context() as patch:
             BUGS[name](patch)
@@ -562,7 +562,7 @@ def test_command_prints_a_script_that_shows_the_failure(
     assert " 1 failures; " in summary
     with redirect_stdout(StringIO()) as printed:
         exec(script, {})
-    assert printed.getvalue().splitlines() == ["received: [1. 0. 1.]", "expected: [2. 0. 1.]"]
+    assert printed.getvalue().splitlines() == ["received: [1. 1.]", "expected: [1. 2.]"]
     seed = script.split()[2].rstrip(":")
     assert main(["--count", "1", "--seed", seed]) == 1  # the seed alone brings it back
 
