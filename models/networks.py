@@ -213,7 +213,7 @@ class SingleLayer(tg.nn.Module):
     def accuracy(self, z: Array, y: Array) -> float:
         """Return the share of samples for which the output z decides for the target y."""
         # Y − ½ is an output that decides for Y.
-        return np.count_nonzero(self.decide(z) == self.decide(y - 0.5)) / len(y)
+        return int(np.count_nonzero(self.decide(z) == self.decide(y - 0.5))) / len(y)
 
     def _output(self, x: Array) -> Array:
         with tg.no_grad():
@@ -275,8 +275,8 @@ class DualLayer(SingleLayer):
     def forward(self, x: Any) -> Any:
         """Z2 = A1W2 + b2 with A1 = σ(XW1 + b1)."""
         hidden, output = self._layers()
-        a1 = tg.sigmoid(hidden(x))
-        return output(a1)
+        A1 = tg.sigmoid(hidden(x))
+        return output(A1)
 
     def _keep_weights(self) -> None:
         """Keep nothing: the chapter draws the path of a single layer's weights only."""

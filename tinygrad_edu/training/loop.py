@@ -141,9 +141,9 @@ class _Loop:
         """Run the epochs; return where Ctrl-C ended them, or an empty text."""
         where = ""
         ended: Logs = {}
-        self._call("on_train_begin", {})
+        self._call("on_train_begin")
         for epoch in epochs:
-            self._call("on_epoch_begin", epoch, {})
+            self._call("on_epoch_begin", epoch)
             try:
                 if (sums := self._epoch(epoch)) is None:
                     where = f"in epoch {epoch}, before batch {self.batch} (counted from 0)"
@@ -162,7 +162,8 @@ class _Loop:
                 break
         self.history.interrupted = bool(where)
         self.weights.note()
-        self._call("on_train_end", ended)
+        for hook in self.hooks["on_train_end"]:
+            hook(ended)
         return where
 
     def _epoch(self, epoch: int) -> Sequence[float] | None:
@@ -203,8 +204,9 @@ class _Loop:
                 self.history.add(dict(list(ended.items())[columns:]))
 
     def _call(self, name: str, *args: Any) -> None:
+        """Call the hooks of that name, each with logs of its own."""
         for hook in self.hooks[name]:
-            hook(*args)
+            hook(*args, {})
 
 
 class _Weights:

@@ -47,16 +47,15 @@ class Measures:
                     prediction = model(x)
                 with no_grad():
                     loss = number(loss_of(self.loss, prediction, y, *weights))
-                sums += self.sums(loss, output(prediction, len(x)), y)
+                sums += self.sums(len(x), loss, output(prediction, len(x)), y)
             means = sums / len(samples)
             if self.penalty is not None:
                 with no_grad():
                     means[0] += number(self.penalty(model))
         return dict(zip(self.names, means.tolist(), strict=True))
 
-    def sums(self, loss: float, prediction: Array, y: Array) -> list[float]:
-        """Return loss and metrics of a batch, each added up over its samples."""
-        m = len(prediction)
+    def sums(self, m: int, loss: float, prediction: Array, y: Array) -> list[float]:
+        """Return loss and metrics of a batch, each added up over its m samples."""
         if not self.metrics:
             return [loss * m]
         y = beside(y, prediction)

@@ -15,7 +15,7 @@ from ..engine import Box
 from ..nn import Module
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
     """Inputs x, targets y and, if they have them, weights; row i of each belongs to sample i.
 
@@ -80,9 +80,11 @@ class Samples:
         return self._between(0, at), self._between(at, m)
 
     def _between(self, start: int, stop: int) -> Samples:
-        pixels = isinstance(self.x, Pixels)
-        x = self.x.between(start, stop) if pixels else self.x[start:stop]
-        return Samples(x, *(part[start:stop] for part in self.arrays[1:]))
+        parts: list[Any] = [
+            part.between(start, stop) if isinstance(part, Pixels) else part[start:stop]
+            for part in self.arrays
+        ]
+        return Samples(*parts)
 
     def with_class_weights(self, factors: Mapping[int, float]) -> Samples:
         """Return the samples with the weight of each sample's class; 1 for a class without one.

@@ -133,7 +133,8 @@ class Stepper:
             keep = not (self._alone and self.is_captured)  # a captured step keeps no batch
             for x, *y in samples.batches(model, batch_size, rng=rng, keep=keep):
                 loss, prediction = step(x, *y)
-                yield [len(x), *measures.sums(float(loss.value), prediction.value, y[0])]
+                m = len(x)
+                yield [m, *measures.sums(m, float(loss.value), prediction.value, y[0])]
 
     @contextmanager
     def epoch(self, sources: Sequence[Any]) -> Iterator[Callable[..., Any]]:
@@ -159,10 +160,15 @@ class Stepper:
                 reason.add_note(WAY_OUT)
                 raise
             self._history.compiled = str(reason)
-            return self._one(run, batch)
-        if told := self._captured.native:  # for each size of a batch: True, or why not
+        else:
+            self._note_native()
+            return result
+        return self._one(run, batch)
+
+    def _note_native(self) -> None:
+        """Note in the History for all sizes of batches: machine code, or why not."""
+        if told := self._captured.native:
             self._history.native = next((x for x in told if x is not True), True)
-        return result
 
 
 def cause(loss: Any, model: Module) -> str:
