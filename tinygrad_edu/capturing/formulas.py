@@ -16,6 +16,8 @@ _UNARY = {
     np.exp: "exp({0})", np.log: "log({0})",
     np.log1p: "log1p({0})", np.expm1: "expm1({0})", np.sqrt: "np.sqrt({0})",
     np.sin: "np.sin({0})", np.cos: "np.cos({0})", np.tanh: "tanh({0})",
+    np.tan: "np.tan({0})", np.arctan: "np.arctan({0})", np.sinh: "np.sinh({0})",
+    np.cosh: "np.cosh({0})", np.log2: "np.log2({0})", np.log10: "np.log10({0})",
     np.square: "{0} * {0}", np.sign: "np.sign({0})", np.isfinite: "np.isfinite({0})",
     np.isnan: "np.isnan({0})", np.isinf: "np.isinf({0})", np.signbit: "np.signbit({0})",
     np.floor: "np.floor({0})", np.ceil: "np.ceil({0})", np.rint: "np.rint({0})",
@@ -24,7 +26,7 @@ _UNARY = {
 }  # fmt: skip
 _BINARY = {
     np.add: "{0} + {1}", np.subtract: "{0} - {1}", np.multiply: "{0} * {1}",
-    np.divide: "{0} / {1}", np.power: "{0} ** {1}", lowering._power: "{0} ** {1}",
+    np.logaddexp: "np.logaddexp({0}, {1})", np.divide: "{0} / {1}", np.power: "{0} ** {1}", lowering._power: "{0} ** {1}",
     lowering._maximum: "larger({0}, {1})",
     lowering._minimum: "smaller({0}, {1})", np.equal: "{0} == {1}", np.not_equal: "{0} != {1}",
     np.less: "{0} < {1}", np.less_equal: "{0} <= {1}", np.greater: "{0} > {1}",
