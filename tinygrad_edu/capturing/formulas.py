@@ -26,7 +26,8 @@ _UNARY = {
 }  # fmt: skip
 _BINARY = {
     np.add: "{0} + {1}", np.subtract: "{0} - {1}", np.multiply: "{0} * {1}",
-    np.logaddexp: "np.logaddexp({0}, {1})", np.divide: "{0} / {1}", np.power: "{0} ** {1}", lowering._power: "{0} ** {1}",
+    np.logaddexp: "np.logaddexp({0}, {1})", np.divide: "{0} / {1}",
+    np.power: "{0} ** {1}", lowering._power: "{0} ** {1}",
     lowering._maximum: "larger({0}, {1})",
     lowering._minimum: "smaller({0}, {1})", np.equal: "{0} == {1}", np.not_equal: "{0} != {1}",
     np.less: "{0} < {1}", np.less_equal: "{0} <= {1}", np.greater: "{0} > {1}",
