@@ -65,6 +65,7 @@ CORE: dict[str, set[str]] = {
     "optim": {"arrays", "capture_gate", "lr_scheduler", "ops", "tensor"},
     "data": {"arrays", "engine", "init", "ops"},
     "threads": set(),
+    "frames": {"engine", "nn"},
     "naming": {"engine", "nn"},
     "anomaly": {"arrays", "engine", "nn", "operation"},
     "function": {"arrays", "engine", "recording", "tensor"},
@@ -248,6 +249,15 @@ def test_no_module_changes_what_belongs_to_another(name: str) -> None:
 def test_the_search_for_patches_finds_them(line: str) -> None:
     assert patches(ast.parse(f"from . import ops\nfrom .engine import Box\n{line}"))
     assert not patches(ast.parse("from .engine import Box\nx = Box.a\nx.b = Box\nself.x = 1"))
+
+
+def test_only_frames_sets_a_profiler() -> None:
+    setting = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if names_in(path.read_text(encoding="utf-8")) & {"setprofile", "settrace"}
+    }
+    assert setting == {"tinygrad_edu/frames.py"}
 
 
 def test_importing_the_package_loads_nothing_but_numpy() -> None:

@@ -8,112 +8,13 @@ A name that is used for several tensors, as in a loop over layers, is numbered: 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from . import nn
 from .engine import VARIABLE, Box
-
-# Their local variables are nobody's names: this package, NumPy, Python's own library.
-_FOREIGN = (
-    str(Path(__file__).parent),
-    str(Path(np.__file__).parent),
-    str(Path(re.__file__).parents[1]),
-    "<frozen",
-)
-# The code of all forward methods whose results have a letter: Z for linear layers.
-_LAYERS = {
-    layer.forward.__code__
-    for layer in vars(nn).values()
-    if isinstance(layer, type) and issubclass(layer, nn.Module) and layer.letter
-}
-
-
-class local_variables:
-    """Notes the local variables of all functions that run in the block.
-
-    found    (depth of the call, name, tensor or array), in the order met
-    layers   (the layer, what it gave), in the order of the calls
-    numbers  whole numbers by name, with all values that each had
-    inside   (name, id) of what was found in methods of modules
-    codes    the code that ran, with its global variables
-
-    Example:
-        >>> with local_variables() as seen:
-        ...     pass
-        >>> seen.found
-        []
-    """
-
-    def __init__(self) -> None:
-        self.found: list[tuple[int, str, Any]] = []
-        self.layers: list[tuple[Any, Box]] = []
-        self.numbers: dict[str, set[int]] = {}
-        self.inside: set[tuple[str, int]] = set()
-        self.codes: dict[Any, dict[str, Any]] = {}
-        self._seen: set[tuple[str, int]] = set()
-        self._before: Any = None
-        self._home: FrameType | None = None
-
-    def __enter__(self) -> local_variables:
-        self._before = sys.getprofile()
-        self._home = sys._getframe(1)
-        sys.setprofile(self._event)
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        sys.setprofile(self._before)
-        self._home = None  # a frame knows its variables, of which this is one: let both go
-
-    def _event(self, frame: FrameType, event: str, result: Any) -> None:
-        if event == "call":
-            self.codes[frame.f_code] = frame.f_globals
-            if frame.f_back is not None:
-                self._look(frame.f_back)
-        elif event == "return":
-            if frame.f_code in _LAYERS and isinstance(result, Box):
-                self.layers.append((frame.f_locals["self"], result))
-            self._look(frame)
-
-    def _look(self, frame: FrameType) -> None:
-        if frame.f_code.co_filename.startswith(_FOREIGN):
-            return
-        depth, outer = 0, frame.f_back
-        while outer is not None and outer is not self._home:
-            depth, outer = depth + 1, outer.f_back
-        if outer is None:
-            return  # not called from the block
-        own = frame.f_locals.get("self")
-        fields = {} if isinstance(own, nn.Module) else getattr(own, "__dict__", {})
-        for name, x in [*frame.f_locals.items(), *fields.items()]:
-            if type(x) is int:
-                self.numbers.setdefault(name, set()).add(x)
-            if isinstance(x, (Box, np.ndarray)) and (name, id(x)) not in self._seen:
-                self._seen.add((name, id(x)))
-                if isinstance(own, nn.Module):
-                    self.inside.add((name, id(x)))
-                self.found.append((depth, name, x))  # kept alive, so that its id stays its own
-
-    def own_names(self) -> dict[int, str]:
-        """For each result of a layer, by its id, the name that a module's own method has for it, if
-        no other tensor has that name: q = self.query(x), but not x = self.first(x)."""
-        by_name: dict[str, set[int]] = {}
-        for _, name, x in self.found:
-            by_name.setdefault(name, set()).add(id(x))
-        results = {id(result) for _, result in self.layers}
-        return {
-            next(iter(ids)): name
-            for name, ids in reversed(by_name.items())
-            if len(ids) == 1
-            and ids <= results
-            and not name.startswith(("_", "."))
-            and (name, *ids) in self.inside
-        }
 
 
 class Names:

@@ -13,7 +13,6 @@ name (see `surroundings`).
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -29,8 +28,9 @@ from .. import engine
 from ..arrays import Array, as_array, describe
 from ..capture_gate import CannotCapture, CaptureGate, gate
 from ..engine import VARIABLE, Box, as_recorded
+from ..frames import local_variables
 from ..gradients import first_error
-from ..naming import Names, local_variables, parameter_names
+from ..naming import Names, parameter_names
 from ..numpy_functions import boxes
 from ..ops import astype
 from ..recording import ALL, recording
@@ -273,17 +273,14 @@ class Capture(CaptureGate):
                 )
         self._start = engine.tick()
 
-        def run() -> local_variables:
-            gate.set(self)
-            with recording(ALL), local_variables() as seen:
-                self._result = self.function(*arguments[: len(args)], **by_name)
-            return seen
+        seen = local_variables()
 
-        profiler = sys.getprofile()
-        try:  # in a context of its own, which ends with it, wherever a signal comes
-            seen = copy_context().run(run)
-        finally:
-            sys.setprofile(profiler)
+        def run() -> None:
+            gate.set(self)
+            with recording(ALL):
+                self._result = seen.run(self.function, *arguments[: len(args)], **by_name)
+
+        copy_context().run(run)  # the gate is set in this context only, wherever a signal comes
         used = {
             name
             for code in seen.codes

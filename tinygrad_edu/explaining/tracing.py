@@ -21,9 +21,10 @@ import numpy as np
 from .. import engine, nn, ops
 from ..arrays import describe
 from ..engine import VARIABLE, Box, recorded_results
+from ..frames import local_variables
 from ..gradients import grad
 from ..losses import binary_cross_entropy_with_logits
-from ..naming import Names, leaves, local_variables, parameter_names
+from ..naming import Names, leaves, parameter_names
 from ..recording import ALL, recording
 from ..tensor import Tensor
 from .reading import is_algebra, is_idle_guard
@@ -395,8 +396,9 @@ class _Run:
         by_name = {name: arguments[name] for name in problem.keywords}
         kept = [(buffer, buffer.value) for m in self.modules for buffer in m.buffers()]
         try:
-            with recording(ALL), local_variables() as seen:
-                return function(*places, **by_name), seen
+            seen = local_variables()
+            with recording(ALL):
+                return seen.run(function, *places, **by_name), seen
         finally:
             for buffer, array in kept:
                 buffer.value = array

@@ -22,8 +22,9 @@ import numpy as np
 from .. import nn, ops
 from ..arrays import describe
 from ..engine import RELEASED, Box, recorded_results
+from ..frames import local_variables
 from ..module import Module, calls, parts_of
-from ..naming import Names, leaves, local_variables, parameter_names
+from ..naming import Names, leaves, parameter_names
 from ..recording import ALL, recording
 from ..saving import restore, states
 from ..tensor import Tensor
@@ -184,8 +185,9 @@ def _run(
         inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
     before = states(parts)  # running means, and where random numbers have come to
     try:
-        with recording(ALL), local_variables() as seen:
-            output = function(*inputs, **settings)
+        seen = local_variables()
+        with recording(ALL):
+            output = seen.run(function, *inputs, **settings)
     finally:
         restore(parts, before)
     if not isinstance(output, Box):

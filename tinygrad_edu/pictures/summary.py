@@ -7,7 +7,6 @@ samples is told for one sample, and an axis that does is called m.
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 
 from .. import ops, windows
 from ..engine import Box, recorded_results, tick
+from ..frames import observe
 from ..module import Module, parts_of
 from ..operation import Op
 from ..recording import ALL, recording
@@ -210,7 +210,6 @@ def _run(model: Module, inputs: list[Any]) -> _Run:
     """Call the model and note who is called, and the operations that its result comes from."""
     calls: list[_Call] = []
     open_calls: list[_Call] = []
-    before = sys.getprofile()
 
     def note(frame: FrameType, event: str, result: Any) -> None:
         if frame.f_code is not _CALL:
@@ -218,16 +217,12 @@ def _run(model: Module, inputs: list[Any]) -> _Run:
         if event == "call":
             calls.append(_Call(frame.f_locals["self"], len(open_calls), tick()))
             open_calls.append(calls[-1])
-        elif event == "return":
+        else:
             call = open_calls.pop()
             call.ended, call.result = tick(), result
 
     with recording(ALL):
-        sys.setprofile(note)
-        try:
-            model(*inputs)
-        finally:
-            sys.setprofile(before)
+        observe(note, model, *inputs)
     results = [call.result for call in calls if isinstance(call.result, Box)]
     nodes = {node for x in results if x.record is not None for node in recorded_results(x)}
     return _Run(calls, sorted(nodes, key=lambda node: node.record[0]))

@@ -14,7 +14,6 @@ import inspect
 import linecache
 import math
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ import numpy as np
 from .. import engine
 from ..arrays import Array
 from ..engine import Box
+from ..frames import observe
 from ..gradients import grad
 from ..recording import ON, recording
 from ..tensor import Tensor
@@ -465,18 +465,14 @@ def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
                 place.update({k: v for k, v in vars(holder).items() if not k.startswith("_")})
             place.update({k: v for k, v in local.items() if not k.startswith("_") and k != "self"})
 
-    before = sys.getprofile()
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings(), recording(ON):
             warnings.simplefilter("ignore", RuntimeWarning)  # it is run many times
-            sys.setprofile(note)
-            loss = forward(*by_place, **by_name)
+            loss = observe(note, forward, *by_place, **by_name)
     except Exception as error:
         if line := _filling(error, code):
             raise CannotCheck("fills-array", line=line) from error
         raise CannotCheck("forward-fails", error=f"{type(error).__name__}: {error}") from error
-    finally:
-        sys.setprofile(before)
     return loss, {**inner, **outer}
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
-import sys
 import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..frames import observe
 from .functions import ClaimError
 
 __all__ = ["Changed", "Here", "Running"]
@@ -128,13 +128,8 @@ class Here(Running):
             if event == "return" and frame.f_code is code:
                 found.update(frame.f_locals)
 
-        before = sys.getprofile()
-        sys.setprofile(note)
-        try:
-            with contextlib.suppress(Exception):  # what it has up to there
-                self(names)
-        finally:
-            sys.setprofile(before)
+        with contextlib.suppress(Exception):  # what it has up to there
+            observe(note, self, names)
         return {k: x for k, x in found.items() if isinstance(x, (int, float, np.ndarray))}
 
     def _call(self, function: Callable[..., Any], names: Mapping[str, Any]) -> Any:
