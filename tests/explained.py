@@ -33,11 +33,13 @@ from tinygrad_edu.verifying.grammar import parse
 
 ACTIVATIONS: list[Any] = [tg.sigmoid, tg.tanh, tg.relu, tg.softplus, np.sin]
 LOSSES: list[Any] = [
-    tg.cross_entropy, tg.mse_loss, tg.binary_cross_entropy_with_logits,
+    tg.cross_entropy,
+    tg.mse_loss,
+    tg.binary_cross_entropy_with_logits,
     lambda Z, Y: -(Y * np.log(tg.softmax(Z))).sum() / len(Y),
     lambda Z, Y: tg.square(tg.sigmoid(Z) - Y).sum() / len(Y),
     lambda Z, Y: np.log(1 + np.exp(-(2 * Y - 1) * Z)).mean(),
-]  # fmt: skip
+]
 
 
 def graph(seed: int) -> Any:

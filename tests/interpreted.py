@@ -19,11 +19,15 @@ from tinygrad_edu.arrays import Array
 _WORDS = {
     np.dtype(dtype): word
     for dtype, word in [
-        ("u1", ctypes.c_uint8), ("i1", ctypes.c_int8), ("i2", ctypes.c_int16),
-        ("i4", ctypes.c_int32), ("i8", ctypes.c_int64), ("f4", ctypes.c_float),
+        ("u1", ctypes.c_uint8),
+        ("i1", ctypes.c_int8),
+        ("i2", ctypes.c_int16),
+        ("i4", ctypes.c_int32),
+        ("i8", ctypes.c_int64),
+        ("f4", ctypes.c_float),
         ("f8", ctypes.c_double),
     ]
-}  # fmt: skip
+}
 
 
 class Pointer:
@@ -87,11 +91,17 @@ def _as_it_is(*args: Any, **settings: Any) -> Callable[[Any], Any]:
 def interpreted(source: str) -> Any:
     """The function `run` of a generated module."""
     names: dict[str, Any] = {
-        "np": np, "pointer": Pointer, "product": product, "dots": dots,
+        "np": np,
+        "pointer": Pointer,
+        "product": product,
+        "dots": dots,
         "matmul": matmul,
-        "larger": np.maximum, "smaller": np.minimum, "erf": math.erf,
-        "cfunc": _as_it_is, "njit": _as_it_is,
-    }  # fmt: skip
+        "larger": np.maximum,
+        "smaller": np.minimum,
+        "erf": math.erf,
+        "cfunc": _as_it_is,
+        "njit": _as_it_is,
+    }
     for name in ("exp", "expm1", "log", "log1p", "tanh"):
         for bits in (32, 64):
             names[f"{name}{'_' * (name == 'expm1')}{bits}"] = _function(name, bits)

@@ -124,9 +124,14 @@ def with_keras(case: Case) -> Run:
         model = keras_model(case)
         x, y, *validation = case.data()
         history = model.fit(
-            x, y, batch_size=case.batch_size, epochs=case.epochs, shuffle=False, verbose=0,
+            x,
+            y,
+            batch_size=case.batch_size,
+            epochs=case.epochs,
+            shuffle=False,
+            verbose=0,
             validation_data=tuple(validation),
-        )  # fmt: skip
+        )
         return Run(history.history, model.get_weights())
 
 
@@ -149,10 +154,19 @@ def with_us(case: Case) -> Run:
 
     x, y, *validation = case.data()
     history = tg.fit(
-        model, x, y, loss=case.loss, optimizer=optim.SGD(model.parameters(), **case.sgd),
-        metrics=["accuracy"], batch_size=case.batch_size, epochs=case.epochs, shuffle=False,
-        validation_data=validation, penalty=penalty if case.l2 else None, verbose=0,
-    )  # fmt: skip
+        model,
+        x,
+        y,
+        loss=case.loss,
+        optimizer=optim.SGD(model.parameters(), **case.sgd),
+        metrics=["accuracy"],
+        batch_size=case.batch_size,
+        epochs=case.epochs,
+        shuffle=False,
+        validation_data=validation,
+        penalty=penalty if case.l2 else None,
+        verbose=0,
+    )
     return Run(history.history, [np.array(p.data) for p in model.parameters()])
 
 

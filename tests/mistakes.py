@@ -24,7 +24,7 @@ import linecache
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -160,22 +160,43 @@ NAMED = {
     "axis of rows": {"axis-wrong"},
 }
 __all__ = [
-    "LAYERS", "NAMED", "SYSTEMS", "Mistake", "System", "applied", "dual", "everything",
-    "function_of", "judge", "multi", "planted", "planted_in_programs", "relu_mse", "single",
-    "strange", "tanh_mse", "worse",
-]  # fmt: skip
+    "LAYERS",
+    "NAMED",
+    "SYSTEMS",
+    "Mistake",
+    "System",
+    "applied",
+    "dual",
+    "everything",
+    "function_of",
+    "judge",
+    "multi",
+    "planted",
+    "planted_in_programs",
+    "relu_mse",
+    "single",
+    "strange",
+    "tanh_mse",
+    "worse",
+]
 
 SWAPS = {
-    "A1": ["A2", "X"], "A2": ["A1", "Y"], "Z1": ["X", "A2"], "X": ["A1"], "W2": ["W1"],
-    "W1": ["X"], "W": ["X"], "m": ["n", "h"], "l1": ["l2"], "l2": ["m"], "A": ["X"],
-}  # fmt: skip
+    "A1": ["A2", "X"],
+    "A2": ["A1", "Y"],
+    "Z1": ["X", "A2"],
+    "X": ["A1"],
+    "W2": ["W1"],
+    "W1": ["X"],
+    "W": ["X"],
+    "m": ["n", "h"],
+    "l1": ["l2"],
+    "l2": ["m"],
+    "A": ["X"],
+}
 
 
 def changes(tree: ast.expr) -> Iterator[tuple[str, ast.expr]]:
     """Each kind of mistake, at this very node."""
-
-    def binary(a: ast.expr, op: ast.operator, b: ast.expr) -> ast.BinOp:
-        return ast.BinOp(a, op, b)
 
     match tree:
         case ast.Attribute(value=x, attr="T"):
@@ -193,42 +214,49 @@ def changes(tree: ast.expr) -> Iterator[tuple[str, ast.expr]]:
             if name.startswith(("A", "X", "W")):
                 yield "transpose added", ast.Attribute(tree, "T")
             if name.startswith("A"):
-                yield "complement added", binary(ast.Constant(1), ast.Sub(), tree)
-        case ast.BinOp(left=a, op=ast.Sub(), right=b):
-            yield "difference swapped", binary(b, ast.Sub(), a)
-            yield "plus for minus", binary(a, ast.Add(), b)
-            if isinstance(a, ast.Constant):
-                yield "complement dropped", b
-        case ast.BinOp(left=a, op=ast.Add(), right=b):
-            yield "minus for plus", binary(a, ast.Sub(), b)
-            yield "term dropped", a
-        case ast.BinOp(left=a, op=ast.Div(), right=b):
-            yield "divisor dropped", a
-            yield "divisor twice", binary(tree, ast.Div(), b)
-            yield "times for divided", binary(a, ast.Mult(), b)
-        case ast.BinOp(left=a, op=ast.Mult(), right=b):
-            yield "factor dropped", a
-            yield "factor twice", binary(tree, ast.Mult(), b)
-            yield "product for factor", binary(a, ast.MatMult(), b)
-            if not isinstance(a, ast.Constant) and not _is_product(a):
-                yield "factor dropped", b
-            if not isinstance(a, ast.Constant):
-                yield "divided for times", binary(a, ast.Div(), b)
-        case ast.BinOp(left=a, op=ast.MatMult(), right=b):
-            yield "factor for product", binary(a, ast.Mult(), b)
-            yield "operands swapped", binary(b, ast.MatMult(), a)
-            if not _is_product(b):
-                yield "matrix dropped", a
-            if isinstance(b, ast.BinOp):
-                moved = binary(binary(a, ast.MatMult(), b.left), b.op, b.right)
-                yield "brackets", moved
-            if isinstance(a, ast.BinOp) and isinstance(a.op, (ast.Sub, ast.Add)):
-                yield "brackets", binary(a.left, a.op, binary(a.right, ast.MatMult(), b))
+                yield "complement added", ast.BinOp(ast.Constant(1), ast.Sub(), tree)
+        case ast.BinOp():
+            yield from _changes_of_operators(tree)
         case ast.Compare(left=a, comparators=[b]):
             yield "comparison", ast.Compare(a, [ast.Lt()], [b])
         case ast.Constant(value=2):
             yield "number", ast.Constant(3)
             yield "number", ast.Constant(1)
+
+
+def _changes_of_operators(tree: ast.BinOp) -> Iterator[tuple[str, ast.expr]]:
+    """Each kind of mistake at an operator, or in the order of its operands."""
+    match tree:
+        case ast.BinOp(left=a, op=ast.Sub(), right=b):
+            yield "difference swapped", ast.BinOp(b, ast.Sub(), a)
+            yield "plus for minus", ast.BinOp(a, ast.Add(), b)
+            if isinstance(a, ast.Constant):
+                yield "complement dropped", b
+        case ast.BinOp(left=a, op=ast.Add(), right=b):
+            yield "minus for plus", ast.BinOp(a, ast.Sub(), b)
+            yield "term dropped", a
+        case ast.BinOp(left=a, op=ast.Div(), right=b):
+            yield "divisor dropped", a
+            yield "divisor twice", ast.BinOp(tree, ast.Div(), b)
+            yield "times for divided", ast.BinOp(a, ast.Mult(), b)
+        case ast.BinOp(left=a, op=ast.Mult(), right=b):
+            yield "factor dropped", a
+            yield "factor twice", ast.BinOp(tree, ast.Mult(), b)
+            yield "product for factor", ast.BinOp(a, ast.MatMult(), b)
+            if not isinstance(a, ast.Constant) and not _is_product(a):
+                yield "factor dropped", b
+            if not isinstance(a, ast.Constant):
+                yield "divided for times", ast.BinOp(a, ast.Div(), b)
+        case ast.BinOp(left=a, op=ast.MatMult(), right=b):
+            yield "factor for product", ast.BinOp(a, ast.Mult(), b)
+            yield "operands swapped", ast.BinOp(b, ast.MatMult(), a)
+            if not _is_product(b):
+                yield "matrix dropped", a
+            if isinstance(b, ast.BinOp):
+                moved = ast.BinOp(ast.BinOp(a, ast.MatMult(), b.left), b.op, b.right)
+                yield "brackets", moved
+            if isinstance(a, ast.BinOp) and isinstance(a.op, (ast.Sub, ast.Add)):
+                yield "brackets", ast.BinOp(a.left, a.op, ast.BinOp(a.right, ast.MatMult(), b))
 
 
 def _is_product(x: ast.expr) -> bool:
@@ -272,10 +300,14 @@ def planted_in_programs(system: System) -> Iterator[Mistake]:
             lines = {**system.lines, name: wrong}
             text_of = program_text(lines, parameters)
             outcome = _outcome(system, text_of)
-            same = outcome is not None and true is not None and all(
-                np.shape(outcome[k]) == np.shape(true[k]) and np.allclose(outcome[k], true[k])
-                for k in true
-            )  # fmt: skip
+            same = (
+                outcome is not None
+                and true is not None
+                and all(
+                    np.shape(outcome[k]) == np.shape(true[k]) and np.allclose(outcome[k], true[k])
+                    for k in true
+                )
+            )
             if wrong not in seen and not same:
                 seen.add(wrong)
                 yield Mistake(kind, system, name, text_of, program=True)
@@ -291,8 +323,9 @@ def program_text(lines: dict[str, str], parameters: set[str]) -> str:
     """The function `backprop` of these lines, which takes what they use, and these."""
     names = sorted(_used(lines) | parameters)
     body = "".join(f"    {name} = {text}\n" for name, text in lines.items())
-    grads = ", ".join(f"'{name.removesuffix('_grad')}': {name}" for name in lines
-                      if name.endswith("_grad"))  # fmt: skip
+    grads = ", ".join(
+        f"'{name.removesuffix('_grad')}': {name}" for name in lines if name.endswith("_grad")
+    )
     return f"def backprop({', '.join(names)}):\n{body}    return {{{grads}}}\n"
 
 
@@ -372,10 +405,16 @@ def judge(mistake: Mistake) -> Result:
     wrong = [v for v in first.verdicts if not v.right]
     kinds = tuple(kind for v in wrong for kind in v.kinds)
     return Result(
-        mistake, not first.right, report.right and not broken,
-        bool({*kinds} & NAMED[mistake.kind]), kinds, "; ".join(v.after for v in wrong if v.after),
-        broken, tuple(word for v in wrong if v.after for word in strange(mistake, v)), seconds,
-    )  # fmt: skip
+        mistake,
+        not first.right,
+        report.right and not broken,
+        bool({*kinds} & NAMED[mistake.kind]),
+        kinds,
+        "; ".join(v.after for v in wrong if v.after),
+        broken,
+        tuple(word for v in wrong if v.after for word in strange(mistake, v)),
+        seconds,
+    )
 
 
 def _claims(mistake: Mistake, text: str) -> Any:
@@ -438,6 +477,23 @@ def main() -> int:
     mistakes = everything(options.every, options.start)
     with ProcessPoolExecutor(2) as pool:
         results = list(pool.map(judge, mistakes, chunksize=8))
+    _print_each(results, options.v)
+    counts = _counted(results)
+    seconds = sorted(r.seconds for r in results)
+    print(", ".join(f"{n} {what}" for what, n in counts.items()))
+    if options.v:
+        slowest = max(results, key=lambda r: r.seconds)
+        print(f"slowest, {slowest.seconds:.1f} s:", slowest.mistake.text)
+    print(
+        f"{time.perf_counter() - start:.0f} s; CPU for each: {seconds[len(seconds) // 2]:.2f} s "
+        f"in the median, {seconds[-1]:.2f} s at most"
+    )
+    failed = counts["promises broken"] or counts["with strange words"]
+    return int(bool(failed or counts["rejected"] < len(results)))
+
+
+def _print_each(results: Sequence[Result], verbose: bool) -> None:
+    """Print each mistake that was not handled as promised; if verbose, those not named, too."""
     for r in results:
         where = f"{r.mistake.system.name} {r.mistake.target}: {r.mistake.kind}: {r.mistake.text}"
         if not r.rejected:
@@ -446,26 +502,22 @@ def main() -> int:
             print("BROKEN", where, r.broken)
         if r.strange:
             print("STRANGE WORDS", r.strange, where, r.after)
-        if options.v and not (r.repaired and r.named):
+        if verbose and not (r.repaired and r.named):
             print("not repaired:" if not r.repaired else "not named:", where, r.kinds, r.after)
-    counts = {
-        "planted": len(results), "kinds": len({r.mistake.kind for r in results}),
+
+
+def _counted(results: Sequence[Result]) -> dict[str, int]:
+    """Return how many mistakes were planted, rejected, repaired and named."""
+    return {
+        "planted": len(results),
+        "kinds": len({r.mistake.kind for r in results}),
         "networks": len({r.mistake.system.name for r in results}),
         "rejected": sum(r.rejected for r in results),
         "repaired": sum(r.repaired for r in results),
         "repaired and named": sum(r.repaired and r.named for r in results),
         "promises broken": sum(bool(r.broken) for r in results),
         "with strange words": sum(bool(r.strange) for r in results),
-    }  # fmt: skip
-    seconds = sorted(r.seconds for r in results)
-    print(", ".join(f"{n} {what}" for what, n in counts.items()))
-    if options.v:
-        slowest = max(results, key=lambda r: r.seconds)
-        print(f"slowest, {slowest.seconds:.1f} s:", slowest.mistake.text)
-    print(f"{time.perf_counter() - start:.0f} s; CPU for each: {seconds[len(seconds) // 2]:.2f} s "
-          f"in the median, {seconds[-1]:.2f} s at most")  # fmt: skip
-    failed = counts["promises broken"] or counts["with strange words"]
-    return int(bool(failed or counts["rejected"] < len(results)))
+    }
 
 
 def timings() -> None:
@@ -483,8 +535,10 @@ def timings() -> None:
             seconds.append(time.process_time() - began)
         each = sorted(seconds[3:])
         medians += each
-        print(f"{system.name:16} {len(wrong)} claims: right {min(seconds[:3]):.2f} s; all wrong: "
-              f"{each[len(each) // 2]:.2f} s in the median, {each[-1]:.2f} s at most")  # fmt: skip
+        print(
+            f"{system.name:16} {len(wrong)} claims: right {min(seconds[:3]):.2f} s; all wrong: "
+            f"{each[len(each) // 2]:.2f} s in the median, {each[-1]:.2f} s at most"
+        )
     medians.sort()
     print(f"all: {medians[len(medians) // 2]:.2f} s in the median, {medians[-1]:.2f} s at most")
 

@@ -211,7 +211,7 @@ SOMETIMES: dict[str, Mutation] = {
     "zeros for y": lambda s: s.error(y=like(s.y, 0.0)),
     "y cut off": lambda s: only_if(s.recorded, s).error(y=constant(s.y)),
     "y overwritten": lambda s: written(s, s.y),
-}  # fmt: skip
+}
 
 
 def to_input(k: int) -> dict[str, Mutation]:

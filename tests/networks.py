@@ -192,12 +192,16 @@ RELU_SLIPS = [
     ("relu of gradient", "((A2 - Y) @ W2.T * (Z1 > 0))", "np.maximum((A2 - Y) @ W2.T, 0)"),
     ("relu of gradient", "((A2 - Y) @ W2.T * (Z1 > 0))", "np.maximum(0, (A2 - Y) @ W2.T)"),
 ]
-SIZES = [("size of all", "/ m", "/ Y.size"), ("m squared", "/ m", "/ m**2"),
-         ("outputs in the divisor", "/ m", "/ (m * k)")]  # fmt: skip
+SIZES = [
+    ("size of all", "/ m", "/ Y.size"),
+    ("m squared", "/ m", "/ m**2"),
+    ("outputs in the divisor", "/ m", "/ (m * k)"),
+]
 
 SYSTEMS = [
     System(
-        "single", single,
+        "single",
+        single,
         {"X": "m n", "Y": "m k binary", "W": "n k", "b": "k", "l1": 0.3, "l2": 0.7},
         {
             "W": "X.T @ (A - Y) / m + (l1 * np.sign(W) + l2 * W) / m",
@@ -209,8 +213,11 @@ SYSTEMS = [
             ("penalty itself", "l2 * W)", "l2 * W**2)"),
             ("penalty doubled", "l2 * W)", "2 * l2 * W)"),
             ("penalty halved", "l2 * W)", "l2 / 2 * W)"),
-            ("penalty of bias", "np.sum(A - Y, axis=0) / m",
-             "np.sum(A - Y, axis=0) / m + l2 * b / m"),
+            (
+                "penalty of bias",
+                "np.sum(A - Y, axis=0) / m",
+                "np.sum(A - Y, axis=0) / m + l2 * b / m",
+            ),
             ("superfluous slope", "(A - Y)", "((A - Y) * A * (1 - A))"),
             ("m squared", "(A - Y) / m", "(A - Y) / m**2"),
             ("size of all", "(A - Y) / m", "(A - Y) / A.size"),
@@ -219,7 +226,9 @@ SYSTEMS = [
         ],
     ),
     System(
-        "dual", dual, {**LAYERS, "Y": "m k binary", "l2": 0.7},
+        "dual",
+        dual,
+        {**LAYERS, "Y": "m k binary", "l2": 0.7},
         {
             "W2": "A1.T @ (A2 - Y) / m + l2 * W2 / m",
             "b2": "np.sum(A2 - Y, axis=0) / m",
@@ -234,12 +243,17 @@ SYSTEMS = [
             ("penalty of other weights", "l2 * W2", "l2 * W1"),
             ("penalty of other weights", "l2 * W1", "l2 * W2"),
             ("superfluous slope", "A1.T @ (A2 - Y)", "A1.T @ ((A2 - Y) * A2 * (1 - A2))"),
-            ("penalty of bias", "np.sum(A2 - Y, axis=0) / m",
-             "np.sum(A2 - Y, axis=0) / m + l2 * b2 / m"),
+            (
+                "penalty of bias",
+                "np.sum(A2 - Y, axis=0) / m",
+                "np.sum(A2 - Y, axis=0) / m + l2 * b2 / m",
+            ),
         ],
     ),
     System(
-        "multi", multi, {**LAYERS, "Y": "m k onehot"},
+        "multi",
+        multi,
+        {**LAYERS, "Y": "m k onehot"},
         {
             "Z2": "(A2 - Y) / m",
             "W2": "A1.T @ (A2 - Y) / m",
@@ -248,38 +262,54 @@ SYSTEMS = [
             "b1": f"np.sum({BACK}, axis=0) / m",
         },
         [
-            *SIGMOID_SLIPS, *SIZES,
+            *SIGMOID_SLIPS,
+            *SIZES,
             ("slope of preactivation", "A1 * (1 - A1)", "Z1 * (1 - Z1)"),
             ("mask of relu", "A1 * (1 - A1)", "(Z1 > 0)"),
             ("superfluous slope", "A1.T @ (A2 - Y)", "A1.T @ ((A2 - Y) * A2 * (1 - A2))"),
             ("mean of all", "np.sum(A2 - Y, axis=0) / m", "np.mean(A2 - Y)"),
         ],
         {
-            "E2": "(A2 - Y) / m", "W2_grad": "A1.T @ E2", "b2_grad": "np.sum(E2, axis=0)",
-            "back": "E2 @ W2.T", "E1": "back * A1 * (1 - A1)", "W1_grad": "X.T @ E1",
+            "E2": "(A2 - Y) / m",
+            "W2_grad": "A1.T @ E2",
+            "b2_grad": "np.sum(E2, axis=0)",
+            "back": "E2 @ W2.T",
+            "E1": "back * A1 * (1 - A1)",
+            "W1_grad": "X.T @ E1",
             "b1_grad": "np.sum(E1, axis=0)",
         },
     ),
     System(
-        "tanh", tanh_mse, {**LAYERS, "Y": "m k real"},
+        "tanh",
+        tanh_mse,
+        {**LAYERS, "Y": "m k real"},
         {
             "W2": "2 * A1.T @ (A2 - Y) / m",
             "W1": "2 * X.T @ ((A2 - Y) @ W2.T * (1 - A1**2)) / m",
             "b1": "2 * np.sum((A2 - Y) @ W2.T * (1 - A1**2), axis=0) / m",
         },
         [
-            *TANH_SLIPS, *SIZES,
+            *TANH_SLIPS,
+            *SIZES,
             ("loss for error", "(A2 - Y)", "(A2 - Y)**2"),
-            ("mean of all", "np.sum((A2 - Y) @ W2.T * (1 - A1**2), axis=0) / m",
-             "np.mean((A2 - Y) @ W2.T * (1 - A1**2))"),
+            (
+                "mean of all",
+                "np.sum((A2 - Y) @ W2.T * (1 - A1**2), axis=0) / m",
+                "np.mean((A2 - Y) @ W2.T * (1 - A1**2))",
+            ),
         ],
         {
-            "E2": "2 * (A2 - Y) / m", "W2_grad": "A1.T @ E2", "E1": "E2 @ W2.T * (1 - A1**2)",
-            "W1_grad": "X.T @ E1", "b1_grad": "np.sum(E1, axis=0)",
+            "E2": "2 * (A2 - Y) / m",
+            "W2_grad": "A1.T @ E2",
+            "E1": "E2 @ W2.T * (1 - A1**2)",
+            "W1_grad": "X.T @ E1",
+            "b1_grad": "np.sum(E1, axis=0)",
         },
     ),
     System(
-        "relu", relu_mse, {**LAYERS, "Y": "m k real"},
+        "relu",
+        relu_mse,
+        {**LAYERS, "Y": "m k real"},
         {
             "W2": "A1.T @ (A2 - Y) / m",
             "W1": "X.T @ ((A2 - Y) @ W2.T * (Z1 > 0)) / m",
@@ -288,7 +318,9 @@ SYSTEMS = [
         [*RELU_SLIPS, *SIZES, ("loss for error", "(A2 - Y)", "(A2 - Y)**2")],
     ),
     System(
-        "relu_softmax", relu_softmax, {**LAYERS, "Y": "m k onehot", "lam": 0.4},
+        "relu_softmax",
+        relu_softmax,
+        {**LAYERS, "Y": "m k onehot", "lam": 0.4},
         {
             "W2": "A1.T @ (A2 - Y) / m + lam * W2",
             "W1": "X.T @ ((A2 - Y) @ W2.T * (Z1 > 0)) / m + lam * W1",
@@ -301,13 +333,18 @@ SYSTEMS = [
             ("penalty doubled", "lam * W2", "2 * lam * W2"),
             ("penalty itself", "lam * W2", "lam * W2**2"),
             ("penalty of other weights", "lam * W1", "lam * W2"),
-            ("penalty of bias", "np.sum(A2 - Y, axis=0) / m",
-             "np.sum(A2 - Y, axis=0) / m + lam * b2"),
+            (
+                "penalty of bias",
+                "np.sum(A2 - Y, axis=0) / m",
+                "np.sum(A2 - Y, axis=0) / m + lam * b2",
+            ),
             ("penalty halved", "lam * W1", "lam / 2 * W1"),
         ],
     ),
     System(
-        "sigmoid_mse", sigmoid_mse, {"X": "m n", "Y": "m k real", "W": "n k", "b": "k"},
+        "sigmoid_mse",
+        sigmoid_mse,
+        {"X": "m n", "Y": "m k real", "W": "n k", "b": "k"},
         {
             "W": "X.T @ (E * A * (1 - A)) / m",
             "b": "np.sum(E * A * (1 - A), axis=0) / m",
@@ -322,9 +359,18 @@ SYSTEMS = [
         ],
     ),
     System(
-        "dropout", dropout,
-        {"X": "m n", "Y": "m k real", "D": "m h binary", "W1": "n h", "b1": "h", "W2": "h k",
-         "b2": "k", "keep": 0.8},
+        "dropout",
+        dropout,
+        {
+            "X": "m n",
+            "Y": "m k real",
+            "D": "m h binary",
+            "W1": "n h",
+            "b1": "h",
+            "W2": "h k",
+            "b2": "k",
+            "keep": 0.8,
+        },
         {
             "W2": "H.T @ E / m",
             "W1": "X.T @ (E @ W2.T * D / keep * (1 - A1**2)) / m",
@@ -339,8 +385,18 @@ SYSTEMS = [
         ],
     ),
     System(
-        "deep", deep, {"X": "m n", "Y": "m k onehot", "W1": "n h", "b1": "h", "W2": "h p",
-                       "b2": "p", "W3": "p k", "b3": "k"},
+        "deep",
+        deep,
+        {
+            "X": "m n",
+            "Y": "m k onehot",
+            "W1": "n h",
+            "b1": "h",
+            "W2": "h p",
+            "b2": "p",
+            "W3": "p k",
+            "b3": "k",
+        },
         {
             "W3": "A2.T @ (A3 - Y) / m",
             "W2": f"A1.T @ {TANH} / m",
@@ -354,13 +410,19 @@ SYSTEMS = [
             ("layer skipped", " @ W2.T * (Z1 > 0)", ""),
         ],
         {
-            "D3": "(A3 - Y) / m", "W3_grad": "A2.T @ D3", "b3_grad": "D3.sum(axis=0)",
-            "D2": "D3 @ W3.T * (1 - A2**2)", "W2_grad": "A1.T @ D2", "b2_grad": "D2.sum(axis=0)",
-            "D1": "D2 @ W2.T * (Z1 > 0)", "W1_grad": "X.T @ D1",
+            "D3": "(A3 - Y) / m",
+            "W3_grad": "A2.T @ D3",
+            "b3_grad": "D3.sum(axis=0)",
+            "D2": "D3 @ W3.T * (1 - A2**2)",
+            "W2_grad": "A1.T @ D2",
+            "b2_grad": "D2.sum(axis=0)",
+            "D1": "D2 @ W2.T * (Z1 > 0)",
+            "W1_grad": "X.T @ D1",
         },
     ),
     System(
-        "attention", attention,
+        "attention",
+        attention,
         {"Q": "m d", "K": "n d", "V": "n p", "T": "m p real"},
         {
             "V": "P.T @ dO",
@@ -381,7 +443,9 @@ SYSTEMS = [
         ],
     ),
     System(
-        "normalised", normalised, {"X": "m n", "gamma": "n", "beta": "n", "T": "m n real"},
+        "normalised",
+        normalised,
+        {"X": "m n", "gamma": "n", "beta": "n", "T": "m n real"},
         {
             "gamma": "np.sum(E * H, axis=0)",
             "beta": "np.sum(E, axis=0)",
@@ -390,17 +454,32 @@ SYSTEMS = [
         [
             ("batch norm's mean dropped", " - np.mean(dH, axis=0)", ""),
             ("batch norm's variance dropped", " - H * np.mean(dH * H, axis=0)", ""),
-            ("batch norm as a constant",
-             "(dH - np.mean(dH, axis=0) - H * np.mean(dH * H, axis=0)) / s", "dH / s"),
+            (
+                "batch norm as a constant",
+                "(dH - np.mean(dH, axis=0) - H * np.mean(dH * H, axis=0)) / s",
+                "dH / s",
+            ),
             ("unscaled", " / s", ""),
             ("variance for deviation", "/ s", "/ s**2"),
             ("input for normalised", "np.sum(E * H", "np.sum(E * X"),
         ],
     ),
     System(
-        "lstm", lstm,
-        {"x": "m n", "h": "m p", "c": "m q", "Wi": "n q", "Wf": "n q", "Wo": "n q", "Wg": "n q",
-         "Ui": "p q", "Uf": "p q", "Ug": "p q", "T": "m q real"},
+        "lstm",
+        lstm,
+        {
+            "x": "m n",
+            "h": "m p",
+            "c": "m q",
+            "Wi": "n q",
+            "Wf": "n q",
+            "Wo": "n q",
+            "Wg": "n q",
+            "Ui": "p q",
+            "Uf": "p q",
+            "Ug": "p q",
+            "T": "m q real",
+        },
         {
             "cn": "E * o * (1 - tc**2)",
             "c": f"{CELL} * f",
@@ -424,7 +503,8 @@ SYSTEMS = [
         ],
     ),
     System(
-        "logistic_columns", logistic_columns,
+        "logistic_columns",
+        logistic_columns,
         {"X": "n m", "Y": "k m binary", "W": "k n", "b": "k 1"},
         {
             "W": "(A - Y) @ X.T / m",
@@ -440,7 +520,8 @@ SYSTEMS = [
         ],
     ),
     System(
-        "tanh_columns", tanh_columns,
+        "tanh_columns",
+        tanh_columns,
         {"X": "n m", "Y": "k m binary", "W1": "h n", "b1": "h 1", "W2": "k h", "b2": "k 1"},
         {
             "W2": "(A2 - Y) @ A1.T / m",
@@ -448,11 +529,15 @@ SYSTEMS = [
             "W1": "(W2.T @ (A2 - Y) * (1 - A1**2)) @ X.T / m",
             "b1": "np.sum(W2.T @ (A2 - Y) * (1 - A1**2), axis=1, keepdims=True) / m",
         },
-        [*TANH_SLIPS, ("operands of rows", "W2.T @ (A2 - Y)", "(A2 - Y) @ W2.T"),
-         ("operands of rows", "(A2 - Y) @ A1.T", "A1.T @ (A2 - Y)")],
+        [
+            *TANH_SLIPS,
+            ("operands of rows", "W2.T @ (A2 - Y)", "(A2 - Y) @ W2.T"),
+            ("operands of rows", "(A2 - Y) @ A1.T", "A1.T @ (A2 - Y)"),
+        ],
     ),
     System(
-        "softmax_columns", softmax_columns,
+        "softmax_columns",
+        softmax_columns,
         {"X": "n m", "Y": "k m onehot", "W1": "h n", "b1": "h 1", "W2": "k h", "b2": "k 1"},
         {
             "Z2": "(A2 - Y) / m",
@@ -476,10 +561,13 @@ SYSTEMS = [
             ("mean of all", "np.sum(A2 - Y, axis=1, keepdims=True) / m", "np.mean(A2 - Y)"),
         ],
         {
-            "E2": "(A2 - Y) / m", "W2_grad": "E2 @ A1.T",
-            "b2_grad": "np.sum(E2, axis=1, keepdims=True)", "back": "W2.T @ E2",
-            "E1": "back * (Z1 > 0)", "W1_grad": "E1 @ X.T",
+            "E2": "(A2 - Y) / m",
+            "W2_grad": "E2 @ A1.T",
+            "b2_grad": "np.sum(E2, axis=1, keepdims=True)",
+            "back": "W2.T @ E2",
+            "E1": "back * (Z1 > 0)",
+            "W1_grad": "E1 @ X.T",
             "b1_grad": "np.sum(E1, axis=1, keepdims=True)",
         },
     ),
-]  # fmt: skip
+]

@@ -312,21 +312,36 @@ def row_loss(reduction: str) -> Define:
 # --- the table ------------------------------------------------------------------------------------
 
 NUMBER: Shape = ()
-ONE: tuple[Shapes, ...] = (((),), ((0,),), ((4,),), ((2, 3),), ((2, 0, 3),), ((2, 3, 2),))
-TWO: tuple[Shapes, ...] = (
-    ((), ()), ((4,), (4,)), ((2, 3), (2, 3)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (3,)),
-    ((2, 3, 2), (3, 1)), ((), (2, 3)), ((2, 3), ()), ((0,), (1,)), ((2, 0), (0,)),
-)  # fmt: skip
-THREE: tuple[Shapes, ...] = (
-    ((), (), ()), ((4,), (4,), (4,)), ((2, 3), (3,), (2, 1)), ((3,), (2, 3), ()),
-    ((), (2,), (3, 1)), ((0,), (0,), ()), ((2, 3, 2), (3, 1), (2,)),
-)  # fmt: skip
-MATRICES: tuple[Shapes, ...] = (
-    ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((3, 3), (3, 3)),
-    ((2, 2, 3), (2, 3, 2)), ((2, 2, 3), (3, 2)), ((2, 3), (2, 3, 2)), ((2, 2, 3), (3,)),
-    ((3,), (2, 3, 2)), ((2, 1, 2, 3), (3, 3, 2)), ((1, 2, 3), (2, 3, 2)), ((2, 0), (0, 3)),
-    ((0, 2), (2, 3)), ((0,), (0,)), ((0, 2, 3), (3, 2)),
-)  # fmt: skip
+
+
+def sizes(*texts: str) -> tuple[Shapes, ...]:
+    """Return tuples of shapes, written with a digit for each axis: "23,3" for ((2, 3), (3,))."""
+    return tuple(tuple(tuple(map(int, shape)) for shape in text.split(",")) for text in texts)
+
+
+ONE: tuple[Shapes, ...] = sizes("", "0", "4", "23", "203", "232")
+TWO: tuple[Shapes, ...] = sizes(
+    ",", "4,4", "23,23", "23,3", "3,23", "21,3", "232,31", ",23", "23,", "0,1", "20,0"
+)
+THREE: tuple[Shapes, ...] = sizes(",,", "4,4,4", "23,3,21", "3,23,", ",2,31", "0,0,", "232,31,2")
+MATRICES: tuple[Shapes, ...] = sizes(
+    "3,3",
+    "23,3",
+    "3,32",
+    "23,34",
+    "33,33",
+    "223,232",
+    "223,32",
+    "23,232",
+    "223,3",
+    "3,232",
+    "2123,332",
+    "123,232",
+    "20,03",
+    "02,23",
+    "0,0",
+    "023,32",
+)
 
 
 def unary(
@@ -371,14 +386,26 @@ ENTRYWISE = [
     unary("relu", lambda x: larger(x, 0), nonzero),
     unary("softplus", lambda x: cmath.log(1 + cmath.exp(x))),
     unary("leaky_relu", lambda x: x if x.real > 0 else 0.01 * x, nonzero),
-    unary("leaky_relu", lambda x: x if x.real > 0 else -0.3 * x, nonzero, ONE,
-          lambda x: tg.leaky_relu(x, -0.3), "negative_slope=-0.3"),
+    unary(
+        "leaky_relu",
+        lambda x: x if x.real > 0 else -0.3 * x,
+        nonzero,
+        ONE,
+        lambda x: tg.leaky_relu(x, -0.3),
+        "negative_slope=-0.3",
+    ),
     unary("silu", lambda x: x * sigma(x)),
     unary("erf", lambda x: error_function(x)),
     unary("gelu", lambda x: x * (1 + error_function(x / math.sqrt(2))) / 2),
-    unary("gelu", lambda x: x * sigma(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3)), wide, ONE,
-          lambda x: tg.gelu(x, approximate="tanh"), "tanh"),
-]  # fmt: skip
+    unary(
+        "gelu",
+        lambda x: x * sigma(math.sqrt(8 / math.pi) * (x + 0.044715 * x**3)),
+        wide,
+        ONE,
+        lambda x: tg.gelu(x, approximate="tanh"),
+        "tanh",
+    ),
+]
 BETWEEN_TWO = [
     binary("add", lambda a, b: a + b),
     binary("subtract", lambda a, b: a - b),
@@ -436,46 +463,107 @@ def choices() -> list[Row]:
         clipped(-0.45, None, "low"),
         clipped(None, 0.75, "high"),
         clipped(None, None, "none"),
-        clipped(low, high, "arrays", shapes=(((2, 3),), ((3,),), ((2, 2, 3),))),
-        Row("where", tg.where, entrywise(lambda c, a, b: a if c else b), (mask, wide, wide), THREE,
-            fixed=(0,)),
-        Row("where", lambda c, a: tg.where(c, a, 0.0), entrywise(lambda c, a: a if c else 0),
-            (mask, wide), TWO, "a number for b", (0,)),
-        Row("where", lambda c, b: tg.where(c, 1.0, b), entrywise(lambda c, b: 1 if c else b),
-            (mask, wide), TWO, "a number for a", (0,)),
-    ]  # fmt: skip
+        clipped(low, high, "arrays", shapes=sizes("23", "3", "223")),
+        Row(
+            "where",
+            tg.where,
+            entrywise(lambda c, a, b: a if c else b),
+            (mask, wide, wide),
+            THREE,
+            fixed=(0,),
+        ),
+        Row(
+            "where",
+            lambda c, a: tg.where(c, a, 0.0),
+            entrywise(lambda c, a: a if c else 0),
+            (mask, wide),
+            TWO,
+            "a number for b",
+            (0,),
+        ),
+        Row(
+            "where",
+            lambda c, b: tg.where(c, 1.0, b),
+            entrywise(lambda c, b: 1 if c else b),
+            (mask, wide),
+            TWO,
+            "a number for a",
+            (0,),
+        ),
+    ]
 
 
-def products() -> list[Row]:
-    two = (wide, wide)
-    return [
-        Row("matmul", tg.matmul, row_times_column, two, MATRICES),
-        Row("linear", tg.linear, lambda x, w, b: row_times_column(x, w) + b, (wide, wide, wide),
-            (((2, 3), (3, 4), (4,)), ((2, 3), (3, 1), (1,)), ((3,), (3, 2), (2,)), ((0, 2), (2, 3),
-            (3,)), ((2, 2, 3), (3, 2), (2,)), ((2, 0), (0, 2), (2,)))),
-        Row("dot", tg.dot, row_times_column, two, (((3,), (3,)), ((2, 3), (3,)), ((2, 3), (3, 2)),
-            ((2, 2, 3), (3, 2)), ((2, 0), (0, 3))), "matrices"),
-        Row("dot", tg.dot, entrywise(operator.mul), two, (((), ()), ((), (2, 3)), ((3,), ())),
-            "numbers"),
-        Row("dot", tg.dot, written_out("ij,ajb->iab"), two, (((2, 3), (2, 3, 2)),), "stack"),
-        Row("dot", tg.dot, written_out("j,ajb->ab"), two, (((3,), (2, 3, 2)),), "vector, stack"),
-        Row("outer", tg.outer, written_out("i,j->ij"), two, (((3,), (2,)), ((0,), (2,)))),
-        Row("outer", tg.outer, lambda a, b: written_out("i,j->ij")(a.ravel(), b.ravel()), two,
-            (((2, 2), (3,)), ((), (2,))), "flattened"),
-        Row("inner", tg.inner, written_out("j,j->"), two, (((3,), (3,)), ((0,), (0,)))),
-        Row("inner", tg.inner, written_out("ij,kj->ik"), two, (((2, 3), (4, 3)),), "matrices"),
-        Row("kron", tg.kron, lambda a, b: written_out("ij,kl->ikjl")(a, b).reshape(
-            len(a) * len(b), -1), two, (((2, 3), (2, 2)),)),
-        Row("kron", tg.kron, lambda a, b: np.array([v * w for v in a for w in b], complex), two,
-            (((2,), (3,)),), "vectors"),
-        Row("hstack", lambda *xs: tg.hstack(xs), lambda a, b: np.array([*a.T, *b.T], complex).T,
-            two, (((2, 3), (2, 1)), ((3,), (2,)))),
-        Row("vstack", lambda *xs: tg.vstack(xs), lambda a, b: np.array([*a, *b], complex), two,
-            (((2, 3), (1, 3)),)),
-        Row("vstack", lambda *xs: tg.vstack(xs), lambda a, b: np.array([a, b], complex), two,
-            (((3,), (3,)),), "vectors"),
-        Row("trace", tg.trace, written_out("ii->"), (wide,), (((3, 3),), ((1, 1),), ((0, 0),))),
-    ]  # fmt: skip
+BOTH, ALL_THREE = (wide,) * 2, (wide,) * 3
+PRODUCTS = [
+    Row("matmul", tg.matmul, row_times_column, BOTH, MATRICES),
+    Row(
+        "linear",
+        tg.linear,
+        lambda x, w, b: row_times_column(x, w) + b,
+        (wide, wide, wide),
+        sizes("23,34,4", "23,31,1", "3,32,2", "02,23,3", "223,32,2", "20,02,2"),
+    ),
+    Row(
+        "dot",
+        tg.dot,
+        row_times_column,
+        BOTH,
+        sizes("3,3", "23,3", "23,32", "223,32", "20,03"),
+        "matrices",
+    ),
+    Row("dot", tg.dot, entrywise(operator.mul), BOTH, sizes(",", ",23", "3,"), "numbers"),
+    Row("dot", tg.dot, written_out("ij,ajb->iab"), BOTH, sizes("23,232"), "stack"),
+    Row("dot", tg.dot, written_out("j,ajb->ab"), BOTH, sizes("3,232"), "vector, stack"),
+    Row("outer", tg.outer, written_out("i,j->ij"), BOTH, sizes("3,2", "0,2")),
+    Row(
+        "outer",
+        tg.outer,
+        lambda a, b: written_out("i,j->ij")(a.ravel(), b.ravel()),
+        BOTH,
+        sizes("22,3", ",2"),
+        "flattened",
+    ),
+    Row("inner", tg.inner, written_out("j,j->"), BOTH, sizes("3,3", "0,0")),
+    Row("inner", tg.inner, written_out("ij,kj->ik"), BOTH, sizes("23,43"), "matrices"),
+    Row(
+        "kron",
+        tg.kron,
+        lambda a, b: written_out("ij,kl->ikjl")(a, b).reshape(len(a) * len(b), -1),
+        BOTH,
+        sizes("23,22"),
+    ),
+    Row(
+        "kron",
+        tg.kron,
+        lambda a, b: np.array([v * w for v in a for w in b], complex),
+        BOTH,
+        sizes("2,3"),
+        "vectors",
+    ),
+    Row(
+        "hstack",
+        lambda *xs: tg.hstack(xs),
+        lambda a, b: np.array([*a.T, *b.T], complex).T,
+        BOTH,
+        sizes("23,21", "3,2"),
+    ),
+    Row(
+        "vstack",
+        lambda *xs: tg.vstack(xs),
+        lambda a, b: np.array([*a, *b], complex),
+        BOTH,
+        sizes("23,13"),
+    ),
+    Row(
+        "vstack",
+        lambda *xs: tg.vstack(xs),
+        lambda a, b: np.array([a, b], complex),
+        BOTH,
+        sizes("3,3"),
+        "vectors",
+    ),
+    Row("trace", tg.trace, written_out("ii->"), (wide,), sizes("33", "11", "00")),
+]
 
 
 def einsums() -> list[Row]:
@@ -549,216 +637,472 @@ def softmaxes(axis: Any, *shapes: Shape) -> list[Row]:
     soft = softened(axis)
     return [
         Row("softmax", lambda x: tg.softmax(x, axis=axis), soft, (wide,), tries, at),
-        Row("log_softmax", lambda x: tg.log_softmax(x, axis=axis), lambda x: np.log(soft(x)),
-            (wide,), tries, at),
-    ]  # fmt: skip
-
-
-def rearranged(
-    name: str, label: str, call: Callable[[Any], Any], define: Define, *shapes: Shape
-) -> Row:
-    return Row(name, call, define, (wide,), tuple((s,) for s in shapes), label)
-
-
-def rearrangements() -> list[Row]:
-    x = rearranged
-    return [
-        x("reshape", "(3, 2)", lambda x: tg.reshape(x, (3, 2)), lambda x: np.array(
-            [list(x.flat)[i : i + 2] for i in (0, 2, 4)]), (2, 3), (6,), (1, 2, 3)),
-        x("reshape", "-1", lambda x: tg.reshape(x, -1), lambda x: np.array(list(x.flat), complex),
-            (), (0,), (2, 3), (2, 3, 2)),
-        x("reshape", "(2, -1, 1)", lambda x: tg.reshape(x, shape=(2, -1, 1)),
-            lambda x: x.ravel().reshape(2, x.size // 2, 1), (4,), (2, 3), (2, 0)),
-        x("flatten", "", tg.flatten, lambda x: np.array(list(x.flat), complex),
-            (), (0,), (3,), (2, 3), (2, 3, 2)),
-        x("transpose", "", tg.transpose, lambda x: permuted(range(x.ndim)[::-1])(x),
-            (), (3,), (2, 3), (3, 3), (2, 3, 4), (2, 0)),
-        x("transpose", "(1, 0)", lambda x: tg.transpose(x, (1, 0)), permuted((1, 0)), (2, 3)),
-        x("transpose", "(2, 0, 1)", lambda x: tg.transpose(x, (2, 0, 1)), permuted((2, 0, 1)),
-            (2, 3, 4), (2, 0, 3)),
-        x("transpose", "[-1, 0, 1]", lambda x: tg.transpose(x, axes=[-1, 0, 1]),
-            permuted((2, 0, 1)), (2, 3, 4)),
-        x("swapaxes", "0, -1", lambda x: tg.swapaxes(x, 0, -1), permuted((2, 1, 0)), (2, 3, 4)),
-        x("swapaxes", "1, 1", lambda x: tg.swapaxes(x, 1, 1), permuted((0, 1)), (2, 3)),
-        x("moveaxis", "0, -1", lambda x: tg.moveaxis(x, 0, -1), permuted((1, 2, 0)), (2, 3, 4)),
-        x("moveaxis", "(0, 2), (1, 0)", lambda x: tg.moveaxis(x, (0, 2), (1, 0)),
-            permuted((2, 0, 1)), (2, 3, 4)),
-        x("expand_dims", "0", lambda x: tg.expand_dims(x, 0), lambda x: x[None], (), (3,), (0, 2)),
-        x("expand_dims", "(0, -1)", lambda x: tg.expand_dims(x, (0, -1)),
-            lambda x: x[None, ..., None], (3,), (2, 3)),
-        x("squeeze", "", tg.squeeze, lambda x: x.reshape([n for n in x.shape if n != 1]),
-            (), (1,), (1, 3, 1), (2, 3), (1, 0)),
-        x("squeeze", "-1", lambda x: tg.squeeze(x, -1), lambda x: x[..., 0], (1, 3, 1), (3, 1)),
-        x("squeeze", "(0, 2)", lambda x: tg.squeeze(x, axis=(0, 2)), lambda x: x[0, :, 0],
-            (1, 3, 1)),
-        x("broadcast_to", "(2, 3)", lambda x: tg.broadcast_to(x, (2, 3)), lambda x: x + np.zeros(
-            (2, 3)), (), (3,), (2, 1), (1, 3), (2, 3)),
-        x("broadcast_to", "(0, 2)", lambda x: tg.broadcast_to(x, (0, 2)), lambda x: x + np.zeros(
-            (0, 2)), (2,), (1, 2)),
-        x("broadcast_to", "(2, 3, 2)", lambda x: tg.broadcast_to(x, shape=(2, 3, 2)),
-            lambda x: x + np.zeros((2, 3, 2)), (3, 1), (2, 1, 2)),
-        x("sum_to", "(3,)", lambda x: tg.sum_to(x, (3,)), summed_to((3,)), (2, 3), (3,), (2, 2, 3)),
-        x("sum_to", "(2, 1)", lambda x: tg.sum_to(x, (2, 1)), summed_to((2, 1)),
-            (2, 3), (3, 2, 2), (2, 0), (2, 1)),
-        x("flip", "", tg.flip, lambda x: x.ravel()[::-1].reshape(x.shape), (), (3,), (2, 3)),
-        x("flip", "1", lambda x: tg.flip(x, 1), lambda x: x[:, ::-1], (2, 3), (2, 0)),
-        x("roll", "1", lambda x: tg.roll(x, 1), lambda x: np.array(
-            [*x.ravel()[-1:], *x.ravel()[:-1]], complex).reshape(x.shape), (3,), (2, 3)),
-        x("roll", "2, 1", lambda x: tg.roll(x, 2, 1), lambda x: np.concatenate(
-            [x[:, 1:], x[:, :1]], 1), (2, 3)),
-        x("tile", "2", lambda x: tg.tile(x, 2), lambda x: np.concatenate([x, x], -1), (3,), (2, 3)),
-        x("repeat", "2", lambda x: tg.repeat(x, 2), lambda x: np.array(
-            [v for v in x.flat for _ in (0, 1)], complex), (), (3,), (2, 3)),
-        x("take", "[1, 0, 0], 1", lambda x: tg.take(x, [1, 0, 0], 1), lambda x: np.stack(
-            [x[:, 1], x[:, 0], x[:, 0]], 1), (2, 3)),
-        x("split", "2, 1", lambda x: tg.concatenate(tg.split(x, 2, 1)), lambda x: np.concatenate(
-            [x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]]), (3, 2), (2, 4)),
-        x("diff", "", tg.diff, lambda x: x[..., 1:] - x[..., :-1], (3,), (2, 3), (2, 1)),
-        x("diff", "2, 0", lambda x: tg.diff(x, 2, 0), lambda x: x[2:] - 2 * x[1:-1] + x[:-2],
-            (3,), (4, 2)),
-        x("sum_to", "()", lambda x: tg.sum_to(x, ()), summed_to(()), (), (3,), (2, 3), (0,)),
-    ]  # fmt: skip
-
-
-def indexed() -> list[Row]:
-    """Every kind of index that NumPy has, in the notation x[…], and through the function."""
-    some, mask_1, mask_2 = (
-        np.array([0, 0, 3]),
-        np.array([True, False, True, True]),
-        np.eye(4, 3) > 0,
-    )
-    everywhere: list[tuple[Any, str]] = [
-        (..., "..."), (None, "None"), ((None, ..., None), "None, ..., None"), ((), "()"),
-        (True, "True"), (False, "False"),
-    ]  # fmt: skip
-    on_matrices: list[tuple[Any, str]] = [
-        (1, "1"), (-1, "-1"), (np.int64(2), "np.int64"), (np.array(2), "0-d array"),
-        (slice(1, 3), "1:3"), (slice(None, None, -1), "::-1"), (slice(3, None, -2), "3::-2"),
-        (slice(2, 2), "2:2"), ((1, 2), "1, 2"), ((slice(None), 1), ":, 1"), ((..., 0), "..., 0"),
-        ((slice(None), None, slice(1, 3)), ":, None, 1:3"),
-        (some, "array"), ([0, 0, 3], "list"), ([], "empty list"),
-        (np.array([[0, 3], [1, 1]]), "2-D array"),
-        ((some, np.array([2, 2, 0])), "array, array"), ((some, 1), "array, 1"),
-        ((some[:, None], np.array([0, 2])), "array[:, None], array"),
-        ((some, slice(0, 2)), "array, 0:2"), ((slice(1, 4), np.array([1, 1])), "1:4, array"),
-        ((some, None), "array, None"), ((some, [1, 1, 2]), "array, list"),
-        (mask_1, "mask"), (mask_2, "2-D mask"), ((mask_1, 1), "mask, 1"),
-        ((slice(None), np.array([True, False, True])), ":, mask"),
-        ((mask_1, np.array([0, 0, 2])), "mask, array"), (np.zeros(4, bool), "mask of nothing"),
-    ]  # fmt: skip
-    on_stacks: list[tuple[Any, str]] = [
-        ((np.array([0, 1, 1]), slice(None), np.array([1, 0, 0])), "array, :, array"),
-        ((0, slice(None), np.array([1, 0])), "0, :, array"),
-        ((slice(None), np.array([2, 2]), 0), ":, array, 0"),
-        ((..., np.array([1, 1]), None), "..., array, None"),
-    ]  # fmt: skip
-
-    def line(index: Any, label: str, *shapes: Shape) -> Row:
-        take: Callable[[Any], Any] = lambda x: x[index]  # noqa: E731
-        return rearranged("getitem", f"[{label}]", take, take, *shapes)
-
-    def function(index: Any, label: str) -> Row:
-        return rearranged(
-            "getitem", f"({label})", lambda x: tg.getitem(x, index), lambda x: x[index], (4, 3)
-        )
-
-    def back(index: Any, label: str, shape: Shape, *shapes: Shape) -> Row:
-        return rearranged(
-            "scatter", label, lambda x: tg.scatter(x, index, shape), added_at(index, shape), *shapes
-        )
-
-    return [
-        *(line(index, label, (), (4, 3), (0,)) for index, label in everywhere),
-        *(line(index, label, (4, 3)) for index, label in on_matrices),
-        *(line(index, label, (2, 3, 2)) for index, label in on_stacks),
-        function(some, "array"),
-        function([0, 0, 3], "list"),
-        function(mask_2, "2-D mask"),
-        function((slice(None), 1), ":, 1"),
-        back(np.array([1, 1, 0]), "array", (3,), (3,), (1,), ()),
-        back([1, 1, 0], "list", (3, 2), (3, 2), (2,)),
-        back((slice(1, 3), np.array([0, 0])), "1:3, array", (3, 2), (2, 2)),
-        back(mask_1, "mask", (4,), (3,), ()),
-        back((slice(None, None, -1), 1), "::-1, 1", (3, 2), (3,)),
-        back(2, "2", (3,), ()),
+        Row(
+            "log_softmax",
+            lambda x: tg.log_softmax(x, axis=axis),
+            lambda x: np.log(soft(x)),
+            (wide,),
+            tries,
+            at,
+        ),
     ]
 
 
-def joined() -> list[Row]:
-    def lists(*xs: Array) -> Array:
-        return np.array([entry for x in xs for entry in x.tolist()], complex)
-
-    def columns(*xs: Array) -> Array:
-        return np.array(
-            [reduce(operator.add, row) for row in zip(*(x.tolist() for x in xs), strict=True)]
-        )
-
-    def layers(axis: int) -> Define:
-        def define(*xs: Array) -> Array:
-            shape = list(xs[0].shape)
-            new = axis % (len(shape) + 1)
-            out = np.empty([*shape[:new], len(xs), *shape[new:]], complex)
-            for place in np.ndindex(out.shape):
-                out[place] = xs[place[new]][place[:new] + place[new + 1 :]]
-            return out
-
-        return define
-
-    two, three = (wide,) * 2, (wide,) * 3
-    return [
-        Row("concatenate", lambda *xs: tg.concatenate(xs), lists, three,
-            (((2,), (3,), (1,)), ((1, 2), (2, 2), (0, 2)), ((1, 2, 2), (2, 2, 2), (1, 2, 2)))),
-        Row("concatenate", lambda *xs: tg.concatenate(list(xs), axis=1), columns, two,
-            (((2, 1), (2, 3)), ((2, 2), (2, 0))), "axis=1"),
-        Row("concatenate", lambda *xs: tg.concatenate(xs, -1), columns, three,
-            (((2, 1), (2, 3), (2, 1)),), "axis=-1"),
-        Row("concatenate", lambda *xs: tg.concatenate(xs, axis=None), lambda *xs: lists(
-            *(x.ravel() for x in xs)), two, (((2, 2), (3,)), ((), (0, 2))), "axis=None"),
-        Row("stack", lambda *xs: tg.stack(xs), layers(0), three, (((),) * 3, ((2,),) * 3,
-            ((2, 3),) * 3, ((0,),) * 3)),
-        Row("stack", lambda *xs: tg.stack(xs, axis=1), layers(1), two, (((2,),) * 2, ((2, 3),) * 2),
-            "axis=1"),
-        Row("stack", lambda *xs: tg.stack(list(xs), -1), layers(-1), two,
-            (((),) * 2, ((2, 3),) * 2), "axis=-1"),
-    ]  # fmt: skip
+def rearranged(
+    name: str, label: str, call: Callable[[Any], Any], define: Define, *shapes: str | Shape
+) -> Row:
+    """A row of an operation with one input; "23" for the shape (2, 3)."""
+    tries = tuple((tuple(map(int, shape)),) for shape in shapes)
+    return Row(name, call, define, (wide,), tries, label)
 
 
-def others() -> list[Row]:
-    def one_row_each(n: int) -> Define:
-        return entry_rows(lambda label: [1.0 if label.real == i else 0.0 for i in range(n)], n)
+REARRANGEMENTS = [
+    rearranged(
+        "reshape",
+        "(3, 2)",
+        lambda x: tg.reshape(x, (3, 2)),
+        lambda x: np.array([list(x.flat)[i : i + 2] for i in (0, 2, 4)]),
+        "23",
+        "6",
+        "123",
+    ),
+    rearranged(
+        "reshape",
+        "-1",
+        lambda x: tg.reshape(x, -1),
+        lambda x: np.array(list(x.flat), complex),
+        "",
+        "0",
+        "23",
+        "232",
+    ),
+    rearranged(
+        "reshape",
+        "(2, -1, 1)",
+        lambda x: tg.reshape(x, shape=(2, -1, 1)),
+        lambda x: x.ravel().reshape(2, x.size // 2, 1),
+        "4",
+        "23",
+        "20",
+    ),
+    rearranged(
+        "flatten",
+        "",
+        tg.flatten,
+        lambda x: np.array(list(x.flat), complex),
+        "",
+        "0",
+        "3",
+        "23",
+        "232",
+    ),
+    rearranged(
+        "transpose",
+        "",
+        tg.transpose,
+        lambda x: permuted(range(x.ndim)[::-1])(x),
+        "",
+        "3",
+        "23",
+        "33",
+        "234",
+        "20",
+    ),
+    rearranged("transpose", "(1, 0)", lambda x: tg.transpose(x, (1, 0)), permuted((1, 0)), "23"),
+    rearranged(
+        "transpose",
+        "(2, 0, 1)",
+        lambda x: tg.transpose(x, (2, 0, 1)),
+        permuted((2, 0, 1)),
+        "234",
+        "203",
+    ),
+    rearranged(
+        "transpose",
+        "[-1, 0, 1]",
+        lambda x: tg.transpose(x, axes=[-1, 0, 1]),
+        permuted((2, 0, 1)),
+        "234",
+    ),
+    rearranged("swapaxes", "0, -1", lambda x: tg.swapaxes(x, 0, -1), permuted((2, 1, 0)), "234"),
+    rearranged("swapaxes", "1, 1", lambda x: tg.swapaxes(x, 1, 1), permuted((0, 1)), "23"),
+    rearranged("moveaxis", "0, -1", lambda x: tg.moveaxis(x, 0, -1), permuted((1, 2, 0)), "234"),
+    rearranged(
+        "moveaxis",
+        "(0, 2), (1, 0)",
+        lambda x: tg.moveaxis(x, (0, 2), (1, 0)),
+        permuted((2, 0, 1)),
+        "234",
+    ),
+    rearranged(
+        "expand_dims", "0", lambda x: tg.expand_dims(x, 0), lambda x: x[None], "", "3", "02"
+    ),
+    rearranged(
+        "expand_dims",
+        "(0, -1)",
+        lambda x: tg.expand_dims(x, (0, -1)),
+        lambda x: x[None, ..., None],
+        "3",
+        "23",
+    ),
+    rearranged(
+        "squeeze",
+        "",
+        tg.squeeze,
+        lambda x: x.reshape([n for n in x.shape if n != 1]),
+        "",
+        "1",
+        "131",
+        "23",
+        "10",
+    ),
+    rearranged("squeeze", "-1", lambda x: tg.squeeze(x, -1), lambda x: x[..., 0], "131", "31"),
+    rearranged(
+        "squeeze", "(0, 2)", lambda x: tg.squeeze(x, axis=(0, 2)), lambda x: x[0, :, 0], "131"
+    ),
+    rearranged(
+        "broadcast_to",
+        "(2, 3)",
+        lambda x: tg.broadcast_to(x, (2, 3)),
+        lambda x: x + np.zeros((2, 3)),
+        "",
+        "3",
+        "21",
+        "13",
+        "23",
+    ),
+    rearranged(
+        "broadcast_to",
+        "(0, 2)",
+        lambda x: tg.broadcast_to(x, (0, 2)),
+        lambda x: x + np.zeros((0, 2)),
+        "2",
+        "12",
+    ),
+    rearranged(
+        "broadcast_to",
+        "(2, 3, 2)",
+        lambda x: tg.broadcast_to(x, shape=(2, 3, 2)),
+        lambda x: x + np.zeros((2, 3, 2)),
+        "31",
+        "212",
+    ),
+    rearranged("sum_to", "(3,)", lambda x: tg.sum_to(x, (3,)), summed_to((3,)), "23", "3", "223"),
+    rearranged(
+        "sum_to",
+        "(2, 1)",
+        lambda x: tg.sum_to(x, (2, 1)),
+        summed_to((2, 1)),
+        "23",
+        "322",
+        "20",
+        "21",
+    ),
+    rearranged("flip", "", tg.flip, lambda x: x.ravel()[::-1].reshape(x.shape), "", "3", "23"),
+    rearranged("flip", "1", lambda x: tg.flip(x, 1), lambda x: x[:, ::-1], "23", "20"),
+    rearranged(
+        "roll",
+        "1",
+        lambda x: tg.roll(x, 1),
+        lambda x: np.array([*x.ravel()[-1:], *x.ravel()[:-1]], complex).reshape(x.shape),
+        "3",
+        "23",
+    ),
+    rearranged(
+        "roll",
+        "2, 1",
+        lambda x: tg.roll(x, 2, 1),
+        lambda x: np.concatenate([x[:, 1:], x[:, :1]], 1),
+        "23",
+    ),
+    rearranged(
+        "tile", "2", lambda x: tg.tile(x, 2), lambda x: np.concatenate([x, x], -1), "3", "23"
+    ),
+    rearranged(
+        "repeat",
+        "2",
+        lambda x: tg.repeat(x, 2),
+        lambda x: np.array([v for v in x.flat for _ in (0, 1)], complex),
+        "",
+        "3",
+        "23",
+    ),
+    rearranged(
+        "take",
+        "[1, 0, 0], 1",
+        lambda x: tg.take(x, [1, 0, 0], 1),
+        lambda x: np.stack([x[:, 1], x[:, 0], x[:, 0]], 1),
+        "23",
+    ),
+    rearranged(
+        "split",
+        "2, 1",
+        lambda x: tg.concatenate(tg.split(x, 2, 1)),
+        lambda x: np.concatenate([x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]]),
+        "32",
+        "24",
+    ),
+    rearranged("diff", "", tg.diff, lambda x: x[..., 1:] - x[..., :-1], "3", "23", "21"),
+    rearranged(
+        "diff",
+        "2, 0",
+        lambda x: tg.diff(x, 2, 0),
+        lambda x: x[2:] - 2 * x[1:-1] + x[:-2],
+        "3",
+        "42",
+    ),
+    rearranged("sum_to", "()", lambda x: tg.sum_to(x, ()), summed_to(()), "", "3", "23", "0"),
+]
 
-    def entry_rows(f: Callable[[complex], list[float]], n: int) -> Define:
-        return lambda y: np.array([f(complex(v)) for v in y.flat], complex).reshape(*y.shape, n)
 
-    def rows_added(x: Array, rows: Array, n: int) -> Array:
-        out = np.zeros((n, *x.shape[rows.ndim :]), complex)
-        for place in np.ndindex(rows.shape):
-            out[int(rows[place].real)] += x[place]
+SOME, MASK_1, MASK_2 = (
+    np.array([0, 0, 3]),
+    np.array([True, False, True, True]),
+    np.eye(4, 3) > 0,
+)
+EVERYWHERE: list[tuple[Any, str]] = [
+    (..., "..."),
+    (None, "None"),
+    ((None, ..., None), "None, ..., None"),
+    ((), "()"),
+    (True, "True"),
+    (False, "False"),
+]
+ON_MATRICES: list[tuple[Any, str]] = [
+    (1, "1"),
+    (-1, "-1"),
+    (np.int64(2), "np.int64"),
+    (np.array(2), "0-d array"),
+    (slice(1, 3), "1:3"),
+    (slice(None, None, -1), "::-1"),
+    (slice(3, None, -2), "3::-2"),
+    (slice(2, 2), "2:2"),
+    ((1, 2), "1, 2"),
+    ((slice(None), 1), ":, 1"),
+    ((..., 0), "..., 0"),
+    ((slice(None), None, slice(1, 3)), ":, None, 1:3"),
+    (SOME, "array"),
+    ([0, 0, 3], "list"),
+    ([], "empty list"),
+    (np.array([[0, 3], [1, 1]]), "2-D array"),
+    ((SOME, np.array([2, 2, 0])), "array, array"),
+    ((SOME, 1), "array, 1"),
+    ((SOME[:, None], np.array([0, 2])), "array[:, None], array"),
+    ((SOME, slice(0, 2)), "array, 0:2"),
+    ((slice(1, 4), np.array([1, 1])), "1:4, array"),
+    ((SOME, None), "array, None"),
+    ((SOME, [1, 1, 2]), "array, list"),
+    (MASK_1, "mask"),
+    (MASK_2, "2-D mask"),
+    ((MASK_1, 1), "mask, 1"),
+    ((slice(None), np.array([True, False, True])), ":, mask"),
+    ((MASK_1, np.array([0, 0, 2])), "mask, array"),
+    (np.zeros(4, bool), "mask of nothing"),
+]
+ON_STACKS: list[tuple[Any, str]] = [
+    ((np.array([0, 1, 1]), slice(None), np.array([1, 0, 0])), "array, :, array"),
+    ((0, slice(None), np.array([1, 0])), "0, :, array"),
+    ((slice(None), np.array([2, 2]), 0), ":, array, 0"),
+    ((..., np.array([1, 1]), None), "..., array, None"),
+]
+
+
+def taken(index: Any, label: str, *shapes: str) -> Row:
+    take: Callable[[Any], Any] = lambda x: x[index]  # noqa: E731
+    return rearranged("getitem", f"[{label}]", take, take, *shapes)
+
+
+def called(index: Any, label: str) -> Row:
+    return rearranged(
+        "getitem", f"({label})", lambda x: tg.getitem(x, index), lambda x: x[index], "43"
+    )
+
+
+def scattered(index: Any, label: str, shape: Shape, *shapes: str) -> Row:
+    return rearranged(
+        "scatter", label, lambda x: tg.scatter(x, index, shape), added_at(index, shape), *shapes
+    )
+
+
+# Every kind of index that NumPy has, in the notation x[…], and through the function.
+INDEXED = [
+    *(taken(index, label, "", "43", "0") for index, label in EVERYWHERE),
+    *(taken(index, label, "43") for index, label in ON_MATRICES),
+    *(taken(index, label, "232") for index, label in ON_STACKS),
+    called(SOME, "array"),
+    called([0, 0, 3], "list"),
+    called(MASK_2, "2-D mask"),
+    called((slice(None), 1), ":, 1"),
+    scattered(np.array([1, 1, 0]), "array", (3,), "3", "1", ""),
+    scattered([1, 1, 0], "list", (3, 2), "32", "2"),
+    scattered((slice(1, 3), np.array([0, 0])), "1:3, array", (3, 2), "22"),
+    scattered(MASK_1, "mask", (4,), "3", ""),
+    scattered((slice(None, None, -1), 1), "::-1, 1", (3, 2), "3"),
+    scattered(2, "2", (3,), ""),
+]
+
+
+def lists(*xs: Array) -> Array:
+    return np.array([entry for x in xs for entry in x.tolist()], complex)
+
+
+def columns(*xs: Array) -> Array:
+    return np.array(
+        [reduce(operator.add, row) for row in zip(*(x.tolist() for x in xs), strict=True)]
+    )
+
+
+def layers(axis: int) -> Define:
+    def define(*xs: Array) -> Array:
+        shape = list(xs[0].shape)
+        new = axis % (len(shape) + 1)
+        out = np.empty([*shape[:new], len(xs), *shape[new:]], complex)
+        for place in np.ndindex(out.shape):
+            out[place] = xs[place[new]][place[:new] + place[new + 1 :]]
         return out
 
-    def rows_taken(rows: Array, table: Array) -> Array:
-        out = np.empty((*rows.shape, *table.shape[1:]), complex)
-        for place in np.ndindex(rows.shape):
-            out[place] = table[int(rows[place].real)]
-        return out
+    return define
 
-    same: Define = lambda x: x + 0  # noqa: E731
-    return [
-        Row("astype", lambda x: tg.astype(x, np.float32), same, (wide,), ONE, "float32",
-            result=np.float32),
-        Row("astype", lambda x: tg.astype(x, dtype=np.float64), same, (wide,), ONE, "float64",
-            result=np.float64),
-        Row("as_recorded", as_recorded, same, (wide,), ONE),
-        Row("embedding", tg.embedding, rows_taken, (labels, wide), (((5,), (4, 2)), ((), (4, 3)),
-            ((2, 3), (5, 2)), ((0,), (4, 2)), ((3,), (4,)), ((4,), (4, 2, 2))), fixed=(0,)),
-        Row("add_rows", lambda x, rows: _add_rows(x, rows, 5), lambda x, i: rows_added(x, i, 5),
-            (wide, labels), (((6, 2), (6,)), ((3,), ()), ((2, 3, 2), (2, 3)), ((0, 2), (0,)),
-            ((4,), (4,))), fixed=(1,)),
-        Row("one_hot", lambda y: tg.one_hot(y, 4), one_row_each(4), (labels,), ONE, fixed=(0,),
-            result=np.float64),
-        Row("one_hot", lambda y: tg.one_hot(y, n_classes=5, dtype=np.float32), one_row_each(5),
-            (labels,), ONE, "float32", (0,), np.float32),
-    ]  # fmt: skip
+
+JOINED = [
+    Row(
+        "concatenate",
+        lambda *xs: tg.concatenate(xs),
+        lists,
+        ALL_THREE,
+        sizes("2,3,1", "12,22,02", "122,222,122"),
+    ),
+    Row(
+        "concatenate",
+        lambda *xs: tg.concatenate(list(xs), axis=1),
+        columns,
+        BOTH,
+        sizes("21,23", "22,20"),
+        "axis=1",
+    ),
+    Row(
+        "concatenate",
+        lambda *xs: tg.concatenate(xs, -1),
+        columns,
+        ALL_THREE,
+        sizes("21,23,21"),
+        "axis=-1",
+    ),
+    Row(
+        "concatenate",
+        lambda *xs: tg.concatenate(xs, axis=None),
+        lambda *xs: lists(*(x.ravel() for x in xs)),
+        BOTH,
+        sizes("22,3", ",02"),
+        "axis=None",
+    ),
+    Row(
+        "stack",
+        lambda *xs: tg.stack(xs),
+        layers(0),
+        ALL_THREE,
+        (((),) * 3, ((2,),) * 3, ((2, 3),) * 3, ((0,),) * 3),
+    ),
+    Row(
+        "stack",
+        lambda *xs: tg.stack(xs, axis=1),
+        layers(1),
+        BOTH,
+        (((2,),) * 2, ((2, 3),) * 2),
+        "axis=1",
+    ),
+    Row(
+        "stack",
+        lambda *xs: tg.stack(list(xs), -1),
+        layers(-1),
+        BOTH,
+        (((),) * 2, ((2, 3),) * 2),
+        "axis=-1",
+    ),
+]
+
+
+def one_row_each(n: int) -> Define:
+    return entry_rows(lambda label: [1.0 if label.real == i else 0.0 for i in range(n)], n)
+
+
+def entry_rows(f: Callable[[complex], list[float]], n: int) -> Define:
+    return lambda y: np.array([f(complex(v)) for v in y.flat], complex).reshape(*y.shape, n)
+
+
+def rows_added(x: Array, rows: Array, n: int) -> Array:
+    out = np.zeros((n, *x.shape[rows.ndim :]), complex)
+    for place in np.ndindex(rows.shape):
+        out[int(rows[place].real)] += x[place]
+    return out
+
+
+def rows_taken(rows: Array, table: Array) -> Array:
+    out = np.empty((*rows.shape, *table.shape[1:]), complex)
+    for place in np.ndindex(rows.shape):
+        out[place] = table[int(rows[place].real)]
+    return out
+
+
+SAME: Define = lambda x: x + 0  # noqa: E731
+
+
+OTHERS = [
+    Row(
+        "astype",
+        lambda x: tg.astype(x, np.float32),
+        SAME,
+        (wide,),
+        ONE,
+        "float32",
+        result=np.float32,
+    ),
+    Row(
+        "astype",
+        lambda x: tg.astype(x, dtype=np.float64),
+        SAME,
+        (wide,),
+        ONE,
+        "float64",
+        result=np.float64,
+    ),
+    Row("as_recorded", as_recorded, SAME, (wide,), ONE),
+    Row(
+        "embedding",
+        tg.embedding,
+        rows_taken,
+        (labels, wide),
+        sizes("5,42", ",43", "23,52", "0,42", "3,4", "4,422"),
+        fixed=(0,),
+    ),
+    Row(
+        "add_rows",
+        lambda x, rows: _add_rows(x, rows, 5),
+        lambda x, i: rows_added(x, i, 5),
+        (wide, labels),
+        sizes("62,6", "3,", "232,23", "02,0", "4,4"),
+        fixed=(1,),
+    ),
+    Row(
+        "one_hot",
+        lambda y: tg.one_hot(y, 4),
+        one_row_each(4),
+        (labels,),
+        ONE,
+        fixed=(0,),
+        result=np.float64,
+    ),
+    Row(
+        "one_hot",
+        lambda y: tg.one_hot(y, n_classes=5, dtype=np.float32),
+        one_row_each(5),
+        (labels,),
+        ONE,
+        "float32",
+        (0,),
+        np.float32,
+    ),
+]
 
 
 def patches(size: Shape, axes: Shape, step: Shape) -> Define:
@@ -836,74 +1180,140 @@ def pooled(
     return define
 
 
-def sliding() -> list[Row]:
-    def windows(label: str, size: Shape, axes: Shape, step: Shape, *shapes: Shape) -> Row:
-        settings = {"sizes": size, "axes": axes, "steps": step}
-        call: Callable[[Any], Any] = lambda x: _windows(x, **settings)  # noqa: E731
-        return rearranged("windows", label, call, patches(size, axes, step), *shapes)
+def windows(label: str, size: Shape, axes: Shape, step: Shape, *shapes: str) -> Row:
+    settings = {"sizes": size, "axes": axes, "steps": step}
+    call: Callable[[Any], Any] = lambda x: _windows(x, **settings)  # noqa: E731
+    return rearranged("windows", label, call, patches(size, axes, step), *shapes)
 
-    def overlap(
-        label: str, shape: Shape, size: Shape, axes: Shape, step: Shape, laid_out: Shape
-    ) -> Row:
-        settings = {"shape": shape, "sizes": size, "axes": axes, "steps": step}
-        call: Callable[[Any], Any] = lambda x: _overlap(x, **settings)  # noqa: E731
-        return rearranged("overlap", label, call, patches_added(shape, axes, step), laid_out)
 
-    def pool(
-        name: str, fold: Any, number: float, size: int, step: int, margin: int, **more: int
-    ) -> Row:
-        shapes = ((1, 2, 4, 5), (0, 1, 4, 4)) if margin == 0 else ((1, 1, 4, 5),)
-        return Row(
-            name,
-            lambda x: getattr(tg, name)(x, size, **more),
-            pooled(fold, (size,) * 2, (step,) * 2, margin, number),
-            (spaced,),
-            tuple((shape,) for shape in shapes),
-            f"{size} {more}",
-        )
+def overlap(
+    label: str, shape: Shape, size: Shape, axes: Shape, step: Shape, laid_out: Shape
+) -> Row:
+    settings = {"shape": shape, "sizes": size, "axes": axes, "steps": step}
+    call: Callable[[Any], Any] = lambda x: _overlap(x, **settings)  # noqa: E731
+    return rearranged("overlap", label, call, patches_added(shape, axes, step), laid_out)
 
-    view, two, three = tg.sliding_window_view, (wide,) * 2, (wide,) * 3
-    around = ((1, 1), (2, 2))
-    largest_of = "max_pool2d", largest, -np.inf
-    mean_of = "avg_pool2d", average, 0.0
-    return [
-        windows("rows", (2,), (0,), (1,), (4,), (3, 2), (4, 0)),
-        windows("step 2", (3,), (1,), (2,), (2, 7), (1, 8)),
-        windows("images", (2, 3), (2, 3), (1, 2), (1, 2, 3, 5), (0, 1, 3, 4)),
-        overlap("rows", (4,), (2,), (0,), (1,), (3, 2)),
-        overlap("step 2", (2, 7), (3,), (1,), (2,), (2, 3, 3)),
-        overlap("gaps", (2, 7), (2,), (1,), (3,), (2, 2, 2)),
-        overlap("images", (1, 2, 3, 5), (2, 3), (2, 3), (1, 2), (1, 2, 2, 2, 2, 3)),
-        overlap("nothing", (0, 3), (2,), (1,), (1,), (0, 2, 2)),
-        rearranged("sliding_window_view", "2", lambda x: view(x, 2), patches((2,), (0,), (1,)),
-            (2,), (5,)),
-        rearranged("sliding_window_view", "(2, 2)", lambda x: view(x, (2, 2)),
-            patches((2, 2), (0, 1), (1, 1)), (2, 3), (3, 3)),
-        rearranged("sliding_window_view", "axis=-1 step=2", lambda x: view(x, 2, -1, step=2),
-            patches((2,), (1,), (2,)), (2, 5), (3, 4)),
-        rearranged("sliding_window_view", "axis=(0, 2)", lambda x: view(x, (1, 3), axis=(0, 2)),
-            patches((1, 3), (0, 2), (1, 1)), (2, 2, 3)),
-        rearranged("pad", "1", lambda x: tg.pad(x, 1), lambda x: padded([(1, 1)] * x.ndim)(x),
-            (), (3,), (2, 3), (0,)),
-        rearranged("pad", "((0, 2), (1, 0))", lambda x: tg.pad(x, ((0, 2), (1, 0))),
-            padded(((0, 2), (1, 0))), (2, 3), (0, 2)),
-        rearranged("pad", "(1, 2) with 3", lambda x: tg.pad(x, (1, 2), constant_values=3.0),
-            lambda x: padded([(1, 2)] * x.ndim, 3.0)(x), (2,), (1, 2)),
-        Row("conv2d", tg.conv2d, convolved((1, 1)), two, (((2, 2, 4, 3), (3, 2, 2, 2)),
-            ((1, 1, 2, 2), (1, 1, 2, 2)), ((0, 1, 3, 3), (2, 1, 2, 2)))),
-        Row("conv2d", tg.conv2d, convolved((1, 1)), three, (((2, 2, 3, 3), (3, 2, 2, 1), (3,)),),
-            "bias"),
-        Row("conv2d", lambda x, w, b: tg.conv2d(x, w, b, stride=(2, 1), padding=(1, 2)),
-            convolved((2, 1), around), three, (((1, 2, 4, 3), (2, 2, 3, 2), (2,)),), "stride"),
-        Row("conv2d", lambda x, w: tg.conv2d(x, w, stride=2, padding=1),
-            convolved((2, 2), ((1, 1), (1, 1))), two, (((1, 1, 4, 5), (2, 1, 2, 3)),), "2, 1"),
-        Row("conv2d", lambda x, w: tg.conv2d(x, w, padding="same"),
-            convolved((1, 1), ((1, 1), (0, 1))), two, (((1, 1, 3, 3), (2, 1, 3, 2)),), "same"),
-        pool(*largest_of, 2, 2, 0), pool(*mean_of, 2, 2, 0),
-        pool(*largest_of, 3, 2, 1, stride=2, padding=1),
-        pool(*mean_of, 3, 2, 1, stride=2, padding=1),
-        pool(*largest_of, 2, 1, 0, stride=1), pool(*mean_of, 2, 1, 0, stride=1),
-    ]  # fmt: skip
+
+def pool(
+    name: str, fold: Any, number: float, size: int, step: int, margin: int, **more: int
+) -> Row:
+    shapes = ((1, 2, 4, 5), (0, 1, 4, 4)) if margin == 0 else ((1, 1, 4, 5),)
+    return Row(
+        name,
+        lambda x: getattr(tg, name)(x, size, **more),
+        pooled(fold, (size,) * 2, (step,) * 2, margin, number),
+        (spaced,),
+        tuple((shape,) for shape in shapes),
+        f"{size} {more}",
+    )
+
+
+VIEW = tg.sliding_window_view
+AROUND = ((1, 1), (2, 2))
+LARGEST_OF = "max_pool2d", largest, -np.inf
+MEAN_OF = "avg_pool2d", average, 0.0
+
+
+SLIDING = [
+    windows("rows", (2,), (0,), (1,), "4", "32", "40"),
+    windows("step 2", (3,), (1,), (2,), "27", "18"),
+    windows("images", (2, 3), (2, 3), (1, 2), "1235", "0134"),
+    overlap("rows", (4,), (2,), (0,), (1,), (3, 2)),
+    overlap("step 2", (2, 7), (3,), (1,), (2,), (2, 3, 3)),
+    overlap("gaps", (2, 7), (2,), (1,), (3,), (2, 2, 2)),
+    overlap("images", (1, 2, 3, 5), (2, 3), (2, 3), (1, 2), (1, 2, 2, 2, 2, 3)),
+    overlap("nothing", (0, 3), (2,), (1,), (1,), (0, 2, 2)),
+    rearranged(
+        "sliding_window_view", "2", lambda x: VIEW(x, 2), patches((2,), (0,), (1,)), "2", "5"
+    ),
+    rearranged(
+        "sliding_window_view",
+        "(2, 2)",
+        lambda x: VIEW(x, (2, 2)),
+        patches((2, 2), (0, 1), (1, 1)),
+        "23",
+        "33",
+    ),
+    rearranged(
+        "sliding_window_view",
+        "axis=-1 step=2",
+        lambda x: VIEW(x, 2, -1, step=2),
+        patches((2,), (1,), (2,)),
+        "25",
+        "34",
+    ),
+    rearranged(
+        "sliding_window_view",
+        "axis=(0, 2)",
+        lambda x: VIEW(x, (1, 3), axis=(0, 2)),
+        patches((1, 3), (0, 2), (1, 1)),
+        "223",
+    ),
+    rearranged(
+        "pad",
+        "1",
+        lambda x: tg.pad(x, 1),
+        lambda x: padded([(1, 1)] * x.ndim)(x),
+        "",
+        "3",
+        "23",
+        "0",
+    ),
+    rearranged(
+        "pad",
+        "((0, 2), (1, 0))",
+        lambda x: tg.pad(x, ((0, 2), (1, 0))),
+        padded(((0, 2), (1, 0))),
+        "23",
+        "02",
+    ),
+    rearranged(
+        "pad",
+        "(1, 2) with 3",
+        lambda x: tg.pad(x, (1, 2), constant_values=3.0),
+        lambda x: padded([(1, 2)] * x.ndim, 3.0)(x),
+        "2",
+        "12",
+    ),
+    Row(
+        "conv2d",
+        tg.conv2d,
+        convolved((1, 1)),
+        BOTH,
+        sizes("2243,3222", "1122,1122", "0133,2122"),
+    ),
+    Row("conv2d", tg.conv2d, convolved((1, 1)), ALL_THREE, sizes("2233,3221,3"), "bias"),
+    Row(
+        "conv2d",
+        lambda x, w, b: tg.conv2d(x, w, b, stride=(2, 1), padding=(1, 2)),
+        convolved((2, 1), AROUND),
+        ALL_THREE,
+        sizes("1243,2232,2"),
+        "stride",
+    ),
+    Row(
+        "conv2d",
+        lambda x, w: tg.conv2d(x, w, stride=2, padding=1),
+        convolved((2, 2), ((1, 1), (1, 1))),
+        BOTH,
+        sizes("1145,2123"),
+        "2, 1",
+    ),
+    Row(
+        "conv2d",
+        lambda x, w: tg.conv2d(x, w, padding="same"),
+        convolved((1, 1), ((1, 1), (0, 1))),
+        BOTH,
+        sizes("1133,2132"),
+        "same",
+    ),
+    pool(*LARGEST_OF, 2, 2, 0),
+    pool(*MEAN_OF, 2, 2, 0),
+    pool(*LARGEST_OF, 3, 2, 1, stride=2, padding=1),
+    pool(*MEAN_OF, 3, 2, 1, stride=2, padding=1),
+    pool(*LARGEST_OF, 2, 1, 0, stride=1),
+    pool(*MEAN_OF, 2, 1, 0, stride=1),
+]
 
 
 def losses(reduction: str) -> list[Row]:
@@ -912,7 +1322,7 @@ def losses(reduction: str) -> list[Row]:
 
     some: tuple[Shapes, ...] = ((((),) * 2), ((4,),) * 2, ((2, 3),) * 2, ((2, 2, 2),) * 2)
     each: tuple[Shapes, ...] = (((3, 4),) * 2, ((4,),) * 2, ((2, 2, 4),) * 2)
-    picked: tuple[Shapes, ...] = (((3, 4), (3,)), ((4,), ()), ((2, 2, 4), (2, 2)))
+    picked: tuple[Shapes, ...] = sizes("34,3", "4,", "224,22")
     if reduction != "mean":
         some = (*some, ((0, 2),) * 2)
         each, picked = (*each, ((0, 4),) * 2), (*picked, ((0, 4), (0,)))
@@ -926,15 +1336,24 @@ def losses(reduction: str) -> list[Row]:
     return [
         line("mse_loss", entry_loss(lambda a, t: (t - a) ** 2, reduction), (wide, wide), some),
         line("binary_cross_entropy", entry_loss(bce, reduction), (unit, unit), some),
-        line("binary_cross_entropy_with_logits",
-            entry_loss(lambda z, t: bce(sigma(z), t), reduction), (wide, unit), some),
+        line(
+            "binary_cross_entropy_with_logits",
+            entry_loss(lambda z, t: bce(sigma(z), t), reduction),
+            (wide, unit),
+            some,
+        ),
         line("cross_entropy", row_loss(reduction), (wide, rows), each),
         line("cross_entropy", row_loss(reduction), (wide, labels), picked, "indices", fixed=(1,)),
-    ]  # fmt: skip
+    ]
 
 
 TABLE: list[Row] = [
-    *ENTRYWISE, *BETWEEN_TWO, *powers(), *choices(), *products(), *einsums(),
+    *ENTRYWISE,
+    *BETWEEN_TWO,
+    *powers(),
+    *choices(),
+    *PRODUCTS,
+    *einsums(),
     *reductions(None, False, (), (4,), (2, 3)),
     *reductions(None, True, (2, 3)),
     *reductions(0, False, (4,), (2, 3), (2, 3, 2)),
@@ -943,17 +1362,22 @@ TABLE: list[Row] = [
     *reductions((0, -1), False, (2, 3, 2)),
     *reductions((-1, 1), True, (2, 2, 2)),
     *reductions((), False, (2, 3)),
-    Row("sum", tg.sum, folded(total, None, False), (wide,), (((0,),), ((2, 0),)), "of nothing"),
-    Row("sum", lambda x: tg.sum(x, 0), folded(total, 0, False), (wide,), (((0, 2),),),
-        "of no rows"),
+    Row("sum", tg.sum, folded(total, None, False), (wide,), sizes("0", "20"), "of nothing"),
+    Row("sum", lambda x: tg.sum(x, 0), folded(total, 0, False), (wide,), sizes("02"), "of no rows"),
     *softmaxes(-1, (4,), (2, 3), (2, 3, 2), (0, 3)),
     *softmaxes(0, (4,), (2, 3)),
     *softmaxes(1, (2, 3, 2)),
     *softmaxes((0, 1), (2, 3)),
     *softmaxes(None, (2, 3)),
-    *rearrangements(), *indexed(), *joined(), *others(), *sliding(),
-    *losses("mean"), *losses("sum"), *losses("none"),
-]  # fmt: skip
+    *REARRANGEMENTS,
+    *INDEXED,
+    *JOINED,
+    *OTHERS,
+    *SLIDING,
+    *losses("mean"),
+    *losses("sum"),
+    *losses("none"),
+]
 
 CASES = [(row, shapes) for row in TABLE for shapes in row.shapes]
 

@@ -69,9 +69,13 @@ def main(folder: str, optimizer_name: str, mode: str) -> None:
     tg.manual_seed(5)  # the library's own source, for what is given none: the dropout here
     rng = np.random.default_rng(2)
     model = nn.Sequential(
-        nn.Linear(4, 8, rng=rng), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2),
-        nn.Linear(8, 2, rng=rng), nn.Dropout(0.1, rng=9),
-    )  # fmt: skip
+        nn.Linear(4, 8, rng=rng),
+        nn.BatchNorm1d(8),
+        nn.Tanh(),
+        nn.Dropout(0.2),
+        nn.Linear(8, 2, rng=rng),
+        nn.Dropout(0.1, rng=9),
+    )
     optimizer = OPTIMIZERS[optimizer_name](model.parameters())
     history = tg.History()
     path = Path(folder, "checkpoint.safetensors")
@@ -85,9 +89,19 @@ def main(folder: str, optimizer_name: str, mode: str) -> None:
         assert rest == {"epoch": KILLED_AFTER}
         assert history.epoch[-1] == KILLED_AFTER - 1
     tg.fit(
-        model, x, y, loss=tg.cross_entropy, optimizer=optimizer, epochs=EPOCHS, batch_size=16,
-        rng=rng, history=history, callbacks=callbacks, metrics=["accuracy"], validation_split=0.2,
-    )  # fmt: skip
+        model,
+        x,
+        y,
+        loss=tg.cross_entropy,
+        optimizer=optimizer,
+        epochs=EPOCHS,
+        batch_size=16,
+        rng=rng,
+        history=history,
+        callbacks=callbacks,
+        metrics=["accuracy"],
+        validation_split=0.2,
+    )
     assert history.epoch == list(range(EPOCHS))
     print(checksum([model.state_dict(), optimizer.state_dict(), history.state_dict()]))
 

@@ -48,26 +48,39 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Any, Any, Any, Any]] = {
     "Swish": (around(lambda: Swish(OWN["swish"])), ROWS, LABELS, tg.cross_entropy, optim.Adam),
     "WeightNorm": (
         lambda: nn.Sequential(OWN["WeightNorm"](4, 5, rng=0), nn.Tanh(), nn.Linear(5, 3, rng=1)),
-        ROWS, LABELS, tg.cross_entropy, optim.Adam,
+        ROWS,
+        LABELS,
+        tg.cross_entropy,
+        optim.Adam,
     ),
     "Dropout": (around(lambda: OWN["Dropout"](rng=0)), ROWS, LABELS, tg.cross_entropy, optim.Adam),
     "BatchNorm1d": (
-        around(lambda: OWN["BatchNorm1d"](5)), ROWS, LABELS, tg.cross_entropy, optim.SGD,
+        around(lambda: OWN["BatchNorm1d"](5)),
+        ROWS,
+        LABELS,
+        tg.cross_entropy,
+        optim.SGD,
     ),
     "LayerNorm": (around(lambda: OWN["LayerNorm"](5)), ROWS, LABELS, tg.cross_entropy, optim.Adam),
     "Embedding": (
         lambda: nn.Sequential(OWN["Embedding"](7, 3, rng=0), nn.Flatten(), nn.Linear(6, 3, rng=1)),
-        WORDS, LABELS, tg.cross_entropy, optim.Adam,
+        WORDS,
+        LABELS,
+        tg.cross_entropy,
+        optim.Adam,
     ),
     "Conv2d, MaxPool2d": (conv, GRID, LABELS, tg.cross_entropy, optim.Adam),
     "Recurrent": (
         lambda: nn.Sequential(OWN["Recurrent"](2, 4, rng=0), nn.Linear(4, 3, rng=1)),
-        SERIES, LABELS, tg.cross_entropy, optim.Adam,
+        SERIES,
+        LABELS,
+        tg.cross_entropy,
+        optim.Adam,
     ),
     "huber": (around(nn.Tanh), ROWS, TARGETS, OWN["huber"], optim.Adam),
     "he_normal": (drawn, ROWS, LABELS, tg.cross_entropy, optim.Adam),
     "RMSprop": (around(nn.Tanh), ROWS, LABELS, tg.cross_entropy, OWN["RMSprop"]),
-}  # fmt: skip
+}
 RANDOM = {"Dropout"}  # which cannot be captured: the program would drop the same at every call
 every = pytest.mark.parametrize("name", NETWORKS)
 
@@ -168,13 +181,14 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], dict[str, Any]
     "BatchNorm1d": (lambda: OWN["BatchNorm1d"](3), (4, 3), {"samples": False}),
     "LayerNorm": (lambda: OWN["LayerNorm"](3), (4, 3), {}),
     "Embedding": (
-        lambda: OWN["Embedding"](5, 3, rng=0), (4, 2),
+        lambda: OWN["Embedding"](5, 3, rng=0),
+        (4, 2),
         {"domain": lambda rng, shape: rng.integers(0, 5, shape)},
     ),
     "Conv2d": (lambda: OWN["Conv2d"](2, 2, 2, rng=0), (2, 2, 4, 4), {}),
     "MaxPool2d": (lambda: OWN["MaxPool2d"](2), (2, 2, 4, 4), {}),
     "Recurrent": (lambda: OWN["Recurrent"](2, 3, rng=0), (3, 4, 2), {}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -268,9 +282,18 @@ def test_fit_is_the_same_captured_and_says_where_it_is_not(name: str) -> None:
         model = make()
         optimizer = kind(model.parameters(), lr=0.02)
         history = tg.fit(
-            model, x, y, loss=loss, optimizer=optimizer, epochs=40, batch_size=4, rng=0,
-            validation_data=(x, y), compile=compile, callbacks=[lambda e, logs: seen.append(logs)],
-        )  # fmt: skip
+            model,
+            x,
+            y,
+            loss=loss,
+            optimizer=optimizer,
+            epochs=40,
+            batch_size=4,
+            rng=0,
+            validation_data=(x, y),
+            compile=compile,
+            callbacks=[lambda e, logs: seen.append(logs)],
+        )
         histories.append(history)
         states.append(arrays(model, optimizer))
     assert histories[0].history == histories[1].history

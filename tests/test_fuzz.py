@@ -437,8 +437,11 @@ def test_programs_have_what_makes_them_hard() -> None:
     used = [[i for call in p.calls for i in call.arguments] for p in programs]
     assert sum(len(set(u)) < len(u) for u in used) > 100  # registers used several times
     assert {x.kind for p in programs for x in p.inputs} == {
-        "variable", "constant", "array", "number",
-    }  # fmt: skip
+        "variable",
+        "constant",
+        "array",
+        "number",
+    }
     arrays = [x.value for p in programs for x in p.inputs if isinstance(x.value, np.ndarray)]
     assert {x.ndim for x in arrays} >= {0, 1, 2, 3, 4}
     assert {np.float64, np.float32, np.int64, np.bool_} == {x.dtype.type for x in arrays}
@@ -465,13 +468,30 @@ def test_source_is_what_was_run() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        1, -1, 2.5, None, True, "mean", (), (0, -1), Ellipsis, slice(None, None, -2),
-        (slice(1, None), None, 0), (..., np.array([0, 0])), np.array([True, False]), [1, 0],
-        np.array([[0.1, 2.0]]), np.array(3), np.zeros((0, 2)), np.zeros(0, int),
-        np.array([0.1], np.float32), (slice(None),), np.float32,
+        1,
+        -1,
+        2.5,
+        None,
+        True,
+        "mean",
+        (),
+        (0, -1),
+        Ellipsis,
+        slice(None, None, -2),
+        (slice(1, None), None, 0),
+        (..., np.array([0, 0])),
+        np.array([True, False]),
+        [1, 0],
+        np.array([[0.1, 2.0]]),
+        np.array(3),
+        np.zeros((0, 2)),
+        np.zeros(0, int),
+        np.array([0.1], np.float32),
+        (slice(None),),
+        np.float32,
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_settings_as_code(value: Any) -> None:
     again = eval(literal(value), {"np": np})
     assert type(again) is type(value)

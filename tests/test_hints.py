@@ -44,8 +44,20 @@ def test_they_are_pytorchs_names(owner: Any, table: Any, where: str) -> None:
 
 def test_what_is_to_be_written_for_a_tensor_runs() -> None:
     t = OWNERS[0][0]
-    names = {"np": np, "tg": tg, "t": t, "other": t, "k": 2, "mask": t > 2, "value": 0.0,
-             "shape": (2, 2), "axes": (1, 0), "axis": 0, "low": 0, "high": 1}  # fmt: skip
+    names = {
+        "np": np,
+        "tg": tg,
+        "t": t,
+        "other": t,
+        "k": 2,
+        "mask": t > 2,
+        "value": 0.0,
+        "shape": (2, 2),
+        "axes": (1, 0),
+        "axis": 0,
+        "low": 0,
+        "high": 1,
+    }
     ran = 0
     for hint in pytorch_names.TENSOR.values():
         code = hint.partition(",")[0] if hint.startswith(("t.size", "t.ndim")) else hint

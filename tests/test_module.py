@@ -407,8 +407,10 @@ def test_buffers_are_found_saved_and_loaded_but_are_no_parameters() -> None:
     assert [name for name, _ in net.named_buffers()] == ["mean", "inside.1.count"]
     assert [id(b) for b in net.buffers()] == [id(net.mean), id(net.inside[1]["count"])]  # type: ignore[index]
     assert [name for name, _ in net.named_parameters()] == [
-        "scale", "inside.0.weight", "inside.0.bias",
-    ]  # fmt: skip
+        "scale",
+        "inside.0.weight",
+        "inside.0.bias",
+    ]
     net(tg.Tensor([[1.0], [5.0]], requires_grad=True))
     state = net.state_dict()
     assert list(state) == ["scale", "mean", "inside.0.weight", "inside.0.bias", "inside.1.count"]

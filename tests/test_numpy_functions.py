@@ -122,14 +122,24 @@ def test_the_tables_cover_what_the_operations_cover() -> None:
 CALLS: dict[Callable[..., Any], list[Callable[..., Any]]] = {
     np.amax: [lambda a: np.amax(a, axis=0)],
     np.amin: [lambda a: np.amin(a, 1, keepdims=True)],
-    np.broadcast_to: [lambda a: np.broadcast_to(a, (2, 2, 3)),
-                      lambda a: np.broadcast_to(a[0], shape=(2, 3))],
-    np.clip: [lambda a: np.clip(a, 0.5, 1.5), lambda a: np.clip(a, 0.5, None),
-              lambda a: np.clip(a, a_min=None, a_max=1.5), lambda a: np.clip(a, min=0.5),
-              lambda a: np.clip(a, max=1.5, min=0.5), lambda a: np.clip(a, 0.5, a_max=1.5)],
-    np.concatenate: [lambda a, b: np.concatenate([a, b]), lambda a, b: np.concatenate((a, b), 1),
-                     lambda a, b: np.concatenate((a, b), axis=-1),
-                     lambda a, b: np.concatenate([a, b], axis=None)],
+    np.broadcast_to: [
+        lambda a: np.broadcast_to(a, (2, 2, 3)),
+        lambda a: np.broadcast_to(a[0], shape=(2, 3)),
+    ],
+    np.clip: [
+        lambda a: np.clip(a, 0.5, 1.5),
+        lambda a: np.clip(a, 0.5, None),
+        lambda a: np.clip(a, a_min=None, a_max=1.5),
+        lambda a: np.clip(a, min=0.5),
+        lambda a: np.clip(a, max=1.5, min=0.5),
+        lambda a: np.clip(a, 0.5, a_max=1.5),
+    ],
+    np.concatenate: [
+        lambda a, b: np.concatenate([a, b]),
+        lambda a, b: np.concatenate((a, b), 1),
+        lambda a, b: np.concatenate((a, b), axis=-1),
+        lambda a, b: np.concatenate([a, b], axis=None),
+    ],
     np.diff: [np.diff, lambda a: np.diff(a, 2, axis=-1), lambda a: np.diff(a, n=1, axis=0)],
     np.flip: [np.flip, lambda a: np.flip(a, 0), lambda a: np.flip(a, axis=(0, 1))],
     np.hstack: [lambda a, b: np.hstack([a, b]), lambda a, b: np.hstack((a[0], b[1]))],
@@ -141,16 +151,27 @@ CALLS: dict[Callable[..., Any], list[Callable[..., Any]]] = {
     np.take: [lambda a: np.take(a, [5, 0, 0]), lambda a: np.take(a, 1, axis=1)],
     np.tile: [lambda a: np.tile(a, 2), lambda a: np.tile(a, (2, 1, 2))],
     np.vstack: [lambda a, b: np.vstack([a, b]), lambda a, b: np.vstack((a[0], b[1]))],
-    np.dot: [lambda a, b: np.dot(a, b.T), lambda a, b: np.dot(a[0], b[1]),
-             lambda a, b: np.dot(a, b[0]), lambda a, b: np.dot(2.0, a * b)],
-    np.einsum: [lambda a, b: np.einsum("ij,kj->ik", a, b), lambda a, b: np.einsum("ij,ij", a, b),
-                lambda a, b: np.einsum("ij,ij->j", a, b, optimize=True),
-                lambda a: np.einsum("ij->ji", a)],
+    np.dot: [
+        lambda a, b: np.dot(a, b.T),
+        lambda a, b: np.dot(a[0], b[1]),
+        lambda a, b: np.dot(a, b[0]),
+        lambda a, b: np.dot(2.0, a * b),
+    ],
+    np.einsum: [
+        lambda a, b: np.einsum("ij,kj->ik", a, b),
+        lambda a, b: np.einsum("ij,ij", a, b),
+        lambda a, b: np.einsum("ij,ij->j", a, b, optimize=True),
+        lambda a: np.einsum("ij->ji", a),
+    ],
     np.expand_dims: [lambda a: np.expand_dims(a, 1), lambda a: np.expand_dims(a, axis=(0, -1))],
     np.matrix_transpose: [np.matrix_transpose],
     np.max: [np.max, lambda a: np.max(a, axis=1), lambda a: np.max(a, 0, keepdims=True)],
-    np.mean: [np.mean, lambda a: np.mean(a, axis=0), lambda a: np.mean(a, -1, keepdims=True),
-              lambda a: np.mean(a, axis=0, dtype=None)],
+    np.mean: [
+        np.mean,
+        lambda a: np.mean(a, axis=0),
+        lambda a: np.mean(a, -1, keepdims=True),
+        lambda a: np.mean(a, axis=0, dtype=None),
+    ],
     np.min: [np.min, lambda a: np.min(a, axis=(0, 1))],
     np.moveaxis: [lambda a: np.moveaxis(a[None], 0, -1)],
     np.pad: [
@@ -163,22 +184,39 @@ CALLS: dict[Callable[..., Any], list[Callable[..., Any]]] = {
     ],
     np.outer: [lambda a, b: np.outer(a, b), lambda a, b: np.outer(a[0], b[0])],
     np.ravel: [np.ravel],
-    np.reshape: [lambda a: np.reshape(a, (3, 2)), lambda a: np.reshape(a, -1),
-                 lambda a: np.reshape(a, shape=(-1, 2))],
+    np.reshape: [
+        lambda a: np.reshape(a, (3, 2)),
+        lambda a: np.reshape(a, -1),
+        lambda a: np.reshape(a, shape=(-1, 2)),
+    ],
     np.squeeze: [lambda a: np.squeeze(a[None]), lambda a: np.squeeze(a[:, None], axis=1)],
-    np.stack: [lambda a, b: np.stack([a, b]), lambda a, b: np.stack((a, b), axis=1),
-               lambda a, b: np.stack((a, b), -1)],
+    np.stack: [
+        lambda a, b: np.stack([a, b]),
+        lambda a, b: np.stack((a, b), axis=1),
+        lambda a, b: np.stack((a, b), -1),
+    ],
     np.std: [np.std, lambda a: np.std(a, axis=1), lambda a: np.std(a, axis=0, ddof=1)],
-    np.sum: [np.sum, lambda a: np.sum(a, axis=0), lambda a: np.sum(a, 1, keepdims=True),
-             lambda a: np.sum(a, axis=(0, 1)), lambda a: np.sum(a, axis=-1, out=None)],
+    np.sum: [
+        np.sum,
+        lambda a: np.sum(a, axis=0),
+        lambda a: np.sum(a, 1, keepdims=True),
+        lambda a: np.sum(a, axis=(0, 1)),
+        lambda a: np.sum(a, axis=-1, out=None),
+    ],
     np.swapaxes: [lambda a: np.swapaxes(a, 0, -1)],
     np.trace: [lambda a, b: np.trace(np.dot(a, b.T))],
-    np.transpose: [np.transpose, lambda a: np.transpose(a, (1, 0)),
-                   lambda a: np.transpose(a[None], axes=(2, 0, 1))],
+    np.transpose: [
+        np.transpose,
+        lambda a: np.transpose(a, (1, 0)),
+        lambda a: np.transpose(a[None], axes=(2, 0, 1)),
+    ],
     np.var: [np.var, lambda a: np.var(a, axis=1, keepdims=True), lambda a: np.var(a, 0, ddof=1)],
-    np.where: [lambda a, b: np.where(a > b, a, b), lambda a, b: np.where(a > 1, 0.0, b * a),
-               lambda a, b: np.where([True, False, True], a, b)],
-}  # fmt: skip
+    np.where: [
+        lambda a, b: np.where(a > b, a, b),
+        lambda a, b: np.where(a > 1, 0.0, b * a),
+        lambda a, b: np.where([True, False, True], a, b),
+    ],
+}
 INDICES: dict[Callable[..., Any], list[Callable[..., Any]]] = {
     np.argmax: [
         np.argmax,
@@ -296,9 +334,19 @@ def test_a_question_whose_answer_has_a_slope_is_refused(call: Callable[[Tensor],
 # --- arrays, numbers and lists beside tensors -----------------------------------------------------
 
 OPERATORS = [
-    operator.add, operator.sub, operator.mul, operator.truediv, operator.pow, np.add, np.subtract,
-    np.multiply, np.divide, np.power, np.maximum, np.minimum,
-]  # fmt: skip
+    operator.add,
+    operator.sub,
+    operator.mul,
+    operator.truediv,
+    operator.pow,
+    np.add,
+    np.subtract,
+    np.multiply,
+    np.divide,
+    np.power,
+    np.maximum,
+    np.minimum,
+]
 
 
 @pytest.mark.parametrize("f", OPERATORS, ids=lambda f: f.__name__)
@@ -321,8 +369,9 @@ def test_matrix_products_beside_arrays_and_lists(left: Any) -> None:
     assert_differentiates(lambda b: b @ (plain.mT if plain.ndim > 1 else plain), B)
 
 
-@pytest.mark.parametrize("compare", [operator.lt, operator.le, operator.eq, operator.ne,
-                                     operator.gt, operator.ge])  # fmt: skip
+@pytest.mark.parametrize(
+    "compare", [operator.lt, operator.le, operator.eq, operator.ne, operator.gt, operator.ge]
+)
 def test_comparisons_beside_arrays(compare: Callable[..., Any]) -> None:
     for left, right in ((variable(A), B), (A, variable(B)), (variable(A), variable(B))):
         got = compare(left, right)
@@ -343,29 +392,51 @@ def test_numpys_scalars_decide_dtypes_as_in_numpy() -> None:
 # --- what is refused, by name ---------------------------------------------------------------------
 
 UNCOVERED: dict[str, Callable[[Any], Any]] = {
-    "np.prod": np.prod, "np.cumsum": np.cumsum, "np.cumprod": np.cumprod, "np.sort": np.sort,
-    "np.linalg.norm": np.linalg.norm, "np.linalg.inv": np.linalg.inv, "np.linalg.det":
-    np.linalg.det, "np.fft.fft": np.fft.fft, "np.median": np.median, "np.average": np.average,
-    "np.ptp": np.ptp, "np.nansum": np.nansum,
-    "np.diag": np.diag, "np.tril": np.tril, "np.copy": np.copy,
+    "np.prod": np.prod,
+    "np.cumsum": np.cumsum,
+    "np.cumprod": np.cumprod,
+    "np.sort": np.sort,
+    "np.linalg.norm": np.linalg.norm,
+    "np.linalg.inv": np.linalg.inv,
+    "np.linalg.det": np.linalg.det,
+    "np.fft.fft": np.fft.fft,
+    "np.median": np.median,
+    "np.average": np.average,
+    "np.ptp": np.ptp,
+    "np.nansum": np.nansum,
+    "np.diag": np.diag,
+    "np.tril": np.tril,
+    "np.copy": np.copy,
     "np.quantile": lambda t: np.quantile(t, 0.5),
     "np.tensordot": lambda t: np.tensordot(t, t),
     "np.cross": lambda t: np.cross(t[0], t[1]),
     "np.append": lambda t: np.append(t, t),
-    "np.interp": lambda t: np.interp(0.5, t[0], t[1]), "np.trapezoid": np.trapezoid,
+    "np.interp": lambda t: np.interp(0.5, t[0], t[1]),
+    "np.trapezoid": np.trapezoid,
     "np.apply_along_axis": lambda t: np.apply_along_axis(np.sum, 0, t),
-    "np.nan_to_num": np.nan_to_num, "np.linspace": lambda t: np.linspace(t[0], t[1], 3),
-    "np.copyto": lambda t: np.copyto(np.ones((2, 2)), t), "np.vdot": lambda t: np.vdot(t, t),
-    "np.put": lambda t: np.put(np.ones(4), [0], t), "np.linalg.solve": lambda t: np.linalg.solve(
-    t, np.ones((2, 1))), "np.array_str": np.array_str, "np.polyval": lambda t: np.polyval([1.0], t),
+    "np.nan_to_num": np.nan_to_num,
+    "np.linspace": lambda t: np.linspace(t[0], t[1], 3),
+    "np.copyto": lambda t: np.copyto(np.ones((2, 2)), t),
+    "np.vdot": lambda t: np.vdot(t, t),
+    "np.put": lambda t: np.put(np.ones(4), [0], t),
+    "np.linalg.solve": lambda t: np.linalg.solve(t, np.ones((2, 1))),
+    "np.array_str": np.array_str,
+    "np.polyval": lambda t: np.polyval([1.0], t),
     "np.arctan2": lambda t: np.arctan2(t, 1.0),
     "np.exp2": np.exp2,
-    "np.cbrt": np.cbrt, "np.hypot": lambda t: np.hypot(3.0, t), "np.deg2rad": np.deg2rad,
-    "np.fmax": lambda t: np.fmax(t, 0), "np.mod": lambda t: np.mod(t, 2), "np.fabs": np.fabs,
-    "np.float_power": lambda t: np.float_power(t, 2), "np.modf": np.modf, "np.frexp": np.frexp,
+    "np.cbrt": np.cbrt,
+    "np.hypot": lambda t: np.hypot(3.0, t),
+    "np.deg2rad": np.deg2rad,
+    "np.fmax": lambda t: np.fmax(t, 0),
+    "np.mod": lambda t: np.mod(t, 2),
+    "np.fabs": np.fabs,
+    "np.float_power": lambda t: np.float_power(t, 2),
+    "np.modf": np.modf,
+    "np.frexp": np.frexp,
     "np.floor_divide": lambda t: np.ones(2) // t,
-    "np.copysign": lambda t: np.copysign(t, -1), "np.heaviside": lambda t: np.heaviside(t, 0.5),
-}  # fmt: skip
+    "np.copysign": lambda t: np.copysign(t, -1),
+    "np.heaviside": lambda t: np.heaviside(t, 0.5),
+}
 
 
 @pytest.mark.parametrize("name", UNCOVERED)
@@ -415,15 +486,19 @@ S = np.ones(2)
         (lambda: np.dot(T, S, out=np.array(0.0)), "dot.*out"),
         (lambda: np.einsum("i,i->", T, S, dtype=np.float32), r"\beinsum.*dtype"),
     ],
-)  # fmt: skip
+)
 def test_settings_without_a_meaning_here_are_refused(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         call()
 
 
 IN_PLACE: list[Callable[[Any, Any], Any]] = [
-    operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow,
-]  # fmt: skip
+    operator.iadd,
+    operator.isub,
+    operator.imul,
+    operator.itruediv,
+    operator.ipow,
+]
 
 
 @pytest.mark.parametrize("change", IN_PLACE, ids=lambda f: f.__name__)
@@ -441,16 +516,26 @@ def test_an_array_does_not_take_a_tensor_in_place(change: Callable[[Any, Any], A
 @pytest.mark.parametrize(
     "call",
     [
-        lambda t: np.asarray(t), lambda t: np.array(t), lambda t: np.array([t, t]),
-        lambda t: np.asarray([t[0], t[1]]), lambda t: np.asarray([[t[0], 2.0], [1.0, t[1]]]),
-        lambda t: np.array((t, np.ones(2))), lambda t: np.array(t, dtype=object),
-        lambda t: np.ascontiguousarray(t), lambda t: np.asanyarray(t),
-        lambda t: np.atleast_1d(np.asarray(t)), lambda t: np.full(2, t),
-        lambda t: np.ones(2).__setitem__(slice(None), t), lambda t: np.ones(2).dot(t),
-        lambda t: np.array([1.0]).searchsorted(t), lambda t: Tensor([t, t]), lambda t: Tensor(t),
-        lambda t: tg.add(t, [t, t]), lambda t: np.add([t, t], 1.0),
+        lambda t: np.asarray(t),
+        lambda t: np.array(t),
+        lambda t: np.array([t, t]),
+        lambda t: np.asarray([t[0], t[1]]),
+        lambda t: np.asarray([[t[0], 2.0], [1.0, t[1]]]),
+        lambda t: np.array((t, np.ones(2))),
+        lambda t: np.array(t, dtype=object),
+        lambda t: np.ascontiguousarray(t),
+        lambda t: np.asanyarray(t),
+        lambda t: np.atleast_1d(np.asarray(t)),
+        lambda t: np.full(2, t),
+        lambda t: np.ones(2).__setitem__(slice(None), t),
+        lambda t: np.ones(2).dot(t),
+        lambda t: np.array([1.0]).searchsorted(t),
+        lambda t: Tensor([t, t]),
+        lambda t: Tensor(t),
+        lambda t: tg.add(t, [t, t]),
+        lambda t: np.add([t, t], 1.0),
     ],
-)  # fmt: skip
+)
 def test_a_recorded_tensor_does_not_become_an_array_unasked(call: Callable[[Any], Any]) -> None:
     for t in (variable([1.0, 2.0]), variable([1.0, 2.0]) * 2):
         with pytest.raises(TypeError, match=r"detach\(\)"):

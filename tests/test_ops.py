@@ -165,8 +165,13 @@ def test_one_tensor_as_both_inputs(row: Row) -> None:
 # --- axes -----------------------------------------------------------------------------------------
 
 NUMPYS: dict[str, Callable[..., Any]] = {
-    "sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "var": np.var, "std": np.std,
-}  # fmt: skip
+    "sum": np.sum,
+    "mean": np.mean,
+    "max": np.max,
+    "min": np.min,
+    "var": np.var,
+    "std": np.std,
+}
 
 
 @pytest.mark.parametrize("name", NUMPYS)
@@ -224,16 +229,36 @@ def test_what_is_computed_of_a_number_can_be_differentiated(name: str, axis: int
 @pytest.mark.parametrize(
     "f",
     [
-        lambda x: x + 2, lambda x: 2.5 + x, lambda x: x - 1, lambda x: 1 - x, lambda x: 3 * x,
-        lambda x: x * True, lambda x: x / 2, lambda x: 2.0 / x, lambda x: x**2, lambda x: x**0.5,
-        lambda x: 2**x, lambda x: x**-1, lambda x: tg.power(x, 3.0), lambda x: tg.maximum(x, 1),
-        lambda x: tg.minimum(0.5, x), lambda x: tg.clip(x, 0, 1.5), lambda x: x.clip(0.5),
-        lambda x: tg.where(x > 1, x, 0.0), lambda x: tg.where(x > 1, 1, x), lambda x: tg.add(x, 1),
-        lambda x: tg.dot(x, 2.0), lambda x: tg.matmul(x, x), lambda x: tg.mean(x) - 0.5,
-        lambda x: tg.var(x, ddof=1), lambda x: tg.stack([x, x * 2]), lambda x: tg.std(x) / 3,
-        lambda x: tg.sigmoid(x) * (1 - tg.softplus(x)), lambda x: tg.softmax(x * 2) + 1,
+        lambda x: x + 2,
+        lambda x: 2.5 + x,
+        lambda x: x - 1,
+        lambda x: 1 - x,
+        lambda x: 3 * x,
+        lambda x: x * True,
+        lambda x: x / 2,
+        lambda x: 2.0 / x,
+        lambda x: x**2,
+        lambda x: x**0.5,
+        lambda x: 2**x,
+        lambda x: x**-1,
+        lambda x: tg.power(x, 3.0),
+        lambda x: tg.maximum(x, 1),
+        lambda x: tg.minimum(0.5, x),
+        lambda x: tg.clip(x, 0, 1.5),
+        lambda x: x.clip(0.5),
+        lambda x: tg.where(x > 1, x, 0.0),
+        lambda x: tg.where(x > 1, 1, x),
+        lambda x: tg.add(x, 1),
+        lambda x: tg.dot(x, 2.0),
+        lambda x: tg.matmul(x, x),
+        lambda x: tg.mean(x) - 0.5,
+        lambda x: tg.var(x, ddof=1),
+        lambda x: tg.stack([x, x * 2]),
+        lambda x: tg.std(x) / 3,
+        lambda x: tg.sigmoid(x) * (1 - tg.softplus(x)),
+        lambda x: tg.softmax(x * 2) + 1,
     ],
-)  # fmt: skip
+)
 def test_float32_stays_float32_beside_python_numbers(f: Callable[[Any], Any]) -> None:
     x = variable([0.75, 1.25], np.float32)
     y = f(x)
@@ -409,10 +434,14 @@ def test_softmax_and_its_kin_of_large_numbers(top: float, dtype: Any) -> None:
     total = (w * share).sum(axis=1, keepdims=True)
     cases = [
         (tg.softmax(x), share, share * (w - total), w),
-        (tg.log_softmax(x), away - np.log(e.sum(axis=1, keepdims=True)),
-            w - share * w.sum(axis=1, keepdims=True), w),
+        (
+            tg.log_softmax(x),
+            away - np.log(e.sum(axis=1, keepdims=True)),
+            w - share * w.sum(axis=1, keepdims=True),
+            w,
+        ),
         (tg.logsumexp(x, axis=1), top + np.log(e.sum(axis=1)), w[:, :1] * share, w[:, 0]),
-    ]  # fmt: skip
+    ]
     for y, value, gradient, seed in cases:
         np.testing.assert_allclose(y.value, value, rtol=eps, atol=eps)
         recorded = tg.grad(y, x, gradient=seed, create_graph=True)
@@ -450,12 +479,20 @@ def test_minus_infinity_among_logits() -> None:
         (lambda t: t**4, lambda x: [4 * x**3, 12 * x**2, 24 * x, 24, 0]),
         (lambda t: t * t * t * t, lambda x: [4 * x**3, 12 * x**2, 24 * x, 24, 0]),
         (tg.square, lambda x: [2 * x, 2, 0, 0, 0]),
-        (tg.sqrt, lambda x: [0.5 * x**-0.5, -0.25 * x**-1.5, 0.375 * x**-2.5,
-            -0.9375 * x**-3.5, 3.28125 * x**-4.5]),
+        (
+            tg.sqrt,
+            lambda x: [
+                0.5 * x**-0.5,
+                -0.25 * x**-1.5,
+                0.375 * x**-2.5,
+                -0.9375 * x**-3.5,
+                3.28125 * x**-4.5,
+            ],
+        ),
         (lambda t: 2.0**t, lambda x: [math.log(2) ** n * 2**x for n in range(1, 6)]),
         (tg.sigmoid, lambda x: _sigmoid_derivatives(x)),
     ],
-)  # fmt: skip
+)
 def test_derivatives_up_to_the_fifth(
     f: Callable[[Any], Any], derivatives: Callable[[float], list[float]]
 ) -> None:
@@ -518,8 +555,11 @@ def ones(*shape: int) -> Tensor:
         (lambda: ones(2)[np.ones(3, bool)], IndexError, r"getitem: .*\n.*\(2,\)"),
         (lambda: ones(2)["a"], IndexError, r"getitem: .*\n.*\(2,\)"),
         (lambda: tg.scatter(ones(2), np.array([0, 9]), (3,)), IndexError, r"scatter: .*\n.*\(2,\)"),
-        (lambda: tg.einsum("ij,jk->ik", ones(2, 3), ones(2, 3)), ValueError,
-            r"einsum: .*\n.*\(2, 3\).*, \(2, 3\)"),
+        (
+            lambda: tg.einsum("ij,jk->ik", ones(2, 3), ones(2, 3)),
+            ValueError,
+            r"einsum: .*\n.*\(2, 3\).*, \(2, 3\)",
+        ),
         (lambda: tg.einsum("ij->i", ones(2)), ValueError, r"einsum: .*\n.*\(2,\)"),
         (lambda: np.einsum(ones(2), [0], [0]), TypeError, "the subscripts come first"),
         (lambda: tg.trace(ones(2, 3)), ValueError, r"\(2, 3\)"),
@@ -534,7 +574,7 @@ def ones(*shape: int) -> Tensor:
         (lambda: tg.sum(ones(2), 0, True), TypeError, "sum takes"),
         (lambda: tg.clip(ones(2), ones(2)), TypeError, "'a_min' is a setting"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_refused_with_its_sizes(
     call: Callable[[], Any], kind: type[Exception], message: str
 ) -> None:

@@ -543,8 +543,11 @@ def test_adam_in_float32_is_close_to_float64(kind: Any) -> None:
     for dtype in (np.float32, np.float64):
         optimizer = kind([variable(w, dtype) for w in first_values()], np.float64(0.05))
         paths.append(moved(optimizer, range(20)))
-        assert all(a.dtype == dtype for s in optimizer.state.values() for a in
-                   (s["exp_avg"], s["exp_avg_sq"]))  # fmt: skip
+        assert all(
+            a.dtype == dtype
+            for s in optimizer.state.values()
+            for a in (s["exp_avg"], s["exp_avg_sq"])
+        )
     for a, b in zip(*paths, strict=True):
         assert a.dtype == np.float32
         assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -69,9 +69,13 @@ def same(a: Any, b: Any) -> bool:
 # --- there and back -------------------------------------------------------------------------------
 
 plain = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
     st.integers(-(2**130), 2**130),
-)  # fmt: skip
+)
 native = st.sampled_from([np.dtype(c) for c in "efdbhilqBHILQ?"])
 some_array = arrays(native, array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
 keys = st.one_of(st.text(max_size=3), st.integers(-3, 9))
@@ -866,14 +870,18 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as folder:
             for _ in range(times):
                 kill_at_random(Path(folder, f"state{suffix}"), random.random() / 20)
-            print(f"{suffix}: killed {times} times at random, always a whole file; in its folder:",
-                  os.listdir(folder))  # fmt: skip
+            print(
+                f"{suffix}: killed {times} times at random, always a whole file; in its folder:",
+                os.listdir(folder),
+            )
         with tempfile.TemporaryDirectory() as folder:
             n = 0
             while check_kill(Path(folder, f"state{suffix}"), n):
                 n += 1
-            print(f"{suffix}: killed at each of {n} steps, always a whole file; in its folder:",
-                  os.listdir(folder))  # fmt: skip
+            print(
+                f"{suffix}: killed at each of {n} steps, always a whole file; in its folder:",
+                os.listdir(folder),
+            )
 
 
 # --- what would wait, fill the memory or not fit --------------------------------------------------

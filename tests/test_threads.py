@@ -172,9 +172,15 @@ def test_training_takes_the_number_and_tells_it(number: int) -> None:
         on_train_batch_end=lambda batch, logs: seen.append(of_blas())
     )
     history = tg.fit(
-        model, np.ones((6, 3)), np.zeros(6, int), loss=tg.cross_entropy, batch_size=3,
-        optimizer=tg.optim.SGD(model.parameters(), lr=0.1), threads=number, callbacks=[callback],
-    )  # fmt: skip
+        model,
+        np.ones((6, 3)),
+        np.zeros(6, int),
+        loss=tg.cross_entropy,
+        batch_size=3,
+        optimizer=tg.optim.SGD(model.parameters(), lr=0.1),
+        threads=number,
+        callbacks=[callback],
+    )
     assert history.threads == number
     assert seen == [number] * 2
 
@@ -189,9 +195,14 @@ def test_training_counts_the_multiplications_of_its_largest_product(
         model = tg.nn.Linear(64, 64, rng=0)
         with blas_threads(2, multiplications=1):  # what there is to take
             told[rows] = tg.fit(
-                model, np.ones((4096, 64)), np.ones((4096, 64)), loss="mse", batch_size=rows,
-                optimizer=tg.optim.SGD(model.parameters(), lr=0.1), threads="auto",
-            ).threads  # fmt: skip
+                model,
+                np.ones((4096, 64)),
+                np.ones((4096, 64)),
+                loss="mse",
+                batch_size=rows,
+                optimizer=tg.optim.SGD(model.parameters(), lr=0.1),
+                threads="auto",
+            ).threads
     assert told == {64: None, 4096: 2}
 
 

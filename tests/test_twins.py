@@ -71,13 +71,15 @@ class Slower(nn.BatchNorm2d):
 @pytest.mark.parametrize(
     "twin",
     [
-        replace(TWINS["images, SGD"], optimizer=lambda T, p: T.SGD(p, lr=0.05, momentum=0.8,
-            weight_decay=0.01)),
+        replace(
+            TWINS["images, SGD"],
+            optimizer=lambda T, p: T.SGD(p, lr=0.05, momentum=0.8, weight_decay=0.01),
+        ),
         replace(TWINS["images, SGD"], schedule=lambda S, o: S.StepLR(o, 3, gamma=0.7)),
         replace(TWINS["images, SGD"], module=lambda N: swapped(twins.images(N))),
     ],
     ids=["no nesterov", "another schedule", "another momentum"],
-)  # fmt: skip
+)
 def test_the_comparison_notices_what_is_wrong(twin: Twin) -> None:
     with pytest.raises(AssertionError):
         assert_same_path(twins.ours(twin), recorded("images, SGD"))

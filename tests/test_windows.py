@@ -86,8 +86,12 @@ def test_a_convolution_names_both_shapes(x: Any, weight: Any) -> None:
 
 
 SETTINGS: list[dict[str, Any]] = [
-    {}, {"stride": 2}, {"padding": 1}, {"stride": (1, 3), "padding": (2, 1)}, {"padding": "same"},
-]  # fmt: skip
+    {},
+    {"stride": 2},
+    {"padding": 1},
+    {"stride": (1, 3), "padding": (2, 1)},
+    {"padding": "same"},
+]
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # PyTorch's

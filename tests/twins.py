@@ -60,32 +60,51 @@ class Twin:
 
 def dense(N: Any) -> Any:
     return N.Sequential(
-        N.Linear(4, 5, bias=False), N.BatchNorm1d(5), N.GELU(), N.Linear(5, 6), N.LayerNorm(6),
-        N.SiLU(), N.Linear(6, 3),
-    )  # fmt: skip
+        N.Linear(4, 5, bias=False),
+        N.BatchNorm1d(5),
+        N.GELU(),
+        N.Linear(5, 6),
+        N.LayerNorm(6),
+        N.SiLU(),
+        N.Linear(6, 3),
+    )
 
 
 def activations(N: Any) -> Any:
     return N.Sequential(
-        N.Linear(4, 5), N.LeakyReLU(0.2), N.Linear(5, 5), N.Softplus(beta=2), N.Linear(5, 5),
-        N.GELU(approximate="tanh"), N.Linear(5, 3),
-    )  # fmt: skip
+        N.Linear(4, 5),
+        N.LeakyReLU(0.2),
+        N.Linear(5, 5),
+        N.Softplus(beta=2),
+        N.Linear(5, 5),
+        N.GELU(approximate="tanh"),
+        N.Linear(5, 3),
+    )
 
 
 def sequences(N: Any) -> Any:
     return N.Sequential(
-        N.Embedding(7, 3), N.BatchNorm1d(4, eps=1e-3, momentum=None),
-        N.LayerNorm((4, 3), bias=False), N.Flatten(), N.Linear(12, 3),
-    )  # fmt: skip
+        N.Embedding(7, 3),
+        N.BatchNorm1d(4, eps=1e-3, momentum=None),
+        N.LayerNorm((4, 3), bias=False),
+        N.Flatten(),
+        N.Linear(12, 3),
+    )
 
 
 def images(N: Any) -> Any:
     return N.Sequential(
-        N.Conv2d(2, 4, 3, padding=1, bias=False), N.BatchNorm2d(4, momentum=0.3), N.ReLU(),
-        N.MaxPool2d(2), N.Conv2d(4, 3, (2, 3), stride=(1, 2), padding=1),
-        N.Tanh(), N.AvgPool2d(2, stride=1), N.MaxPool2d(3, stride=2, padding=1), N.Flatten(),
+        N.Conv2d(2, 4, 3, padding=1, bias=False),
+        N.BatchNorm2d(4, momentum=0.3),
+        N.ReLU(),
+        N.MaxPool2d(2),
+        N.Conv2d(4, 3, (2, 3), stride=(1, 2), padding=1),
+        N.Tanh(),
+        N.AvgPool2d(2, stride=1),
+        N.MaxPool2d(3, stride=2, padding=1),
+        N.Flatten(),
         N.Linear(6, 3),
-    )  # fmt: skip
+    )
 
 
 def plain(N: Any) -> Any:
@@ -103,38 +122,66 @@ def squares(N: Any) -> Any:
 ROWS, IMAGES = (8, 4), (6, 2, 6, 6)
 TWINS: dict[str, Twin] = {
     "dense, AdamW, cosine": Twin(
-        dense, cross_entropy, lambda T, p: T.AdamW(p, lr=0.02, weight_decay=0.1), ROWS, "classes",
+        dense,
+        cross_entropy,
+        lambda T, p: T.AdamW(p, lr=0.02, weight_decay=0.1),
+        ROWS,
+        "classes",
         lambda S, o: S.CosineAnnealingLR(o, T_max=7, eta_min=0.001),
     ),
     "activations, Adam": Twin(
-        activations, squares, lambda T, p: T.Adam(p, lr=0.01, betas=(0.8, 0.95), eps=1e-6,
-        weight_decay=0.05), ROWS, "numbers", lambda S, o: S.ExponentialLR(o, 0.9),
+        activations,
+        squares,
+        lambda T, p: T.Adam(p, lr=0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.05),
+        ROWS,
+        "numbers",
+        lambda S, o: S.ExponentialLR(o, 0.9),
     ),
     "activations, shares": Twin(
-        activations, lambda N: N.BCEWithLogitsLoss(reduction="sum"),
-        lambda T, p: T.SGD(p, lr=0.02, momentum=0.9), ROWS, "shares",
+        activations,
+        lambda N: N.BCEWithLogitsLoss(reduction="sum"),
+        lambda T, p: T.SGD(p, lr=0.02, momentum=0.9),
+        ROWS,
+        "shares",
         lambda S, o: S.LambdaLR(o, lambda t: 1 / (1 + t)),
     ),
     "sequences, Adam": Twin(
-        sequences, cross_entropy, lambda T, p: T.Adam(p, lr=0.02), (6, 4), "classes",
-        lambda S, o: S.LinearLR(o, 0.1, total_iters=4), whole=True,
+        sequences,
+        cross_entropy,
+        lambda T, p: T.Adam(p, lr=0.02),
+        (6, 4),
+        "classes",
+        lambda S, o: S.LinearLR(o, 0.1, total_iters=4),
+        whole=True,
     ),
     "images, SGD": Twin(
-        images, cross_entropy, lambda T, p: T.SGD(p, lr=0.05, momentum=0.8, nesterov=True,
-        weight_decay=0.01), IMAGES, "classes", lambda S, o: S.StepLR(o, 2, gamma=0.7),
+        images,
+        cross_entropy,
+        lambda T, p: T.SGD(p, lr=0.05, momentum=0.8, nesterov=True, weight_decay=0.01),
+        IMAGES,
+        "classes",
+        lambda S, o: S.StepLR(o, 2, gamma=0.7),
     ),
     "images, AdamW": Twin(
         images, cross_entropy, lambda T, p: T.AdamW(p, lr=0.01), IMAGES, "classes"
     ),
     "plain, plateau": Twin(
-        plain, squares, lambda T, p: T.SGD(p, lr=0.1), ROWS, "numbers",
+        plain,
+        squares,
+        lambda T, p: T.SGD(p, lr=0.1),
+        ROWS,
+        "numbers",
         lambda S, o: S.ReduceLROnPlateau(o, factor=0.5, patience=1, cooldown=1),
     ),
     "plain, plateau of a maximum": Twin(
-        plain, squares, lambda T, p: T.SGD(p, lr=0.1), ROWS, "numbers",
+        plain,
+        squares,
+        lambda T, p: T.SGD(p, lr=0.1),
+        ROWS,
+        "numbers",
         lambda S, o: S.ReduceLROnPlateau(o, "max", 0.3, 0, 0.05, "abs", min_lr=0.002),
     ),
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -151,10 +198,11 @@ def first_state(twin: Twin) -> dict[str, Array]:
     """The weights that both start from."""
     rng, state = np.random.RandomState(1), twin.module(nn).state_dict()
     return {
-        name: np.asarray(rng.uniform(-0.6, 0.6, array.shape)) if name.endswith(("weight", "bias"))
+        name: np.asarray(rng.uniform(-0.6, 0.6, array.shape))
+        if name.endswith(("weight", "bias"))
         else array
         for name, array in state.items()
-    }  # fmt: skip
+    }
 
 
 def transposed(model: nn.Module) -> set[str]:

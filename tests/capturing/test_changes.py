@@ -224,9 +224,16 @@ def test_an_error_while_the_step_is_captured_says_so() -> None:
         model = nn.Linear(3, 1, rng=0)
         odd = Odd(model.parameters(), lr=0.1)
         history = tg.fit(
-            model, x, x[:, :1], loss="mse", optimizer=odd, epochs=60, batch_size=2, rng=0,
+            model,
+            x,
+            x[:, :1],
+            loss="mse",
+            optimizer=odd,
+            epochs=60,
+            batch_size=2,
+            rng=0,
             compile=compile,
-        )  # fmt: skip
+        )
         return model.weight.data.copy(), history
 
     expected, _ = fitted(False)

@@ -29,10 +29,12 @@ def bad_row(y: Any) -> Any:
 LOSSES = {
     "binary_cross_entropy_with_logits": (tg.binary_cross_entropy_with_logits, (x > 0) * 1.0, 2),
     "binary_cross_entropy": (
-        lambda z, y: tg.binary_cross_entropy(tg.sigmoid(z), y), (x > 0) * 1.0, 2,
+        lambda z, y: tg.binary_cross_entropy(tg.sigmoid(z), y),
+        (x > 0) * 1.0,
+        2,
     ),
     "cross_entropy": (tg.cross_entropy, np.eye(3)[np.arange(12) % 3], 4),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("loss", "y", "asked"), LOSSES.values(), ids=LOSSES)

@@ -71,10 +71,15 @@ def larger_truths(net: Net, x: Any) -> Any:
 STEPS: dict[str, Callable[[Net, Any], Any]] = {
     f.__name__: f
     for f in (
-        swapped, old_and_new, an_argument, argument_as_data, questions_about_whole_numbers, nothing,
+        swapped,
+        old_and_new,
+        an_argument,
+        argument_as_data,
+        questions_about_whole_numbers,
+        nothing,
         larger_truths,
     )
-}  # fmt: skip
+}
 
 
 def told(result: Any) -> list[Any]:

@@ -174,9 +174,13 @@ def test_one_operation_of_each_kind() -> None:
             w, kernels = v
             taken = tg.concatenate([tg.embedding(rows, w), w[mask]])
             parts = [
-                tg.conv2d(x, kernels), tg.erf(taken), tg.einsum("ij,kj,k->i", taken, w, w[:, 0]),
-                w[rows, columns], np.argmax(taken, axis=1) * 1.0, np.maximum(whole, 3) * w.max(),
-            ]  # fmt: skip
+                tg.conv2d(x, kernels),
+                tg.erf(taken),
+                tg.einsum("ij,kj,k->i", taken, w, w[:, 0]),
+                w[rows, columns],
+                np.argmax(taken, axis=1) * 1.0,
+                np.maximum(whole, 3) * w.max(),
+            ]
             loss = sum((part * part).mean() for part in parts)
             optimizer.zero_grad()
             loss.backward()
@@ -292,12 +296,16 @@ def test_mathematics_is_exact_to_the_last_digits_and_at_all_ends(name: str, bits
     largest = float(np.log(limits.max))
     rng = np.random.default_rng(0)
     with np.errstate(all="ignore"):
-        x = np.concatenate([
-            np.linspace(-1.2 * largest, 1.2 * largest, 4001), rng.normal(size=4000),
-            10 ** rng.uniform(np.log10(limits.smallest_subnormal), np.log10(limits.max), 4000),
-            -(10 ** rng.uniform(-30, 2, 4000)), [limits.tiny, limits.tiny / 8, limits.max],
-            [0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, 1.0, 1e6, -1e6],
-        ]).astype(dtype)  # fmt: skip
+        x = np.concatenate(
+            [
+                np.linspace(-1.2 * largest, 1.2 * largest, 4001),
+                rng.normal(size=4000),
+                10 ** rng.uniform(np.log10(limits.smallest_subnormal), np.log10(limits.max), 4000),
+                -(10 ** rng.uniform(-30, 2, 4000)),
+                [limits.tiny, limits.tiny / 8, limits.max],
+                [0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, 1.0, 1e6, -1e6],
+            ]
+        ).astype(dtype)
         exact = getattr(np, name)(x.astype(np.longdouble))
         want = exact.astype(dtype)
         found = np.empty_like(x)

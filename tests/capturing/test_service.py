@@ -106,13 +106,15 @@ def test_one_that_ends_with_nothing_to_do_is_followed_by_another(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers once, and is gone when the second program is on its way to it."""
-    answers = "\n".join([
-        f"sys.path[:0] = {sys.path!r}",
-        "from tinygrad_edu.capturing.compiler import message, received",
-        "received(sys.stdin.buffer)",
-        "os.write(1, message(str(os.getpid()).encode()))",
-        "received(sys.stdin.buffer)",
-    ])  # fmt: skip
+    answers = "\n".join(
+        [
+            f"sys.path[:0] = {sys.path!r}",
+            "from tinygrad_edu.capturing.compiler import message, received",
+            "received(sys.stdin.buffer)",
+            "os.write(1, message(str(os.getpid()).encode()))",
+            "received(sys.stdin.buffer)",
+        ]
+    )
     stand_in(monkeypatch, tmp_path, answers)
     assert service.compiled(SOURCE, "object") != service.compiled(SOURCE, "object")
 

@@ -284,11 +284,24 @@ LAYERS: list[tuple[nn.Module, Any, dict[str, Any]]] = [
     (nn.Linear(3, 2), (4, 3), {}),
     (nn.Linear(3, 2, bias=False, dtype=np.float32), (4, 3), {}),
     (nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Dropout(0.3), nn.Linear(4, 2)), (3, 3), {}),
-    *((layer, (4, 3), {}) for layer in (
-        nn.Sigmoid(), nn.ReLU(), nn.Tanh(), nn.Softmax(), nn.SiLU(), nn.GELU(), nn.LeakyReLU(),
-        nn.Softplus(), nn.Dropout(0.4, rng=0), nn.BatchNorm1d(3), nn.LayerNorm(3),
-        nn.BatchNorm1d(3, momentum=None), nn.BatchNorm1d(3, affine=False),
-    )),
+    *(
+        (layer, (4, 3), {})
+        for layer in (
+            nn.Sigmoid(),
+            nn.ReLU(),
+            nn.Tanh(),
+            nn.Softmax(),
+            nn.SiLU(),
+            nn.GELU(),
+            nn.LeakyReLU(),
+            nn.Softplus(),
+            nn.Dropout(0.4, rng=0),
+            nn.BatchNorm1d(3),
+            nn.LayerNorm(3),
+            nn.BatchNorm1d(3, momentum=None),
+            nn.BatchNorm1d(3, affine=False),
+        )
+    ),
     (nn.Flatten(), (3, 2, 2), {}),
     (nn.BatchNorm1d(3), (3, 3, 2), {}),
     (nn.BatchNorm2d(2), (3, 2, 2, 2), {}),
@@ -298,7 +311,7 @@ LAYERS: list[tuple[nn.Module, Any, dict[str, Any]]] = [
     (nn.AvgPool2d(2), (2, 2, 4, 4), {}),
     (nn.MSELoss(), [(4, 3), (4, 3)], {"samples": False}),
     (nn.BCEWithLogitsLoss(), [(4,), (4,)], {"samples": False, "domain": (0.1, 0.9)}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("layer", "shapes", "how"), LAYERS, ids=[repr(x[0]) for x in LAYERS])

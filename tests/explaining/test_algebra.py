@@ -31,8 +31,13 @@ from tinygrad_edu.explaining.notation import code, text, value
 
 i, j, k = Axis(3), Axis(4), Axis(2)
 SYMBOLS = {
-    "a": (i,), "b": (i,), "x": (j,), "M": (i, j), "N": (i, j), "P": (j, k),
-}  # fmt: skip
+    "a": (i,),
+    "b": (i,),
+    "x": (j,),
+    "M": (i, j),
+    "N": (i, j),
+    "P": (j, k),
+}
 RNG = np.random.default_rng(0)
 ARRAYS = {n: RNG.uniform(0.5, 2, [axis.size for axis in index]) for n, index in SYMBOLS.items()}
 

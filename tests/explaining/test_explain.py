@@ -117,8 +117,11 @@ def test_the_single_layer_and_both_penalties() -> None:
 def test_forward_lines_and_shapes_of_the_chapter() -> None:
     found = derivation("S2")
     assert [str(line) for line in found.forward[:4]] == [
-        "Z1 = XW1 + b1", "A1 = sigmoid(Z1)", "Z2 = A1W2 + b2", "A2 = sigmoid(Z2)",
-    ]  # fmt: skip
+        "Z1 = XW1 + b1",
+        "A1 = sigmoid(Z1)",
+        "Z2 = A1W2 + b2",
+        "A2 = sigmoid(Z2)",
+    ]
     assert found["W2"].shapes == "(10, 364)·(364, 1) + (10, 1) → (10, 1)"
     assert found["b1"].shapes == "(1, 364)·((364, 1)·(1, 10) ⊙ (364, 10)) → (10,)"
 
@@ -154,41 +157,74 @@ SIGNS = np.sign(array(12))
     ("function", "inputs", "formula"),
     [
         (lambda x, A: 0.5 * (x @ A @ x), (variable(5), array(5, 5)), "(A + Aᵀ)x/2"),
-        (lambda x, A, y: tg.square(A @ x - y).sum(), (variable(4), array(7, 4), array(7)),
-         "2·Aᵀ(Ax − y)"),
-        (lambda A, x, y: tg.square(A @ x - y).sum(), (variable(7, 4), array(4), array(7)),
-         "2·(Ax − y)xᵀ"),
-        (lambda X, A, B, C: np.trace(A @ X.T @ B @ X @ C),
-         (variable(5, 4), array(6, 4), array(5, 5), array(4, 6)), "BᵀXAᵀCᵀ + BXCA"),
-        (lambda X, A, B: np.trace(A @ X.T @ B @ X),
-         (variable(5, 4), array(4, 4), array(5, 5)), "BᵀXAᵀ + BXA"),
+        (
+            lambda x, A, y: tg.square(A @ x - y).sum(),
+            (variable(4), array(7, 4), array(7)),
+            "2·Aᵀ(Ax − y)",
+        ),
+        (
+            lambda A, x, y: tg.square(A @ x - y).sum(),
+            (variable(7, 4), array(4), array(7)),
+            "2·(Ax − y)xᵀ",
+        ),
+        (
+            lambda X, A, B, C: np.trace(A @ X.T @ B @ X @ C),
+            (variable(5, 4), array(6, 4), array(5, 5), array(4, 6)),
+            "BᵀXAᵀCᵀ + BXCA",
+        ),
+        (
+            lambda X, A, B: np.trace(A @ X.T @ B @ X),
+            (variable(5, 4), array(4, 4), array(5, 5)),
+            "BᵀXAᵀ + BXA",
+        ),
         (lambda X: np.trace(X @ X @ X), (variable(4, 4),), "3·XᵀXᵀ"),
         (lambda X: np.trace(X) ** 2, (variable(4, 4),), "2·tr(X)·I"),
-        (lambda X, A: tg.square(X.T @ A @ X).sum(), (variable(5, 3), array(5, 5)),
-         "2·(AᵀXXᵀA + AXXᵀAᵀ)X"),
-        (lambda x, A: (x @ A @ x) / (x @ x), (variable(5), array(5, 5)),
-         "(A + Aᵀ)x/(xᵀx) − 2·xᵀAx·x/(xᵀx)²"),
+        (
+            lambda X, A: tg.square(X.T @ A @ X).sum(),
+            (variable(5, 3), array(5, 5)),
+            "2·(AᵀXXᵀA + AXXᵀAᵀ)X",
+        ),
+        (
+            lambda x, A: (x @ A @ x) / (x @ x),
+            (variable(5), array(5, 5)),
+            "(A + Aᵀ)x/(xᵀx) − 2·xᵀAx·x/(xᵀx)²",
+        ),
         (lambda X, a, b: a @ X.T @ X @ b, (variable(6, 3), array(3), array(3)), "X(abᵀ + baᵀ)"),
         (lambda X: np.sqrt((X * X).sum()), (variable(5, 4),), "X/sqrt(sum(X ⊙ X))"),
-        (lambda d, A, x, y: x @ (A @ (d * (A.T @ y))),
-         (variable(5), array(3, 5), array(3), array(3)), "Aᵀx ⊙ Aᵀy"),
+        (
+            lambda d, A, x, y: x @ (A @ (d * (A.T @ y))),
+            (variable(5), array(3, 5), array(3), array(3)),
+            "Aᵀx ⊙ Aᵀy",
+        ),
         (lambda X, d: (np.einsum("ii->i", X) * d).sum(), (variable(4, 4), array(4)), "col(d) ⊙ I"),
-        (lambda w, X, y: (np.exp(X @ w) - y * (X @ w)).sum(),
-         (variable(4), array(12, 4), array(12)), "Xᵀ(exp(Xw) − y)"),
+        (
+            lambda w, X, y: (np.exp(X @ w) - y * (X @ w)).sum(),
+            (variable(4), array(12, 4), array(12)),
+            "Xᵀ(exp(Xw) − y)",
+        ),
         (lambda X, A: np.trace(A @ X), (variable(5, 4), array(4, 5)), "Aᵀ"),
         (lambda X, B: np.trace(X.T @ B @ X), (variable(5, 4), array(5, 5)), "(B + Bᵀ)X"),
         (lambda X, a, b: a @ X @ b, (variable(4, 3), array(4), array(3)), "abᵀ"),
-        (lambda w, X, y, lam: tg.square(X @ w - y).sum() + lam * (w @ w),
-         (variable(4), array(12, 4), array(12), 0.3), "2·Xᵀ(Xw − y) + 2·lam·w"),
-        (lambda w, X, y: np.log(1 + np.exp(-y * (X @ w))).sum(),
-         (variable(4), array(12, 4), SIGNS), "−Xᵀ(sigmoid(−y ⊙ Xw) ⊙ y)"),
+        (
+            lambda w, X, y, lam: tg.square(X @ w - y).sum() + lam * (w @ w),
+            (variable(4), array(12, 4), array(12), 0.3),
+            "2·Xᵀ(Xw − y) + 2·lam·w",
+        ),
+        (
+            lambda w, X, y: np.log(1 + np.exp(-y * (X @ w))).sum(),
+            (variable(4), array(12, 4), SIGNS),
+            "−Xᵀ(sigmoid(−y ⊙ Xw) ⊙ y)",
+        ),
         (hessian_times_v, (variable(4), array(12, 4), array(4)), "Xᵀ(Xv ⊙ a ⊙ (1 − a))"),
         (lambda x: np.log(np.exp(x).sum()), (variable(5),), "softmax(x)"),
         (lambda x: np.sqrt((x * x).sum()), (variable(5),), "x/sqrt(xᵀx)"),
-        (lambda U, V, R: tg.square(R - U @ V.T).sum(), (variable(6, 2), array(5, 2), array(6, 5)),
-         "2·(UVᵀ − R)V"),
+        (
+            lambda U, V, R: tg.square(R - U @ V.T).sum(),
+            (variable(6, 2), array(5, 2), array(6, 5)),
+            "2·(UVᵀ − R)V",
+        ),
     ],
-)  # fmt: skip
+)
 def test_textbooks(
     function: Callable[..., Any], inputs: tuple[Any, ...], formula: str | None
 ) -> None:
@@ -250,16 +286,21 @@ def log_sum_exp_network(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> A
 @pytest.mark.parametrize(
     ("loss", "k"),
     [
-        (softmax_network(written_softmax), 3), (softmax_network(shifted_softmax), 3),
-        (sigmoid_network, 1), (log_sum_exp_network, 3),
+        (softmax_network(written_softmax), 3),
+        (softmax_network(shifted_softmax), 3),
+        (sigmoid_network, 1),
+        (log_sum_exp_network, 3),
     ],
-)  # fmt: skip
+)
 def test_networks_written_out_are_as_short_as_the_slides(loss: Any, k: int) -> None:
     facts = FACT if k > 1 else ()
     found = tg.explain(loss, array(12, 7), targets(k), **two_layers(k), facts=facts)
     assert found.formulas == {
-        "W1": f"Xᵀ{D7}", "b1": f"1ᵀ{D7}", "W2": "A1ᵀ(A2 − Y)/m", "b2": "1ᵀ(A2 − Y)/m",
-    }  # fmt: skip
+        "W1": f"Xᵀ{D7}",
+        "b1": f"1ᵀ{D7}",
+        "W2": "A1ᵀ(A2 − Y)/m",
+        "b2": "1ᵀ(A2 − Y)/m",
+    }
     assert str(found["A2"]).startswith("A2 = s")
     assert any("clip reaches no entry" in note for note in found.notes)
 
@@ -322,25 +363,40 @@ def hessian_times_u(w: Any, X: Any, y: Any, u: Any) -> Any:
     ("function", "inputs", "formula"),
     [
         (lambda p: -np.log(1 / p - 1).sum(), (UNIT,), "1/(p ⊙ (1 − p))"),
-        (lambda mu, x, s: (tg.square(x - mu) / (2 * s**2)).sum(),
-         (variable(), array(5), tg.Tensor(1.3)), "sum(mu − x)/s²"),
+        (
+            lambda mu, x, s: (tg.square(x - mu) / (2 * s**2)).sum(),
+            (variable(), array(5), tg.Tensor(1.3)),
+            "sum(mu − x)/s²",
+        ),
         (lambda z: z.max() + np.log(np.exp(z - z.max()).sum()), (variable(5),), "a"),
-        (lambda W, X, V, Y: tg.square(tg.leaky_relu(X @ W) @ V - Y).sum() / 2,
-         (variable(3, 4), array(8, 3), array(4, 2), array(8, 2)),
-         "Xᵀ(([XW > 0] + 0.01·[XW ≤ 0]) ⊙ (leaky_relu(XW)·V − Y)Vᵀ)"),
-        (hessian_times_u, (variable(3), array(8, 3), array(8), array(3)),
-         "2·Xᵀ((2·y ⊙ t + 1 − 3·t ⊙ t) ⊙ Xu ⊙ (1 − t ⊙ t))"),
-        (lambda b, Z, Y: tg.mse_loss(tg.tanh(Z + b), Y) + 0.01 * (b @ b),
-         (variable(2), array(8, 2), array(8, 2)),
-         "2·1ᵀ((tanh(Z + b) − Y) ⊙ (1 − tanh(Z + b)²))/(m·k) + 0.02·b"),
-        (lambda X, Y: np.sqrt(tg.square(X - Y).sum(axis=1)).sum(),
-         (variable(5, 3), array(5, 3)), "(X − Y)/sqrt(rowsum((X − Y)²))"),
-        (lambda w, X, C: (np.exp(-tg.square(X[:, None] - C).sum(axis=2)) @ w).sum(),
-         (variable(4), array(8, 3), array(4, 3)),
-         "1ᵀexp(2·XCᵀ − 1ᵀ(Cᵀ ⊙ Cᵀ) − rowsum(X ⊙ X))"),
+        (
+            lambda W, X, V, Y: tg.square(tg.leaky_relu(X @ W) @ V - Y).sum() / 2,
+            (variable(3, 4), array(8, 3), array(4, 2), array(8, 2)),
+            "Xᵀ(([XW > 0] + 0.01·[XW ≤ 0]) ⊙ (leaky_relu(XW)·V − Y)Vᵀ)",
+        ),
+        (
+            hessian_times_u,
+            (variable(3), array(8, 3), array(8), array(3)),
+            "2·Xᵀ((2·y ⊙ t + 1 − 3·t ⊙ t) ⊙ Xu ⊙ (1 − t ⊙ t))",
+        ),
+        (
+            lambda b, Z, Y: tg.mse_loss(tg.tanh(Z + b), Y) + 0.01 * (b @ b),
+            (variable(2), array(8, 2), array(8, 2)),
+            "2·1ᵀ((tanh(Z + b) − Y) ⊙ (1 − tanh(Z + b)²))/(m·k) + 0.02·b",
+        ),
+        (
+            lambda X, Y: np.sqrt(tg.square(X - Y).sum(axis=1)).sum(),
+            (variable(5, 3), array(5, 3)),
+            "(X − Y)/sqrt(rowsum((X − Y)²))",
+        ),
+        (
+            lambda w, X, C: (np.exp(-tg.square(X[:, None] - C).sum(axis=2)) @ w).sum(),
+            (variable(4), array(8, 3), array(4, 3)),
+            "1ᵀexp(2·XCᵀ − 1ᵀ(Cᵀ ⊙ Cᵀ) − rowsum(X ⊙ X))",
+        ),
         (contrasted, (variable(3, 2), array(8, 3)), "2·(Xᵀ ⊙ (2/d − 1))D"),
     ],
-)  # fmt: skip
+)
 def test_formulas_as_short_as_on_the_board(function: Any, inputs: Any, formula: str) -> None:
     line = next(iter(tg.explain(function, *inputs).gradients.values()))
     assert line.text == formula
@@ -443,9 +499,14 @@ def test_parameters_in_lists_are_called_what_the_author_takes_them_out_as() -> N
 
 def test_what_layers_give_has_a_name() -> None:
     model = nn.Sequential(
-        nn.Linear(5, 4, rng=0), nn.BatchNorm1d(4), nn.GELU(), nn.Linear(4, 4, rng=1),
-        nn.LayerNorm(4), nn.LeakyReLU(), nn.Linear(4, 2, rng=2),
-    )  # fmt: skip
+        nn.Linear(5, 4, rng=0),
+        nn.BatchNorm1d(4),
+        nn.GELU(),
+        nn.Linear(4, 4, rng=1),
+        nn.LayerNorm(4),
+        nn.LeakyReLU(),
+        nn.Linear(4, 2, rng=2),
+    )
     found = tg.explain(model, tg.mse_loss, array(8, 5), array(8, 2))
     names = ["Z1", "N1", "A1", "Z2", "N2", "A2", "Z3", "L"]
     assert [line.name for line in found.forward] == names
@@ -565,7 +626,7 @@ def test_refusals(arguments: Any, settings: Any, message: str) -> None:
         (((variable(3) * 2).sum(), "W"), ValueError, "no variable is called W"),
         ((lambda x: x.sum(), variable(3), 3), TypeError, "too many positional"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_explained(arguments: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         tg.explain(*arguments)
@@ -605,20 +666,40 @@ SCALE = {"a": variable(3)}
         (of_kinds, (), {"W": variable(3, 2), "X": array(8, 3)}, {"W": "2·XᵀXW"}),
         (lambda p, x: (p["a"] * x).sum(), (SCALE, array(3)), {}, {"a": "x"}),
         (partial(lambda k, x: (k * x * x).sum(), 2.5), (variable(3),), {}, {"x": "5·x"}),
-        (lambda x, y: (x * y).sum(), (array(3), array(3)), {"wrt": ["y", "x"]},
-         {"y": "x", "x": "y"}),
+        (
+            lambda x, y: (x * y).sum(),
+            (array(3), array(3)),
+            {"wrt": ["y", "x"]},
+            {"y": "x", "x": "y"},
+        ),
         (lambda x: (x * x).sum(), (array(3),), {}, {"x": "2·x"}),
         (lambda x, c: (c * x).sum(), (variable(3), np.float64(0.5)), {}, {"x": "c"}),
-        (lambda x: np.where((x > 1) | (x < -1), x * x, 0).sum(), (variable(5),), {},
-         {"x": "2·([x > 1] + [x ≤ 1] ⊙ [x < −1]) ⊙ x"}),
-        (lambda x: np.where(~((x > 0) & (x < 1)), x, 0).sum(), (variable(5),), {},
-         {"x": "1 − [x > 0] ⊙ [x < 1]"}),
-        (lambda c, x: (c * tg.sigmoid(x) * tg.sigmoid(-x)).sum(), (variable(4), array(4)), {},
-         {"c": "(1 − sigmoid(x)) ⊙ sigmoid(x)"}),
-        (lambda Z, V: (V * np.exp(Z - tg.logsumexp(Z, axis=1, keepdims=True))).sum(),
-         (array(5, 3), variable(5, 3)), {}, {"V": "softmax(Z)"}),
+        (
+            lambda x: np.where((x > 1) | (x < -1), x * x, 0).sum(),
+            (variable(5),),
+            {},
+            {"x": "2·([x > 1] + [x ≤ 1] ⊙ [x < −1]) ⊙ x"},
+        ),
+        (
+            lambda x: np.where(~((x > 0) & (x < 1)), x, 0).sum(),
+            (variable(5),),
+            {},
+            {"x": "1 − [x > 0] ⊙ [x < 1]"},
+        ),
+        (
+            lambda c, x: (c * tg.sigmoid(x) * tg.sigmoid(-x)).sum(),
+            (variable(4), array(4)),
+            {},
+            {"c": "(1 − sigmoid(x)) ⊙ sigmoid(x)"},
+        ),
+        (
+            lambda Z, V: (V * np.exp(Z - tg.logsumexp(Z, axis=1, keepdims=True))).sum(),
+            (array(5, 3), variable(5, 3)),
+            {},
+            {"V": "softmax(Z)"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_functions_of_all_kinds(
     function: Any, inputs: Any, settings: Any, formulas: dict[str, str]
 ) -> None:
@@ -648,8 +729,10 @@ def test_a_wrong_simplification_is_caught(broken: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(algebra, "RULES", [double, forget_a_power, lose_a_factor])
     check_that_it_is_caught(
         lambda x, y, z: (x * x * x * x * y * z).sum() + (x * x).sum(),
-        variable(5), array(5), array(5),
-    )  # fmt: skip
+        variable(5),
+        array(5),
+        array(5),
+    )
 
 
 def check_that_it_is_caught(function: Any, *inputs: Any) -> None:

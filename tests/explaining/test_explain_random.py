@@ -17,17 +17,33 @@ from tinygrad_edu.explaining import matrices
 from tinygrad_edu.recording import ALL, recording
 
 UNARY: list[Any] = [
-    tg.sigmoid, tg.tanh, tg.relu, tg.sin, tg.square, tg.softplus, np.exp, np.abs,
-    lambda x: tg.softmax(x) if x.ndim else x, lambda x: x.T, lambda x: -x,
+    tg.sigmoid,
+    tg.tanh,
+    tg.relu,
+    tg.sin,
+    tg.square,
+    tg.softplus,
+    np.exp,
+    np.abs,
+    lambda x: tg.softmax(x) if x.ndim else x,
+    lambda x: x.T,
+    lambda x: -x,
     lambda x: np.clip(x, -1, 1),
     lambda x: x.sum(axis=0, keepdims=True) if x.ndim else x,
     lambda x: x.mean(axis=-1, keepdims=True),
-    lambda x: 1 / (1 + x * x), lambda x: np.sqrt(x * x + 0.5), lambda x: x[:1],
-]  # fmt: skip
+    lambda x: 1 / (1 + x * x),
+    lambda x: np.sqrt(x * x + 0.5),
+    lambda x: x[:1],
+]
 BINARY: list[Any] = [
-    lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / (2 + b * b),
-    np.maximum, lambda a, b: np.where(a > b, a, b), lambda a, b: a @ b,
-]  # fmt: skip
+    lambda a, b: a + b,
+    lambda a, b: a - b,
+    lambda a, b: a * b,
+    lambda a, b: a / (2 + b * b),
+    np.maximum,
+    lambda a, b: np.where(a > b, a, b),
+    lambda a, b: a @ b,
+]
 
 
 def random_loss(seed: int, length: int) -> tuple[Any, list[Any]]:

@@ -89,29 +89,61 @@ def hinge(W: Any, X: Any, y: Any) -> Any:
     [
         (picked, (variable(4, 3), array(8, 4), LABELS), "W", "Xᵀ(A − Y)/m"),
         (picked_logs, (variable(4, 3), array(8, 4), LABELS), "W", "Xᵀ(softmax(XW) − Y)/m"),
-        (lambda W, X, y: ((X @ W)[np.arange(len(X)), y] ** 2).sum(),
-         (variable(4, 3), array(8, 4), LABELS), "W", "2·Xᵀ(Y ⊙ XW)"),
-        (lambda W, X, y: (X @ W)[range(len(X)), y].mean(),
-         (variable(4, 3), array(8, 4), LABELS), "W", "XᵀY/m"),
+        (
+            lambda W, X, y: ((X @ W)[np.arange(len(X)), y] ** 2).sum(),
+            (variable(4, 3), array(8, 4), LABELS),
+            "W",
+            "2·Xᵀ(Y ⊙ XW)",
+        ),
+        (
+            lambda W, X, y: (X @ W)[range(len(X)), y].mean(),
+            (variable(4, 3), array(8, 4), LABELS),
+            "W",
+            "XᵀY/m",
+        ),
         (hinge, (variable(4, 3), array(8, 4), LABELS), "W", None),
-        (lambda E, W, t: tg.square(E[t] @ W).sum(),
-         (variable(10, 4), variable(4, 3), TOKENS), "E", "2·Tᵀ·E[t]·WWᵀ"),
-        (lambda E, W, t: tg.square(tg.embedding(t, E) @ W).sum(),
-         (variable(10, 4), variable(4, 3), TOKENS), "E", "2·Tᵀ·E[t]·WWᵀ"),
-        (lambda E, W, t: tg.square(E[t] @ W).sum(),
-         (variable(10, 4), variable(4, 3), PAIRS), "E", "2·sum(Tᵀ·E[t]·WWᵀ, axis=0)"),
-        (lambda W, X, p: (X[p] @ W).mean(), (variable(4, 3), array(8, 4), RNG.permutation(8)),
-         "W", "rowsum(X[p]ᵀ)/(m·k)"),
-        (lambda W, X: ((X @ W)[: len(X) // 2] ** 2).mean(), (variable(4, 3), array(8, 4)), "W",
-         None),
+        (
+            lambda E, W, t: tg.square(E[t] @ W).sum(),
+            (variable(10, 4), variable(4, 3), TOKENS),
+            "E",
+            "2·Tᵀ·E[t]·WWᵀ",
+        ),
+        (
+            lambda E, W, t: tg.square(tg.embedding(t, E) @ W).sum(),
+            (variable(10, 4), variable(4, 3), TOKENS),
+            "E",
+            "2·Tᵀ·E[t]·WWᵀ",
+        ),
+        (
+            lambda E, W, t: tg.square(E[t] @ W).sum(),
+            (variable(10, 4), variable(4, 3), PAIRS),
+            "E",
+            "2·sum(Tᵀ·E[t]·WWᵀ, axis=0)",
+        ),
+        (
+            lambda W, X, p: (X[p] @ W).mean(),
+            (variable(4, 3), array(8, 4), RNG.permutation(8)),
+            "W",
+            "rowsum(X[p]ᵀ)/(m·k)",
+        ),
+        (
+            lambda W, X: ((X @ W)[: len(X) // 2] ** 2).mean(),
+            (variable(4, 3), array(8, 4)),
+            "W",
+            None,
+        ),
         (lambda W, X: ((X @ W)[-1] ** 2).sum(), (variable(4, 3), array(8, 4)), "W", None),
         (lambda W: (W[np.array([-1, 0, 1])] ** 2).sum(), (variable(4, 3),), "W", None),
         (lambda A: (A[np.triu_indices(5)] ** 2).sum(), (variable(5, 5),), "A", None),
         (lambda W, X, y: (X @ W)[0, int(y[0])], (variable(4, 3), array(8, 4), LABELS), "W", None),
-        (lambda W, X: sum((X[i] @ W).sum() for i in range(len(X))),
-         (variable(4, 3), array(3, 4)), "W", None),
+        (
+            lambda W, X: sum((X[i] @ W).sum() for i in range(len(X))),
+            (variable(4, 3), array(3, 4)),
+            "W",
+            None,
+        ),
     ],
-)  # fmt: skip
+)
 def test_indices(function: Any, inputs: Any, name: str, formula: str | None) -> None:
     found = check(function, *inputs)
     if formula is not None:
@@ -121,8 +153,10 @@ def test_indices(function: Any, inputs: Any, name: str, formula: str | None) -> 
 def test_labels_are_said_to_be_one_hot() -> None:
     found = check(picked, variable(4, 3), array(8, 4), LABELS)
     assert [str(line) for line in found.forward] == [
-        "A = softmax(XW)", "Y = one_hot(y, n_classes=k)", "L = −sum(Y ⊙ log(A))/m",
-    ]  # fmt: skip
+        "A = softmax(XW)",
+        "Y = one_hot(y, n_classes=k)",
+        "L = −sum(Y ⊙ log(A))/m",
+    ]
     assert found.sizes == {"m": "X.shape[0]", "k": "W.shape[1]"}
     np.testing.assert_array_equal(found["Y"].value, np.eye(3)[LABELS])
 
@@ -162,8 +196,11 @@ def test_what_is_masked_out(filler: str, written: str) -> None:
 @pytest.mark.parametrize(
     ("function", "inputs", "formula"),
     [
-        (lambda Q, K: tg.square(tg.softmax(Q @ K.T + np.where(SEEN, 0, -INF))).sum(),
-         (variable(5, 3), array(5, 3)), "2·(A ⊙ (A − rowsum(A ⊙ A)))K"),
+        (
+            lambda Q, K: tg.square(tg.softmax(Q @ K.T + np.where(SEEN, 0, -INF))).sum(),
+            (variable(5, 3), array(5, 3)),
+            "2·(A ⊙ (A − rowsum(A ⊙ A)))K",
+        ),
         (lambda x, r: (x[r] ** 2).sum(), (variable(8), CHOSEN), None),
         (lambda x, r: x[r].mean(), (variable(8), CHOSEN), None),
         (lambda x, r: 3 * x[r].sum(), (variable(8), CHOSEN), "3·r"),
@@ -173,7 +210,7 @@ def test_what_is_masked_out(filler: str, written: str) -> None:
         (lambda x: (np.where(np.isnan(x), 0, x) ** 2).sum(), (variable(4),), None),
         (lambda x: np.minimum(x, INF).sum(), (variable(4),), None),
     ],
-)  # fmt: skip
+)
 def test_masks(function: Any, inputs: Any, formula: str | None) -> None:
     found = check(function, *inputs)
     if formula is not None:
@@ -223,20 +260,35 @@ def normalised(W: Any, X: Any) -> Any:
 @pytest.mark.parametrize(
     ("function", "inputs", "formula", "sizes"),
     [
-        (lambda W: tg.square(W).mean(), (variable(3, 2),), "2·W/(n·k)",
-         {"n": "W.shape[0]", "k": "W.shape[1]"}),
-        (lambda W, X, Y: tg.square(X @ W - Y).mean(), (variable(4, 2), array(6, 4), array(6, 2)),
-         "2·Xᵀ(XW − Y)/(m·k)", {"m": "X.shape[0]", "k": "W.shape[1]"}),
-        (lambda W, X, Y: tg.mse_loss(X @ W, Y), (variable(4, 5), array(6, 4), array(6, 5)),
-         "2·Xᵀ(XW − Y)/(m·k)", {"m": "X.shape[0]", "k": "W.shape[1]"}),
-        (lambda x, c: ((x + 1) * c).sum() + 5 * x.sum() / 2, (variable(5), array(5)),
-         "2.5 + c", {}),
+        (
+            lambda W: tg.square(W).mean(),
+            (variable(3, 2),),
+            "2·W/(n·k)",
+            {"n": "W.shape[0]", "k": "W.shape[1]"},
+        ),
+        (
+            lambda W, X, Y: tg.square(X @ W - Y).mean(),
+            (variable(4, 2), array(6, 4), array(6, 2)),
+            "2·Xᵀ(XW − Y)/(m·k)",
+            {"m": "X.shape[0]", "k": "W.shape[1]"},
+        ),
+        (
+            lambda W, X, Y: tg.mse_loss(X @ W, Y),
+            (variable(4, 5), array(6, 4), array(6, 5)),
+            "2·Xᵀ(XW − Y)/(m·k)",
+            {"m": "X.shape[0]", "k": "W.shape[1]"},
+        ),
+        (
+            lambda x, c: ((x + 1) * c).sum() + 5 * x.sum() / 2,
+            (variable(5), array(5)),
+            "2.5 + c",
+            {},
+        ),
         (lambda b, X: (X + b).sum(), (variable(4), array(6, 4)), "m", {"m": "X.shape[0]"}),
         (scaled, (variable(5, 3), array(5, 3)), "1ᵀK/√d_k", {"d_k": "Q.shape[1]"}),
-        (normalised, (variable(4, 3), array(8, 4)), "2·Xᵀ(N − rowsum(N)/k)",
-         {"k": "W.shape[1]"}),
+        (normalised, (variable(4, 3), array(8, 4)), "2·Xᵀ(N − rowsum(N)/k)", {"k": "W.shape[1]"}),
     ],
-)  # fmt: skip
+)
 def test_sizes_are_letters(function: Any, inputs: Any, formula: str, sizes: dict[str, str]) -> None:
     found = check(function, *inputs)
     assert next(iter(found.formulas.values())) == formula.replace("2.5", "5/2")
@@ -266,8 +318,9 @@ def test_batched_attention_in_matrices() -> None:
     lines = [str(line) for line in found.forward]
     assert lines[:3] == ["Q = X·Wq", "K = X·Wk", "V = X·Wv"]
     assert re.fullmatch(r"A = softmax\(QKᵀ/√\w\)", lines[3]) and lines[4:] == [
-        "H = AV", "L = sum(H ⊙ H)",
-    ]  # fmt: skip
+        "H = AV",
+        "L = sum(H ⊙ H)",
+    ]
     assert found.formulas["Wv"] == "2·sum(XᵀAᵀH, axis=0)"
     assert any("stacks of matrices" in note for note in found.notes)
     assert found["Q"].code == "X @ Wq" and ".mT" in found["A"].code
@@ -277,18 +330,30 @@ def test_batched_attention_in_matrices() -> None:
     ("function", "inputs", "formula"),
     [
         (lambda A, B: tg.square(A @ B).sum(), (variable(2, 3, 4), array(4, 5)), "2·ABBᵀ"),
-        (lambda W, X, b: tg.square(X @ W + b).sum(), (variable(4, 2), array(3, 5, 4), array(2)),
-         "2·sum(Xᵀ(XW + b), axis=0)"),
-        (lambda b, X, W: tg.square(X @ W + b).sum(), (variable(2), array(3, 5, 4), array(4, 2)),
-         "2·sum(XW + b, axis=(0, 1))"),
-        (lambda Q, K: tg.softmax(Q @ K.swapaxes(-1, -2)).sum(axis=-2).sum(),
-         (variable(2, 3, 4, 5), array(2, 3, 4, 5)), None),
-        (lambda W, X: (tg.tanh(X @ W) * X).sum() / X.shape[0], (variable(4, 4), array(3, 5, 4)),
-         None),
+        (
+            lambda W, X, b: tg.square(X @ W + b).sum(),
+            (variable(4, 2), array(3, 5, 4), array(2)),
+            "2·sum(Xᵀ(XW + b), axis=0)",
+        ),
+        (
+            lambda b, X, W: tg.square(X @ W + b).sum(),
+            (variable(2), array(3, 5, 4), array(4, 2)),
+            "2·sum(XW + b, axis=(0, 1))",
+        ),
+        (
+            lambda Q, K: tg.softmax(Q @ K.swapaxes(-1, -2)).sum(axis=-2).sum(),
+            (variable(2, 3, 4, 5), array(2, 3, 4, 5)),
+            None,
+        ),
+        (
+            lambda W, X: (tg.tanh(X @ W) * X).sum() / X.shape[0],
+            (variable(4, 4), array(3, 5, 4)),
+            None,
+        ),
         (lambda X: np.einsum("bij,bjk->bik", X, X).sum(), (variable(2, 3, 3),), None),
         (lambda X: (X - X.mean(axis=-1, keepdims=True)).max(), (variable(2, 3, 3),), None),
     ],
-)  # fmt: skip
+)
 def test_stacks(function: Any, inputs: Any, formula: str | None) -> None:
     found = check(function, *inputs)
     if formula is not None:
@@ -322,11 +387,13 @@ def test_losses_of_the_chapter(system: str, loss: str) -> None:
     [
         (lambda Z, Y: tg.cross_entropy(Z, Y, reduction="sum"), "−sum(Y ⊙ log(A))"),
         (tg.mse_loss, "sum((Z − Y)²)/(n·k)"),
-        (lambda Z, Y: tg.binary_cross_entropy(tg.sigmoid(Z), Y, reduction="none").sum(),
-         "−sum(Y ⊙ log(sigmoid(Z)) + (1 − Y) ⊙ log(1 − sigmoid(Z)))"),
+        (
+            lambda Z, Y: tg.binary_cross_entropy(tg.sigmoid(Z), Y, reduction="none").sum(),
+            "−sum(Y ⊙ log(sigmoid(Z)) + (1 − Y) ⊙ log(1 − sigmoid(Z)))",
+        ),
         (lambda Z, Y: (tg.mse_loss(Z, Y, reduction="none") * 2).sum(), "2·sum((Z − Y)²)"),
     ],
-)  # fmt: skip
+)
 def test_losses_are_sums(function: Any, loss: str) -> None:
     def of_logits(Z: Any, Y: Any) -> Any:
         return function(Z, Y)
@@ -384,11 +451,13 @@ class Residual(nn.Module):
     [
         (Attention(), ["q", "k", "v", "weights", "o", "L"]),
         (Residual(), ["Z1", "h", "Z2", "out", "L"]),
-        (nn.Sequential(nn.Linear(4, 4, rng=0), nn.Tanh(), nn.Linear(4, 4, rng=1)),
-         ["Z1", "A1", "Z2", "L"]),
+        (
+            nn.Sequential(nn.Linear(4, 4, rng=0), nn.Tanh(), nn.Linear(4, 4, rng=1)),
+            ["Z1", "A1", "Z2", "L"],
+        ),
         (nn.Sequential(Residual(), nn.Linear(4, 4, rng=2)), None),
     ],
-)  # fmt: skip
+)
 def test_names_of_a_modules_own_forward(model: nn.Module, names: list[str] | None) -> None:
     found = tg.explain(model, lambda Z, Y: tg.square(Z - Y).sum(), array(5, 4), array(5, 4))
     if names is not None:
@@ -415,8 +484,9 @@ def test_an_operation_after_the_other(function: Any, monkeypatch: pytest.MonkeyP
 
     inputs: dict[Any, tuple[Any, ...]] = {
         attention: (array(3, 5, 4), variable(4, 2), variable(4, 2), variable(4, 2)),
-        picked: (variable(4, 3), array(8, 4), LABELS), hinge: (variable(4, 3), array(8, 4), LABELS),
-    }  # fmt: skip
+        picked: (variable(4, 3), array(8, 4), LABELS),
+        hinge: (variable(4, 3), array(8, 4), LABELS),
+    }
     given = inputs.get(function, (variable(5, 3), variable(5, 3), variable(5, 3)))
     monkeypatch.setattr(author.Author, "_written", never)
     found = tg.explain(function, *given)

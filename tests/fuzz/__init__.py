@@ -32,6 +32,17 @@ from .reference import Derivatives, differentiate
 from .shrink import shrink
 
 __all__ = [
-    "Call", "Derivatives", "Failure", "Input", "Program", "Run", "check", "differentiate",
-    "generate", "run", "script", "shrink", "source",
-]  # fmt: skip
+    "Call",
+    "Derivatives",
+    "Failure",
+    "Input",
+    "Program",
+    "Run",
+    "check",
+    "differentiate",
+    "generate",
+    "run",
+    "script",
+    "shrink",
+    "source",
+]

@@ -90,15 +90,18 @@ def _options() -> argparse.ArgumentParser:
     )
     parser.add_argument("--torch", action="store_true", help="compare with PyTorch as well")
     parser.add_argument(
-        "--captured", action="store_true",
+        "--captured",
+        action="store_true",
         help="instead, capture each as a training step and compare three steps on new data, bit "
         "for bit, with the step itself",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--backend", choices=BACKENDS, default="numpy",
+        "--backend",
+        choices=BACKENDS,
+        default="numpy",
         help="of the captured steps: numba compares machine code to rounding, a program takes "
         "seconds; interpreted has Python run the same kernels, which is quick",
-    )  # fmt: skip
+    )
     parser.add_argument("--seconds", type=float, help="start no program after so many seconds")
     parser.add_argument("--failures", type=_whole, default=1, help="stop after so many (1)")
     return parser

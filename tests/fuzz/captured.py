@@ -101,12 +101,14 @@ def _agree(program: Program, pairs: Any, before: list[Any], data: list[Any]) -> 
     exact = differentiate(
         program,
         [
-            next(variables) if x.kind == "variable"
+            next(variables)
+            if x.kind == "variable"
             else getattr(given := next(arrays), "value", given)
-            if x.kind in ("constant", "array") else x.value
+            if x.kind in ("constant", "array")
+            else x.value
             for x in program.inputs
         ],
-    )  # fmt: skip
+    )
     slopes = [
         g if g is not None else np.zeros(np.shape(x.value))
         for x, g in zip(program.inputs, exact.gradients, strict=False)

@@ -238,10 +238,31 @@ def _draws(*operations: str) -> Callable[[Draw], Draw]:
 
 
 @_draws(
-    "positive", "negative", "square", "abs", "sin", "cos", "tanh", "sigmoid", "relu", "softplus",
-    "exp", "expm1", "flatten", "T", "sign", "floor", "silu", "leaky_relu", "erf", "gelu",
-    "tan", "arctan", "sinh", "cosh",
-)  # fmt: skip
+    "positive",
+    "negative",
+    "square",
+    "abs",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "relu",
+    "softplus",
+    "exp",
+    "expm1",
+    "flatten",
+    "T",
+    "sign",
+    "floor",
+    "silu",
+    "leaky_relu",
+    "erf",
+    "gelu",
+    "tan",
+    "arctan",
+    "sinh",
+    "cosh",
+)
 def _unary(draft: Draft, name: str) -> object:
     return draft.call(name, draft.some())
 
@@ -251,8 +272,19 @@ def _unary_of_positive(draft: Draft, name: str) -> object:
     return draft.call(name, draft.positive(draft.some()))
 
 
-@_draws("add", "subtract", "multiply", "maximum", "minimum", "outer", "logaddexp",
-        "greater", "less", "greater_equal", "less_equal")  # fmt: skip
+@_draws(
+    "add",
+    "subtract",
+    "multiply",
+    "maximum",
+    "minimum",
+    "outer",
+    "logaddexp",
+    "greater",
+    "less",
+    "greater_equal",
+    "less_equal",
+)
 def _binary(draft: Draft, name: str) -> object:
     a = draft.some()
     b = draft.beside(np.shape(draft.values[a])) if draft.chance(0.95) else a
@@ -672,9 +704,25 @@ def _kron(draft: Draft, name: str) -> object:
 
 # Those whose rules have most to do get three shares in ten for themselves.
 INTRICATE = [
-    "getitem", "take", "scatter", "einsum", "matmul", "dot", "sum", "mean", "max", "var", "where",
-    "concatenate", "stack", "multiply", "power", "clip", "divide", "subtract",
-]  # fmt: skip
+    "getitem",
+    "take",
+    "scatter",
+    "einsum",
+    "matmul",
+    "dot",
+    "sum",
+    "mean",
+    "max",
+    "var",
+    "where",
+    "concatenate",
+    "stack",
+    "multiply",
+    "power",
+    "clip",
+    "divide",
+    "subtract",
+]
 
 # --- whole programs -------------------------------------------------------------------------------
 

@@ -66,21 +66,50 @@ def _apart(a: Any, b: Any = 0.0) -> bool:
 
 
 # The table is laid out by hand.
-# fmt: off
+
 
 # --- element by element ---------------------------------------------------------------------------
 
-_define("add", lambda a, b: a + b, lambda t, a, b: a + b,
-        "tg.add({0}, {1})", "{0} + {1}", "np.add({0}, {1})")
-_define("subtract", lambda a, b: a - b, lambda t, a, b: a - b,
-        "tg.subtract({0}, {1})", "{0} - {1}", "np.subtract({0}, {1})")
-_define("multiply", lambda a, b: a * b, lambda t, a, b: a * b,
-        "tg.multiply({0}, {1})", "{0} * {1}", "np.multiply({0}, {1})")
-_define("divide", lambda a, b: a / b, lambda t, a, b: a / b,
-        "tg.divide({0}, {1})", "{0} / {1}", "np.divide({0}, {1})",
-        tame=lambda a, b: _least(np.abs(b)) > 0.1)
-_define("reciprocal", lambda x: 1.0 / x, lambda t, x: t.reciprocal(x), "np.reciprocal({0})",
-        tame=lambda x: _least(np.abs(x)) > 0.1)
+_define(
+    "add",
+    lambda a, b: a + b,
+    lambda t, a, b: a + b,
+    "tg.add({0}, {1})",
+    "{0} + {1}",
+    "np.add({0}, {1})",
+)
+_define(
+    "subtract",
+    lambda a, b: a - b,
+    lambda t, a, b: a - b,
+    "tg.subtract({0}, {1})",
+    "{0} - {1}",
+    "np.subtract({0}, {1})",
+)
+_define(
+    "multiply",
+    lambda a, b: a * b,
+    lambda t, a, b: a * b,
+    "tg.multiply({0}, {1})",
+    "{0} * {1}",
+    "np.multiply({0}, {1})",
+)
+_define(
+    "divide",
+    lambda a, b: a / b,
+    lambda t, a, b: a / b,
+    "tg.divide({0}, {1})",
+    "{0} / {1}",
+    "np.divide({0}, {1})",
+    tame=lambda a, b: _least(np.abs(b)) > 0.1,
+)
+_define(
+    "reciprocal",
+    lambda x: 1.0 / x,
+    lambda t, x: t.reciprocal(x),
+    "np.reciprocal({0})",
+    tame=lambda x: _least(np.abs(x)) > 0.1,
+)
 
 
 def _power_is_tame(a: Any, b: Any) -> bool:
@@ -92,8 +121,15 @@ def _power_is_tame(a: Any, b: Any) -> bool:
     return base and _most(np.abs(b)) <= 4
 
 
-_define("power", lambda a, b: np.power(a, b), lambda t, a, b: t.pow(a, b),
-        "tg.power({0}, {1})", "{0} ** {1}", "np.power({0}, {1})", tame=_power_is_tame)
+_define(
+    "power",
+    lambda a, b: np.power(a, b),
+    lambda t, a, b: t.pow(a, b),
+    "tg.power({0}, {1})",
+    "{0} ** {1}",
+    "np.power({0}, {1})",
+    tame=_power_is_tame,
+)
 
 
 def _unary(
@@ -118,36 +154,58 @@ _define("positive", lambda x: +x, lambda t, x: +x, "+{0}", "np.positive({0})")
 _unary("negative", lambda x: -x, lambda t, x: -x, "-{0}", numpy=True)
 _unary("exp", np.exp, lambda t, x: t.exp(x), numpy=True, method=True, tame=_small)
 _unary("expm1", np.expm1, lambda t, x: t.expm1(x), numpy=True, tame=_small)
-_unary("log", np.log, lambda t, x: t.log(x), numpy=True, method=True,
-       tame=lambda x: _least(x) > 0.1)
+_unary(
+    "log", np.log, lambda t, x: t.log(x), numpy=True, method=True, tame=lambda x: _least(x) > 0.1
+)
 _unary("log1p", np.log1p, lambda t, x: t.log1p(x), numpy=True, tame=lambda x: _least(x) > -0.9)
-_unary("sqrt", np.sqrt, lambda t, x: t.sqrt(x), numpy=True, method=True,
-       tame=lambda x: _least(x) > 0.1)
+_unary(
+    "sqrt", np.sqrt, lambda t, x: t.sqrt(x), numpy=True, method=True, tame=lambda x: _least(x) > 0.1
+)
 _unary("square", lambda x: x * x, lambda t, x: t.square(x), numpy=True, method=True)
-_unary("abs", lambda x: np.where(x.real < 0, -x, x), lambda t, x: t.abs(x), "abs({0})",
-       numpy=True, method=True, tame=_apart)
+_unary(
+    "abs",
+    lambda x: np.where(x.real < 0, -x, x),
+    lambda t, x: t.abs(x),
+    "abs({0})",
+    numpy=True,
+    method=True,
+    tame=_apart,
+)
 _unary("sin", np.sin, lambda t, x: t.sin(x), numpy=True, method=True)
 _unary("cos", np.cos, lambda t, x: t.cos(x), numpy=True, method=True)
-_unary("tan", np.tan, lambda t, x: t.tan(x), numpy=True,
-       tame=lambda x: _least(np.abs(np.cos(x))) > 0.2)
+_unary(
+    "tan", np.tan, lambda t, x: t.tan(x), numpy=True, tame=lambda x: _least(np.abs(np.cos(x))) > 0.2
+)
 _unary("arctan", np.arctan, lambda t, x: t.arctan(x), numpy=True)
 _unary("sinh", np.sinh, lambda t, x: t.sinh(x), numpy=True, tame=_small)
 _unary("cosh", np.cosh, lambda t, x: t.cosh(x), numpy=True, tame=_small)
 _unary("log2", np.log2, lambda t, x: t.log2(x), numpy=True, tame=lambda x: _least(x) > 0.1)
 _unary("log10", np.log10, lambda t, x: t.log10(x), numpy=True, tame=lambda x: _least(x) > 0.1)
-_define("logaddexp", lambda a, b: a + np.log1p(np.exp(b - a)),
-        lambda t, a, b: t.logaddexp(a, b),
-        "tg.logaddexp({0}, {1})", "np.logaddexp({0}, {1})",
-        tame=lambda a, b: _small(a) and _small(b))
+_define(
+    "logaddexp",
+    lambda a, b: a + np.log1p(np.exp(b - a)),
+    lambda t, a, b: t.logaddexp(a, b),
+    "tg.logaddexp({0}, {1})",
+    "np.logaddexp({0}, {1})",
+    tame=lambda a, b: _small(a) and _small(b),
+)
 _unary("tanh", np.tanh, lambda t, x: t.tanh(x), numpy=True, method=True)
 _unary("sigmoid", lambda x: 1 / (1 + np.exp(-x)), lambda t, x: t.sigmoid(x), method=True)
-_unary("relu", lambda x: np.where(x.real > 0, x, 0), lambda t, x: t.relu(x), method=True,
-       tame=_apart)
-_unary("softplus", lambda x: np.log1p(np.exp(x)),
-       lambda t, x: t.nn.functional.softplus(x, threshold=1000))
+_unary(
+    "relu", lambda x: np.where(x.real > 0, x, 0), lambda t, x: t.relu(x), method=True, tame=_apart
+)
+_unary(
+    "softplus",
+    lambda x: np.log1p(np.exp(x)),
+    lambda t, x: t.nn.functional.softplus(x, threshold=1000),
+)
 _unary("silu", lambda x: x / (1 + np.exp(-x)), lambda t, x: t.nn.functional.silu(x))
-_unary("leaky_relu", lambda x: np.where(x.real > 0, x, 0.01 * x),
-       lambda t, x: t.nn.functional.leaky_relu(x), tame=_apart)
+_unary(
+    "leaky_relu",
+    lambda x: np.where(x.real > 0, x, 0.01 * x),
+    lambda t, x: t.nn.functional.leaky_relu(x),
+    tame=_apart,
+)
 
 
 def _erf(x: Any) -> Any:
@@ -160,8 +218,12 @@ def _erf(x: Any) -> Any:
 
 
 _unary("erf", _erf, lambda t, x: t.erf(x), tame=lambda x: _most(np.abs(x)) < 4)
-_unary("gelu", lambda x: x * (1 + _erf(x / 2**0.5)) / 2, lambda t, x: t.nn.functional.gelu(x),
-       tame=lambda x: _most(np.abs(x)) < 5)
+_unary(
+    "gelu",
+    lambda x: x * (1 + _erf(x / 2**0.5)) / 2,
+    lambda t, x: t.nn.functional.gelu(x),
+    tame=lambda x: _most(np.abs(x)) < 5,
+)
 
 
 def _clip(x: Any, a_min: Any, a_max: Any) -> Any:
@@ -178,39 +240,80 @@ def _torch_clip(torch: Any, x: Any, a_min: Any, a_max: Any) -> Any:
 
 
 _define(
-    "clip", _clip, _torch_clip,
-    "tg.clip({0}, {s})", "np.clip({0}, {a_min}, {a_max})", "{0}.clip({a_min}, {a_max})",
+    "clip",
+    _clip,
+    _torch_clip,
+    "tg.clip({0}, {s})",
+    "np.clip({0}, {a_min}, {a_max})",
+    "{0}.clip({a_min}, {a_max})",
     "np.clip({0}, min={a_min}, max={a_max})",
     tame=lambda x, a_min, a_max: all(b is None or _apart(x, b) for b in (a_min, a_max)),
 )
-_define("maximum", lambda a, b: np.where(np.real(a) > np.real(b), a, b),
-        lambda t, a, b: t.maximum(a, b), "tg.maximum({0}, {1})", "np.maximum({0}, {1})",
-        tame=_apart)
-_define("minimum", lambda a, b: np.where(np.real(a) < np.real(b), a, b),
-        lambda t, a, b: t.minimum(a, b), "tg.minimum({0}, {1})", "np.minimum({0}, {1})",
-        tame=_apart)
-_define("where", np.where, lambda t, c, a, b: t.where(c != 0, a, b),
-        "tg.where({0}, {1}, {2})", "np.where({0}, {1}, {2})",
-        tame=lambda c, a, b: np.asarray(c).dtype.kind == "b" or _apart(c),
-        slopes=(False, True, True))
+_define(
+    "maximum",
+    lambda a, b: np.where(np.real(a) > np.real(b), a, b),
+    lambda t, a, b: t.maximum(a, b),
+    "tg.maximum({0}, {1})",
+    "np.maximum({0}, {1})",
+    tame=_apart,
+)
+_define(
+    "minimum",
+    lambda a, b: np.where(np.real(a) < np.real(b), a, b),
+    lambda t, a, b: t.minimum(a, b),
+    "tg.minimum({0}, {1})",
+    "np.minimum({0}, {1})",
+    tame=_apart,
+)
+_define(
+    "where",
+    np.where,
+    lambda t, c, a, b: t.where(c != 0, a, b),
+    "tg.where({0}, {1}, {2})",
+    "np.where({0}, {1}, {2})",
+    tame=lambda c, a, b: np.asarray(c).dtype.kind == "b" or _apart(c),
+    slopes=(False, True, True),
+)
 
 # --- steps: they have no slope, but their results are used on -------------------------------------
 
 _SIGNS = {"greater": ">", "less": "<", "greater_equal": ">=", "less_equal": "<="}
 for _name, _sign in _SIGNS.items():
-    _define(_name, getattr(np, _name), lambda t, a, b, _name=_name: getattr(t, _name)(a, b),
-            f"{{0}} {_sign} {{1}}", f"np.{_name}({{0}}, {{1}})", tame=_apart,
-            slopes=(False,))
+    _define(
+        _name,
+        getattr(np, _name),
+        lambda t, a, b, _name=_name: getattr(t, _name)(a, b),
+        f"{{0}} {_sign} {{1}}",
+        f"np.{_name}({{0}}, {{1}})",
+        tame=_apart,
+        slopes=(False,),
+    )
 _define("sign", np.sign, lambda t, x: t.sign(x), "np.sign({0})", tame=_apart, slopes=(False,))
-_define("floor", np.floor, lambda t, x: t.floor(x), "np.floor({0})",
-        tame=lambda x: _apart(x, np.rint(x)), slopes=(False,))
+_define(
+    "floor",
+    np.floor,
+    lambda t, x: t.floor(x),
+    "np.floor({0})",
+    tame=lambda x: _apart(x, np.rint(x)),
+    slopes=(False,),
+)
 
 # --- products -------------------------------------------------------------------------------------
 
-_define("matmul", np.matmul, lambda t, a, b: t.matmul(a, b),
-        "tg.matmul({0}, {1})", "{0} @ {1}", "np.matmul({0}, {1})")
-_define("linear", lambda x, w, b: np.matmul(x, w) + b, lambda t, x, w, b: t.matmul(x, w) + b,
-        "tg.linear({0}, {1}, {2})")
+_define(
+    "matmul",
+    np.matmul,
+    lambda t, a, b: t.matmul(a, b),
+    "tg.matmul({0}, {1})",
+    "{0} @ {1}",
+    "np.matmul({0}, {1})",
+)
+_define(
+    "linear",
+    lambda x, w, b: np.matmul(x, w) + b,
+    lambda t, x, w, b: t.matmul(x, w) + b,
+    "tg.linear({0}, {1}, {2})",
+)
 
 
 def _torch_dot(torch: Any, a: Any, b: Any) -> Any:
@@ -219,15 +322,31 @@ def _torch_dot(torch: Any, a: Any, b: Any) -> Any:
     return torch.tensordot(a, b, dims=([-1], [max(b.ndim - 2, 0)]))
 
 
-_define("dot", np.dot, _torch_dot, "tg.dot({0}, {1})", "np.dot({0}, {1})", "{0}.dot({1})",
-        # `numpy.dot` makes float64 of float32 beside a Python number, which the package does not
-        tame=lambda a, b: isinstance(a, np.ndarray) and isinstance(b, np.ndarray))
-_define("outer", np.outer, lambda t, a, b: t.outer(a.reshape(-1), b.reshape(-1)),
-        "tg.outer({0}, {1})", "np.outer({0}, {1})")
+_define(
+    "dot",
+    np.dot,
+    _torch_dot,
+    "tg.dot({0}, {1})",
+    "np.dot({0}, {1})",
+    "{0}.dot({1})",
+    # `numpy.dot` makes float64 of float32 beside a Python number, which the package does not
+    tame=lambda a, b: isinstance(a, np.ndarray) and isinstance(b, np.ndarray),
+)
+_define(
+    "outer",
+    np.outer,
+    lambda t, a, b: t.outer(a.reshape(-1), b.reshape(-1)),
+    "tg.outer({0}, {1})",
+    "np.outer({0}, {1})",
+)
 _define("trace", np.trace, lambda t, x: t.trace(x), "tg.trace({0})", "np.trace({0})")
-_define("einsum", lambda *x, subscripts: np.einsum(subscripts, *x),
-        lambda t, *x, subscripts: t.einsum(subscripts, *x),
-        "tg.einsum({subscripts}, {args})", "np.einsum({subscripts}, {args})")
+_define(
+    "einsum",
+    lambda *x, subscripts: np.einsum(subscripts, *x),
+    lambda t, *x, subscripts: t.einsum(subscripts, *x),
+    "tg.einsum({subscripts}, {args})",
+    "np.einsum({subscripts}, {args})",
+)
 
 # --- reductions -----------------------------------------------------------------------------------
 
@@ -300,13 +419,26 @@ def _has_variance(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = Fals
 
 
 _reduction("var", _var, _torch_var, tame=_has_variance)
-_reduction("std", lambda x, **s: np.sqrt(_var(x, **s)),
-           lambda t, x, **s: t.sqrt(_torch_var(t, x, **s)),
-           tame=lambda x, **s: _has_variance(x, **s) and _least(_var(x, **s)) > 0.02)
-_reduction("max", _extreme(np.argmax), _reducing(lambda t, x, axes, keep: t.amax(x, axes, keep)),
-           "np.amax({0}, {s})", tame=_no_ties)
-_reduction("min", _extreme(np.argmin), _reducing(lambda t, x, axes, keep: t.amin(x, axes, keep)),
-           "np.amin({0}, {s})", tame=_no_ties)
+_reduction(
+    "std",
+    lambda x, **s: np.sqrt(_var(x, **s)),
+    lambda t, x, **s: t.sqrt(_torch_var(t, x, **s)),
+    tame=lambda x, **s: _has_variance(x, **s) and _least(_var(x, **s)) > 0.02,
+)
+_reduction(
+    "max",
+    _extreme(np.argmax),
+    _reducing(lambda t, x, axes, keep: t.amax(x, axes, keep)),
+    "np.amax({0}, {s})",
+    tame=_no_ties,
+)
+_reduction(
+    "min",
+    _extreme(np.argmin),
+    _reducing(lambda t, x, axes, keep: t.amin(x, axes, keep)),
+    "np.amin({0}, {s})",
+    tame=_no_ties,
+)
 
 
 def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -328,57 +460,117 @@ def _has_rows(x: Any, axis: Any = None, keepdims: bool = False) -> bool:
     return _small(x) and min((x.shape[i] for i in axes_of(x, axis)), default=1) > 0
 
 
-_define("logsumexp", _logsumexp,
-        _reducing(lambda t, x, axes, keep: t.logsumexp(x, axes, keepdim=keep)),
-        "tg.logsumexp({0}, {s})", tame=_has_rows)
-_define("softmax", _softmax, lambda t, x, axis=-1: t.exp(_torch_log_softmax(t, x, axis)),
-        "tg.softmax({0}, {s})", "{0}.softmax({s})",
-        tame=lambda x, axis=-1: _has_rows(x, axis))
-_define("log_softmax", lambda x, axis=-1: np.log(_softmax(x, axis)), _torch_log_softmax,
-        "tg.log_softmax({0}, {s})", tame=lambda x, axis=-1: _has_rows(x, axis))
+_define(
+    "logsumexp",
+    _logsumexp,
+    _reducing(lambda t, x, axes, keep: t.logsumexp(x, axes, keepdim=keep)),
+    "tg.logsumexp({0}, {s})",
+    tame=_has_rows,
+)
+_define(
+    "softmax",
+    _softmax,
+    lambda t, x, axis=-1: t.exp(_torch_log_softmax(t, x, axis)),
+    "tg.softmax({0}, {s})",
+    "{0}.softmax({s})",
+    tame=lambda x, axis=-1: _has_rows(x, axis),
+)
+_define(
+    "log_softmax",
+    lambda x, axis=-1: np.log(_softmax(x, axis)),
+    _torch_log_softmax,
+    "tg.log_softmax({0}, {s})",
+    tame=lambda x, axis=-1: _has_rows(x, axis),
+)
 for _name in ("argmax", "argmin"):
     _define(
-        _name, getattr(np, _name),
-        lambda t, x, axis=None, keepdims=False, _name=_name: (
-            t.tensor(getattr(np, _name)(x.numpy(force=True), axis=axis, keepdims=keepdims))
+        _name,
+        getattr(np, _name),
+        lambda t, x, axis=None, keepdims=False, _name=_name: t.tensor(
+            getattr(np, _name)(x.numpy(force=True), axis=axis, keepdims=keepdims)
         ),
-        f"np.{_name}({{0}}, {{s}})", f"{{0}}.{_name}({{s}})", tame=_no_ties, slopes=(False,),
+        f"np.{_name}({{0}}, {{s}})",
+        f"{{0}}.{_name}({{s}})",
+        tame=_no_ties,
+        slopes=(False,),
     )
 
 # --- shapes ---------------------------------------------------------------------------------------
 
-_define("reshape", lambda x, shape: np.reshape(x, shape), lambda t, x, shape: x.reshape(shape),
-        "tg.reshape({0}, {shape})", "np.reshape({0}, {shape})", "{0}.reshape({shape})",
-        "{0}.reshape(*{shape})")
-_define("flatten", np.ravel, lambda t, x: x.reshape(-1),
-        "tg.flatten({0})", "np.ravel({0})", "{0}.flatten()")
+_define(
+    "reshape",
+    lambda x, shape: np.reshape(x, shape),
+    lambda t, x, shape: x.reshape(shape),
+    "tg.reshape({0}, {shape})",
+    "np.reshape({0}, {shape})",
+    "{0}.reshape({shape})",
+    "{0}.reshape(*{shape})",
+)
+_define(
+    "flatten",
+    np.ravel,
+    lambda t, x: x.reshape(-1),
+    "tg.flatten({0})",
+    "np.ravel({0})",
+    "{0}.flatten()",
+)
 
 
 def _torch_transpose(torch: Any, x: Any, axes: Any = None) -> Any:
     return x.permute(tuple(reversed(range(x.ndim))) if axes is None else axes)
 
 
-_define("transpose", lambda x, axes=None: np.transpose(x, axes), _torch_transpose,
-        "tg.transpose({0}, {s})", "np.transpose({0}, {s})", "{0}.transpose()",
-        "{0}.transpose(*{axes})", "{0}.transpose({axes})")
+_define(
+    "transpose",
+    lambda x, axes=None: np.transpose(x, axes),
+    _torch_transpose,
+    "tg.transpose({0}, {s})",
+    "np.transpose({0}, {s})",
+    "{0}.transpose()",
+    "{0}.transpose(*{axes})",
+    "{0}.transpose({axes})",
+)
 _define("T", np.transpose, _torch_transpose, "{0}.T")
-_define("mT", lambda x: np.swapaxes(x, -1, -2), lambda t, x: x.mT,
-        "{0}.mT", "np.matrix_transpose({0})")
-_define("swapaxes", np.swapaxes, lambda t, x, axis1, axis2: t.swapaxes(x, axis1, axis2),
-        "tg.swapaxes({0}, {axis1}, {axis2})", "np.swapaxes({0}, {axis1}, {axis2})",
-        "{0}.swapaxes({axis1}, {axis2})")
-_define("moveaxis", np.moveaxis,
-        lambda t, x, source, destination: t.moveaxis(x, source, destination),
-        "tg.moveaxis({0}, {source}, {destination})",
-        "np.moveaxis({0}, {source}, {destination})")
-_define("broadcast_to", np.broadcast_to, lambda t, x, shape: t.broadcast_to(x, shape),
-        "tg.broadcast_to({0}, {shape})", "np.broadcast_to({0}, {shape})")
-_define("expand_dims", np.expand_dims,
-        lambda t, x, axis: x.reshape(np.expand_dims(np.empty(x.shape), axis).shape),
-        "tg.expand_dims({0}, {axis})", "np.expand_dims({0}, {axis})")
-_define("squeeze", np.squeeze,
-        lambda t, x, axis=None: x.reshape(np.squeeze(np.empty(x.shape), axis).shape),
-        "tg.squeeze({0}, {s})", "np.squeeze({0}, {s})", "{0}.squeeze({s})")
+_define(
+    "mT", lambda x: np.swapaxes(x, -1, -2), lambda t, x: x.mT, "{0}.mT", "np.matrix_transpose({0})"
+)
+_define(
+    "swapaxes",
+    np.swapaxes,
+    lambda t, x, axis1, axis2: t.swapaxes(x, axis1, axis2),
+    "tg.swapaxes({0}, {axis1}, {axis2})",
+    "np.swapaxes({0}, {axis1}, {axis2})",
+    "{0}.swapaxes({axis1}, {axis2})",
+)
+_define(
+    "moveaxis",
+    np.moveaxis,
+    lambda t, x, source, destination: t.moveaxis(x, source, destination),
+    "tg.moveaxis({0}, {source}, {destination})",
+    "np.moveaxis({0}, {source}, {destination})",
+)
+_define(
+    "broadcast_to",
+    np.broadcast_to,
+    lambda t, x, shape: t.broadcast_to(x, shape),
+    "tg.broadcast_to({0}, {shape})",
+    "np.broadcast_to({0}, {shape})",
+)
+_define(
+    "expand_dims",
+    np.expand_dims,
+    lambda t, x, axis: x.reshape(np.expand_dims(np.empty(x.shape), axis).shape),
+    "tg.expand_dims({0}, {axis})",
+    "np.expand_dims({0}, {axis})",
+)
+_define(
+    "squeeze",
+    np.squeeze,
+    lambda t, x, axis=None: x.reshape(np.squeeze(np.empty(x.shape), axis).shape),
+    "tg.squeeze({0}, {s})",
+    "np.squeeze({0}, {s})",
+    "{0}.squeeze({s})",
+)
 
 
 def _sum_to(x: Any, shape: tuple[int, ...]) -> Any:
@@ -390,11 +582,14 @@ def _sum_to(x: Any, shape: tuple[int, ...]) -> Any:
 
 
 _define("sum_to", _sum_to, lambda t, x, shape: x.sum_to_size(shape), "tg.sum_to({0}, {shape})")
-_define("astype",
-        # complex numbers are in the way of a derivative, which has no precision to lose
-        lambda x, dtype: x if np.iscomplexobj(x) else x.astype(dtype),
-        lambda t, x, dtype: x + 0,
-        "tg.astype({0}, {dtype})", "{0}.astype({dtype})")
+_define(
+    "astype",
+    # complex numbers are in the way of a derivative, which has no precision to lose
+    lambda x, dtype: x if np.iscomplexobj(x) else x.astype(dtype),
+    lambda t, x, dtype: x + 0,
+    "tg.astype({0}, {dtype})",
+    "{0}.astype({dtype})",
+)
 
 
 def _torch_getitem(torch: Any, x: Any, index: Any) -> Any:
@@ -416,8 +611,9 @@ def _torch_scatter(torch: Any, x: Any, index: Any, shape: tuple[int, ...]) -> An
     return total.index_add(0, places, x.reshape(-1)).reshape(shape)
 
 
-_define("getitem", lambda x, index: x[index], _torch_getitem,
-        "{0}[{index}]", "tg.getitem({0}, {s})")
+_define(
+    "getitem", lambda x, index: x[index], _torch_getitem, "{0}[{index}]", "tg.getitem({0}, {s})"
+)
 # An index that was computed, as in t[t > 0] or t[np.argmax(t)]: an operand, not a setting.
 _define("take", lambda x, i: x[i], lambda t, x, i: x[i], "{0}[{1}]", slopes=(True, False))
 _define("scatter", _scatter, _torch_scatter, "tg.scatter({0}, {s})")
@@ -429,33 +625,84 @@ def _torch_concatenate(torch: Any, *x: Any, axis: int | None = 0) -> Any:
     return torch.cat([*x], axis)
 
 
-_define("concatenate", lambda *x, axis=0: np.concatenate(x, axis), _torch_concatenate,
-        "tg.concatenate([{args}], {s})", "np.concatenate(({args},), {s})")
-_define("flip", np.flip, lambda t, x, axis=None: t.flip(x, axes_of(x, axis)),
-        "tg.flip({0}, {s})", "np.flip({0}, {s})")
-_define("roll", np.roll, lambda t, x, shift, axis: t.roll(x, shift, () if axis is None else axis),
-        "tg.roll({0}, {s})", "np.roll({0}, {s})")
-_define("diff", np.diff, lambda t, x, n, axis: t.diff(x, n, axis),
-        "tg.diff({0}, {s})", "np.diff({0}, {s})")
-_define("tile", np.tile, lambda t, x, reps: t.tile(x, (reps,)),
-        "tg.tile({0}, {s})", "np.tile({0}, {s})")
-_define("repeat", np.repeat, lambda t, x, repeats, axis: t.repeat_interleave(x, repeats, axis),
-        "tg.repeat({0}, {s})", "np.repeat({0}, {s})")
-_define("split", lambda x, indices_or_sections, axis: np.split(x, indices_or_sections, axis)[0],
-        lambda t, x, indices_or_sections, axis: t.tensor_split(x, indices_or_sections, axis)[0],
-        "tg.split({0}, {s})[0]", "np.split({0}, {s})[0]")
-_define("hstack", lambda *x: np.hstack(x), lambda t, *x: t.hstack(x),
-        "tg.hstack([{args}])", "np.hstack([{args}])")
-_define("vstack", lambda *x: np.vstack(x), lambda t, *x: t.vstack(x),
-        "tg.vstack([{args}])", "np.vstack([{args}])")
-_define("inner", np.inner, lambda t, a, b: t.inner(a, b),
-        "tg.inner({0}, {1})", "np.inner({0}, {1})")
+_define(
+    "concatenate",
+    lambda *x, axis=0: np.concatenate(x, axis),
+    _torch_concatenate,
+    "tg.concatenate([{args}], {s})",
+    "np.concatenate(({args},), {s})",
+)
+_define(
+    "flip",
+    np.flip,
+    lambda t, x, axis=None: t.flip(x, axes_of(x, axis)),
+    "tg.flip({0}, {s})",
+    "np.flip({0}, {s})",
+)
+_define(
+    "roll",
+    np.roll,
+    lambda t, x, shift, axis: t.roll(x, shift, () if axis is None else axis),
+    "tg.roll({0}, {s})",
+    "np.roll({0}, {s})",
+)
+_define(
+    "diff",
+    np.diff,
+    lambda t, x, n, axis: t.diff(x, n, axis),
+    "tg.diff({0}, {s})",
+    "np.diff({0}, {s})",
+)
+_define(
+    "tile", np.tile, lambda t, x, reps: t.tile(x, (reps,)), "tg.tile({0}, {s})", "np.tile({0}, {s})"
+)
+_define(
+    "repeat",
+    np.repeat,
+    lambda t, x, repeats, axis: t.repeat_interleave(x, repeats, axis),
+    "tg.repeat({0}, {s})",
+    "np.repeat({0}, {s})",
+)
+_define(
+    "split",
+    lambda x, indices_or_sections, axis: np.split(x, indices_or_sections, axis)[0],
+    lambda t, x, indices_or_sections, axis: t.tensor_split(x, indices_or_sections, axis)[0],
+    "tg.split({0}, {s})[0]",
+    "np.split({0}, {s})[0]",
+)
+_define(
+    "hstack",
+    lambda *x: np.hstack(x),
+    lambda t, *x: t.hstack(x),
+    "tg.hstack([{args}])",
+    "np.hstack([{args}])",
+)
+_define(
+    "vstack",
+    lambda *x: np.vstack(x),
+    lambda t, *x: t.vstack(x),
+    "tg.vstack([{args}])",
+    "np.vstack([{args}])",
+)
+_define(
+    "inner", np.inner, lambda t, a, b: t.inner(a, b), "tg.inner({0}, {1})", "np.inner({0}, {1})"
+)
 _define("kron", np.kron, lambda t, a, b: t.kron(a, b), "tg.kron({0}, {1})", "np.kron({0}, {1})")
-_define("stack", lambda *x, axis=0: np.stack(x, axis), lambda t, *x, axis=0: t.stack(x, axis),
-        "tg.stack([{args}], {s})", "np.stack(({args},), {s})")
+_define(
+    "stack",
+    lambda *x, axis=0: np.stack(x, axis),
+    lambda t, *x, axis=0: t.stack(x, axis),
+    "tg.stack([{args}], {s})",
+    "np.stack(({args},), {s})",
+)
 
-_define("embedding", lambda rows, table: table[rows], lambda t, rows, table: table[rows.long()],
-        "tg.embedding({0}, {1})", slopes=(False, True))
+_define(
+    "embedding",
+    lambda rows, table: table[rows],
+    lambda t, rows, table: table[rows.long()],
+    "tg.embedding({0}, {1})",
+    slopes=(False, True),
+)
 
 # --- labels and losses ----------------------------------------------------------------------------
 
@@ -465,9 +712,14 @@ def _one_hot(labels: Any, n_classes: int | None = None) -> Any:
     return np.eye(n)[labels]
 
 
-_define("one_hot", _one_hot,
-        lambda t, x, **s: t.tensor(_one_hot(x.numpy(force=True).astype(int), **s)),
-        "tg.one_hot({0}, {s})", tame=lambda x, **s: x.size > 0, slopes=(False,))
+_define(
+    "one_hot",
+    _one_hot,
+    lambda t, x, **s: t.tensor(_one_hot(x.numpy(force=True).astype(int), **s)),
+    "tg.one_hot({0}, {s})",
+    tame=lambda x, **s: x.size > 0,
+    slopes=(False,),
+)
 
 
 def _reduced(losses: Any, reduction: str) -> Any:
@@ -526,19 +778,33 @@ def _rows_of_probabilities(z: Any, t: Any, reduction: str = "mean") -> bool:
     return _same(z, t) and _least(t) >= 0 and _most(np.abs(t.sum(-1) - 1)) < 1e-6
 
 
-_define("mse_loss", _mse, _torch_loss("mse_loss"), "tg.mse_loss({0}, {1}, {s})",
-        tame=lambda a, t, **s: _same(a, t))
-_define("binary_cross_entropy_with_logits", _logistic,
-        _torch_loss("binary_cross_entropy_with_logits"),
-        "tg.binary_cross_entropy_with_logits({0}, {1}, {s})",
-        tame=lambda z, t, **s: _same(z, t) and _least(t) >= 0 and _most(t) <= 1)
-_define("binary_cross_entropy", _bce, _torch_loss("binary_cross_entropy"),
-        "tg.binary_cross_entropy({0}, {1}, {s})",
-        tame=lambda a, t, **s: (
-            _same(a, t) and _least(a) > 0.02 and _most(a) < 0.98 and _least(t) >= 0
-            and _most(t) <= 1
-        ))
-_define("cross_entropy", _cross_entropy, _torch_cross_entropy,
-        "tg.cross_entropy({0}, {1}, {s})", tame=_rows_of_probabilities)
-
-# fmt: on
+_define(
+    "mse_loss",
+    _mse,
+    _torch_loss("mse_loss"),
+    "tg.mse_loss({0}, {1}, {s})",
+    tame=lambda a, t, **s: _same(a, t),
+)
+_define(
+    "binary_cross_entropy_with_logits",
+    _logistic,
+    _torch_loss("binary_cross_entropy_with_logits"),
+    "tg.binary_cross_entropy_with_logits({0}, {1}, {s})",
+    tame=lambda z, t, **s: _same(z, t) and _least(t) >= 0 and _most(t) <= 1,
+)
+_define(
+    "binary_cross_entropy",
+    _bce,
+    _torch_loss("binary_cross_entropy"),
+    "tg.binary_cross_entropy({0}, {1}, {s})",
+    tame=lambda a, t, **s: (
+        _same(a, t) and _least(a) > 0.02 and _most(a) < 0.98 and _least(t) >= 0 and _most(t) <= 1
+    ),
+)
+_define(
+    "cross_entropy",
+    _cross_entropy,
+    _torch_cross_entropy,
+    "tg.cross_entropy({0}, {1}, {s})",
+    tame=_rows_of_probabilities,
+)

@@ -210,38 +210,53 @@ def _settings(program: Program) -> Iterator[Program | None]:
 def _simpler(value: Any) -> Iterator[Any]:
     """Simpler values of a setting: fewer parts, smaller and positive numbers."""
     if isinstance(value, (tuple, list)):
-        parts, kind = list(value), type(value)
-        if len(parts) == 1 and kind is tuple:
-            yield parts[0]
-        for k in range(len(parts)):
-            yield kind(parts[:k] + parts[k + 1 :])
-        for k, part in enumerate(parts):
-            for simpler in _simpler(part):
-                yield kind([*parts[:k], simpler, *parts[k + 1 :]])
+        yield from _simpler_sequences(value)
     elif isinstance(value, np.ndarray):
-        for k in range(value.ndim):
-            if value.shape[k] > 1:
-                yield np.take(value, range(value.shape[k] - 1), axis=k)
-                yield np.take(value, range(1, value.shape[k]), axis=k)
-            elif value.shape[k] == 1:
-                yield np.asarray(np.take(value, 0, axis=k))
-        if value.dtype == np.int64 and value.any():
-            yield np.zeros_like(value)
-            if (value < 0).any():
-                yield np.abs(value)
+        yield from _simpler_arrays(value)
     elif isinstance(value, slice):
-        if value != slice(None):
-            yield slice(None)
-        for name in ("start", "stop", "step"):
-            if getattr(value, name) is not None:
-                ends = {k: getattr(value, k) for k in ("start", "stop", "step")} | {name: None}
-                yield slice(ends["start"], ends["stop"], ends["step"])
+        yield from _simpler_slices(value)
     elif isinstance(value, int) and not isinstance(value, bool) and value != 0:
         yield 0
         if value < -1:
             yield -1
         if value > 1:
             yield value - 1
+
+
+def _simpler_sequences(value: Any) -> Iterator[Any]:
+    """A tuple or list without one of its parts, or with a simpler part."""
+    parts, kind = list(value), type(value)
+    if len(parts) == 1 and kind is tuple:
+        yield parts[0]
+    for k in range(len(parts)):
+        yield kind(parts[:k] + parts[k + 1 :])
+    for k, part in enumerate(parts):
+        for simpler in _simpler(part):
+            yield kind([*parts[:k], simpler, *parts[k + 1 :]])
+
+
+def _simpler_arrays(value: Array) -> Iterator[Array]:
+    """An array with less along one axis; whole numbers that are zero or positive."""
+    for k in range(value.ndim):
+        if value.shape[k] > 1:
+            yield np.take(value, range(value.shape[k] - 1), axis=k)
+            yield np.take(value, range(1, value.shape[k]), axis=k)
+        elif value.shape[k] == 1:
+            yield np.asarray(np.take(value, 0, axis=k))
+    if value.dtype == np.int64 and value.any():
+        yield np.zeros_like(value)
+        if (value < 0).any():
+            yield np.abs(value)
+
+
+def _simpler_slices(value: slice) -> Iterator[slice]:
+    """All entries, or a slice without one of its ends or its step."""
+    if value != slice(None):
+        yield slice(None)
+    for name in ("start", "stop", "step"):
+        if getattr(value, name) is not None:
+            ends = {k: getattr(value, k) for k in ("start", "stop", "step")} | {name: None}
+            yield slice(ends["start"], ends["stop"], ends["step"])
 
 
 def _values(program: Program) -> Iterator[Program | None]:

@@ -139,8 +139,9 @@ class TestFromKeras:
         for parameter in model.parameters():
             assert parameter.requires_grad
             parameter.data = parameter.data + 1  # it is a copy
-        assert not any(np.shares_memory(p.data, w) for p in model.parameters()
-                       for w in theirs.get_weights())  # fmt: skip
+        assert not any(
+            np.shares_memory(p.data, w) for p in model.parameters() for w in theirs.get_weights()
+        )
 
     def test_a_file_gives_the_same_network(self, name: str, tmp_path: Path) -> None:
         theirs = BROUGHT_OVER[name]()
@@ -194,8 +195,14 @@ def models(draw: st.DrawFn) -> tuple[nn.Sequential, tuple[int, ...]]:
             partial(nn.LayerNorm, n, bias=draw(st.booleans()), dtype=dtype),
             partial(nn.Dropout, 0.3, rng=0),
             partial(nn.LeakyReLU, 0.05),
-            nn.Sigmoid, nn.Tanh, nn.ReLU, nn.SiLU, nn.GELU, nn.Softplus, nn.Softmax,
-        ]  # fmt: skip
+            nn.Sigmoid,
+            nn.Tanh,
+            nn.ReLU,
+            nn.SiLU,
+            nn.GELU,
+            nn.Softplus,
+            nn.Softmax,
+        ]
         module = draw(st.sampled_from(choices))()
         n = units if isinstance(module, nn.Linear) else n
         stack.append(module)
@@ -226,13 +233,19 @@ def test_random_models_there_and_back(made: tuple[nn.Sequential, tuple[int, ...]
 
 IMAGES: dict[str, Callable[[], list[nn.Module]]] = {
     "a network": lambda: [
-        nn.Conv2d(2, 4, 3, padding="same", rng=0), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(4, 3, 2, rng=1), nn.Tanh(), nn.Flatten(), nn.Linear(12, 5, rng=2),
+        nn.Conv2d(2, 4, 3, padding="same", rng=0),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 3, 2, rng=1),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(12, 5, rng=2),
     ],
     "convolutions only": lambda: [nn.Conv2d(2, 4, (3, 2), (2, 1), rng=0), nn.Dropout(0.2)],
     "pooling": lambda: [nn.AvgPool2d(2), nn.Conv2d(2, 1, 1, bias=False, rng=0), nn.MaxPool2d(2)],
     "flattened at once": lambda: [nn.Flatten(), nn.Linear(84, 3, rng=0)],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -264,11 +277,15 @@ def test_a_network_of_images_goes_on_as_it_was_compiled(
     order: Any = {"data_format": "channels_last" if channels_last else "channels_first"}
     penalty = keras.regularizers.L2(2**-7)
     with keras_runs.floatx("float64"):
-        theirs = keras.Sequential([
-            keras.Input((6, 6, 2) if channels_last else (2, 6, 6)),
-            layers.Conv2D(3, 3, activation="tanh", kernel_regularizer=penalty, **order),
-            layers.MaxPooling2D(2, **order), layers.Flatten(), layers.Dense(4, "softmax"),
-        ])  # fmt: skip
+        theirs = keras.Sequential(
+            [
+                keras.Input((6, 6, 2) if channels_last else (2, 6, 6)),
+                layers.Conv2D(3, 3, activation="tanh", kernel_regularizer=penalty, **order),
+                layers.MaxPooling2D(2, **order),
+                layers.Flatten(),
+                layers.Dense(4, "softmax"),
+            ]
+        )
         theirs.compile(OPTIMIZERS[optimizer](), "categorical_crossentropy")
         rng = np.random.default_rng(0)
         x, y = rng.normal(size=(40, *theirs.input_shape[1:])), np.eye(4)[rng.integers(0, 4, 40)]
@@ -290,8 +307,9 @@ def test_a_network_of_images_goes_on_as_it_was_compiled(
 
 def of_images() -> nn.Sequential:
     """A network with the channels first, as ours have them."""
-    return nn.Sequential(nn.Conv2d(2, 3, 3, rng=0), nn.ReLU(), nn.Flatten(),
-                         nn.Linear(48, 4, rng=0))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv2d(2, 3, 3, rng=0), nn.ReLU(), nn.Flatten(), nn.Linear(48, 4, rng=0)
+    )
 
 
 def test_weights_behind_a_flatten_of_the_other_order_are_refused(tmp_path: Path) -> None:
@@ -363,25 +381,31 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "holes": (lambda: images(layers.Conv2D(2, 3, dilation_rate=2)), "Conv2D.*dilation_rate="),
     "groups": (lambda: images(layers.Conv2D(3, 3, groups=3)), "Conv2D.*groups=3"),
     "same with strides": (
-        lambda: images(layers.Conv2D(2, 3, strides=2, padding="same")), "padding='same' with",
+        lambda: images(layers.Conv2D(2, 3, strides=2, padding="same")),
+        "padding='same' with",
     ),
     "pooling same": (
-        lambda: images(layers.MaxPooling2D(2, padding="same")), "MaxPooling2D.*padding='same'",
+        lambda: images(layers.MaxPooling2D(2, padding="same")),
+        "MaxPooling2D.*padding='same'",
     ),
     "another Permute": (lambda: images(layers.Permute((1, 3, 2))), r"Permute.*dims=\(1, 3, 2\)"),
     "Normalization": (lambda: sequential(layers.Normalization()), "Normalization 'norm"),
     "elu": (lambda: sequential(layers.Dense(2, "elu")), "Dense.*activation='elu'.*there are"),
     "an activation of one's own": (
-        lambda: sequential(layers.Dense(2, doubled)), "Dense.*activation=",
+        lambda: sequential(layers.Dense(2, doubled)),
+        "Dense.*activation=",
     ),
     "a constraint": (
-        lambda: sequential(layers.Dense(2, kernel_constraint="non_neg")), "kernel_constraint",
+        lambda: sequential(layers.Dense(2, kernel_constraint="non_neg")),
+        "kernel_constraint",
     ),
     "activity": (
-        lambda: sequential(layers.Dense(2, activity_regularizer="l2")), "activity_regularizer",
+        lambda: sequential(layers.Dense(2, activity_regularizer="l2")),
+        "activity_regularizer",
     ),
     "a regularizer, unasked": (
-        lambda: sequential(layers.Dense(2, kernel_regularizer="l2")), "settings=True",
+        lambda: sequential(layers.Dense(2, kernel_regularizer="l2")),
+        "settings=True",
     ),
     "float16": (lambda: sequential(layers.Dense(2, dtype="float16")), "dtype 'float16'"),
     "mixed": (lambda: sequential(layers.Dense(2, dtype="mixed_float16")), "dtype 'mixed_float16'"),
@@ -393,23 +417,29 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "max_value": (lambda: sequential(layers.ReLU(6.0)), "ReLU 're_lu.*max_value=6.0"),
     "threshold": (lambda: sequential(layers.ReLU(threshold=1.0)), "threshold=1.0"),
     "channels_first": (
-        lambda: sequential(layers.Flatten("channels_first"), shape=(2, 2, 1)), "channels_first",
+        lambda: sequential(layers.Flatten("channels_first"), shape=(2, 2, 1)),
+        "channels_first",
     ),
     "Reshape to images": (lambda: sequential(layers.Reshape((2, 2))), "Reshape.*target_shape"),
     "Softmax of two axes": (
-        lambda: sequential(layers.Softmax([1, 2]), shape=(2, 2)), r"Softmax.*axis=\[1, 2\]",
+        lambda: sequential(layers.Softmax([1, 2]), shape=(2, 2)),
+        r"Softmax.*axis=\[1, 2\]",
     ),
     "BatchNormalization in time": (
-        lambda: sequential(layers.BatchNormalization(), shape=(5, 4)), "input of 3 axes",
+        lambda: sequential(layers.BatchNormalization(), shape=(5, 4)),
+        "input of 3 axes",
     ),
     "BatchNormalization frozen": (
-        lambda: sequential(layers.BatchNormalization(trainable=False)), "trainable=False",
+        lambda: sequential(layers.BatchNormalization(trainable=False)),
+        "trainable=False",
     ),
     "BatchNormalization in half": (
-        lambda: sequential(layers.BatchNormalization(scale=False)), "scale=False with center=True",
+        lambda: sequential(layers.BatchNormalization(scale=False)),
+        "scale=False with center=True",
     ),
     "LayerNormalization of the first": (
-        lambda: sequential(layers.LayerNormalization(axis=1), shape=(5, 4)), r"axis=.*1",
+        lambda: sequential(layers.LayerNormalization(axis=1), shape=(5, 4)),
+        r"axis=.*1",
     ),
     "rms": (lambda: sequential(layers.RMSNormalization()), "RMSNormalization"),
     "no weights yet": (lambda: keras.Sequential([layers.Dense(2)]), r"keras.Input\(shape\)"),
@@ -418,7 +448,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "no model": (lambda: 42, "received int"),
     "another ending": (lambda: "model.h5", ".keras and .weights.h5"),
     "weights without a model": (lambda: "model.weights.h5", "into=model"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -446,12 +476,13 @@ REFUSED_THERE: dict[str, tuple[nn.Module, str]] = {
     "BatchNorm1d over all": (nn.BatchNorm1d(2, momentum=None), "BatchNorm1d.*momentum=None"),
     "a parameter twice": (nn.Sequential(shared, shared), "stands in two layers"),
     "two dtypes": (
-        nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, dtype=np.float32)), "float32.*float64",
+        nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, dtype=np.float32)),
+        "float32.*float64",
     ),
     "float16": (nn.Linear(2, 2, dtype=np.float16), "float16"),
     "an unknown input": (nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), "input_shape="),
     "frozen in part": (half, "frozen in part"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED_THERE)
@@ -632,14 +663,21 @@ def test_code_in_a_file_is_not_run(tmp_path: Path) -> None:
         {"module": "os", "class_name": "system", "config": "touch was_run"},
         {"module": "builtins", "class_name": "exec", "config": {"object": "1"}},
         {"module": "tests.keras.test_bridges", "class_name": "Dense", "config": {"units": 2}},
-        {"module": "keras.layers", "class_name": "Dense", "registered_name": "os>system",
-         "config": {"units": 2}},
+        {
+            "module": "keras.layers",
+            "class_name": "Dense",
+            "registered_name": "os>system",
+            "config": {"units": 2},
+        },
         {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "/tmp"}},
-        {"module": "keras.layers", "class_name": "StringLookup", "config":
-         {"vocabulary": "/etc/passwd"}},
+        {
+            "module": "keras.layers",
+            "class_name": "StringLookup",
+            "config": {"vocabulary": "/etc/passwd"},
+        },
         {"module": "keras.layers", "class_name": "__class__", "config": {}},
     ],
-)  # fmt: skip
+)
 def test_a_name_in_a_file_is_looked_up_in_the_table_and_nowhere_else(
     saved: Path, change: dict[str, Any]
 ) -> None:
@@ -740,10 +778,15 @@ def to_a_group(file: Any, name: str) -> None:
 @pytest.mark.parametrize(
     "turn",
     [
-        to_elsewhere, to_a_file_of_bytes, to_a_claim, to_something_packed, to_a_link_inside,
-        to_words, to_a_group,
+        to_elsewhere,
+        to_a_file_of_bytes,
+        to_a_claim,
+        to_something_packed,
+        to_a_link_inside,
+        to_words,
+        to_a_group,
     ],
-)  # fmt: skip
+)
 def test_weights_are_plain_arrays_in_the_file_itself(
     weights: Path, turn: Callable[[Any, str], None]
 ) -> None:
@@ -801,9 +844,12 @@ def in_a_process(code: str, folder: Path, **environment: str) -> str:
 
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=folder,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": root} | environment,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -64,9 +64,11 @@ class TestLive:
             twin = keras_runs.keras_model(case)
             x, y, *validation = case.data()
             settings: dict[str, Any] = {
-                "batch_size": case.batch_size, "shuffle": False, "verbose": 0,
+                "batch_size": case.batch_size,
+                "shuffle": False,
+                "verbose": 0,
                 "validation_data": tuple(validation),
-            }  # fmt: skip
+            }
             twin.fit(x, y, **settings)  # momentum has gathered by now
             model, compiled = tg.from_keras(twin, settings=True)
             history = twin.fit(x, y, epochs=2, **settings).history
@@ -100,8 +102,10 @@ class TestLive:
                 order = rng.permutation(len(split.x_train))
                 x, y = split.x_train[order], split.y_train[order]
                 settings: dict[str, Any] = {
-                    "shuffle": False, "verbose": 0, "validation_data": (split.x_val, split.y_val),
-                }  # fmt: skip
+                    "shuffle": False,
+                    "verbose": 0,
+                    "validation_data": (split.x_val, split.y_val),
+                }
                 for key, values in twin.fit(x, y, **settings).history.items():
                     curves.setdefault(key, []).extend(values)
                 epochs = 1 if history is None else len(history.epoch) + 1

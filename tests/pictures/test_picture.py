@@ -78,11 +78,20 @@ def test_a_function_is_shown_with_its_own_names() -> None:
     picture = tg.picture(two_layers, X, Y, *variables())
     boxes = texts(picture)
     for expected in (
-        ["X", "(8, 3)"], ["W1", "(3, 4)"], ["b1", "(4,)"], ["X @ W1", "(8, 4)"],
-        ["Z1", "· + b1", "(8, 4)"], ["A1", "sigmoid", "(8, 4)"], ["Z2", "· + b2", "(8, 1)"],
-        ["A2", "sigmoid", "(8, 1)"], ["1 − A2", "(8, 1)"], ["log", "(8, 1)"], ["sum", "()"],
-        ["· / 8", "()"], ["Y", "(8, 1)"],
-    ):  # fmt: skip
+        ["X", "(8, 3)"],
+        ["W1", "(3, 4)"],
+        ["b1", "(4,)"],
+        ["X @ W1", "(8, 4)"],
+        ["Z1", "· + b1", "(8, 4)"],
+        ["A1", "sigmoid", "(8, 4)"],
+        ["Z2", "· + b2", "(8, 1)"],
+        ["A2", "sigmoid", "(8, 1)"],
+        ["1 − A2", "(8, 1)"],
+        ["log", "(8, 1)"],
+        ["sum", "()"],
+        ["· / 8", "()"],
+        ["Y", "(8, 1)"],
+    ):
         assert expected in boxes
     assert len(boxes) == 15 + 4 + 3
     assert arrows(picture) >= {("X", "X @ W1"), ("W1", "X @ W1"), ("Z1", "A1"), ("A2", "1 − A2")}
@@ -113,8 +122,10 @@ def test_kinds_differ_in_shape_and_line_not_only_in_colour() -> None:
             rect, first = box.find(f"{SVG}rect"), box.find(f"{SVG}text")
             assert rect is not None and first is not None
             looks[first.text] = (
-                rect.get("rx"), rect.get("stroke-width"), rect.get("stroke-dasharray"),
-            )  # fmt: skip
+                rect.get("rx"),
+                rect.get("stroke-width"),
+                rect.get("stroke-dasharray"),
+            )
     assert looks["w"] == looks["k"]
     assert ["k", "frozen", "(3,)"] in texts(picture)
     operation, parameter, constant = looks["exp"], looks["w"], looks["X"]
@@ -129,9 +140,13 @@ def test_modules_are_boxes_and_what_they_receive_stands_outside() -> None:
     loss = tg.mse_loss(model(X), Y)
     picture = tg.picture(loss)
     assert titles(picture) == [
-        "Sequential", "0: Linear(3, 4)", "1: Residual", "inner: Linear(4, 4)",
-        "outer: Linear(4, 4)", "3: Linear(4, 1)",
-    ]  # fmt: skip
+        "Sequential",
+        "0: Linear(3, 4)",
+        "1: Residual",
+        "inner: Linear(4, 4)",
+        "outer: Linear(4, 4)",
+        "3: Linear(4, 1)",
+    ]
     named = ["X", "Y", "Z1", "Z2", "Z3", "Z4", "A2", "W1", "b1", "W2", "b2", "W3", "b3", "W4", "b4"]
     assert {box[0] for box in texts(picture)} >= set(named)
     depth = 0
@@ -373,8 +388,11 @@ tg.picture(x * x)
 print({name.partition(".")[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() in ("{'tinygrad_edu'}", "{'numpy', 'tinygrad_edu'}",
-                                   "{'tinygrad_edu', 'numpy'}")  # fmt: skip
+    assert done.stdout.strip() in (
+        "{'tinygrad_edu'}",
+        "{'numpy', 'tinygrad_edu'}",
+        "{'tinygrad_edu', 'numpy'}",
+    )
 
 
 def test_calls_in_another_thread_frame_nothing_here() -> None:

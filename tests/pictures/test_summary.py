@@ -58,14 +58,22 @@ def test_a_module_of_ones_own() -> None:
 
 def test_convolutions_and_pictures() -> None:
     model = nn.Sequential(
-        nn.Conv2d(1, 4, 3, rng=0), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Conv2d(1, 4, 3, rng=0),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
         nn.Linear(36, 10, rng=0),
-    )  # fmt: skip
+    )
     table = tg.summary(model, (1, 8, 8))
     shapes = [row.shape for row in table.rows]
     assert shapes == [
-        "(m, 10)", "(m, 4, 6, 6)", "(m, 4, 6, 6)", "(m, 4, 3, 3)", "(m, 36)", "(m, 10)",
-    ]  # fmt: skip
+        "(m, 10)",
+        "(m, 4, 6, 6)",
+        "(m, 4, 6, 6)",
+        "(m, 4, 3, 3)",
+        "(m, 36)",
+        "(m, 10)",
+    ]
     assert [row.multiply_adds for row in table.rows] == [0, 4 * 36 * 9, 0, 0, 0, 360]
 
 
@@ -102,9 +110,11 @@ def test_rows_are_shared_and_some_are_never_called() -> None:
 
     table = tg.summary(Odd(), (3,))
     assert [row.name for row in table.rows] == [
-        "Odd", "layer: Linear(3, 3)", "layer: Linear(3, 3) (shared)",
+        "Odd",
+        "layer: Linear(3, 3)",
+        "layer: Linear(3, 3) (shared)",
         "spare: Linear(3, 5) (not called)",
-    ]  # fmt: skip
+    ]
     assert [row.parameters for row in table.rows] == [0, 12, 0, 20]
     assert table.multiply_adds == 2 * 9
 

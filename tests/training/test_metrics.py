@@ -91,8 +91,15 @@ def test_logits_where_probabilities_are_meant_are_refused(compile: bool) -> None
             e = tg.exp(self.logits(x))
             return e / e.sum(axis=1, keepdims=True)
 
-    history = tg.fit(Shares(), x, y, loss="sparse_categorical_crossentropy", optimizer="sgd",
-                     compile=compile, epochs=2)  # fmt: skip
+    history = tg.fit(
+        Shares(),
+        x,
+        y,
+        loss="sparse_categorical_crossentropy",
+        optimizer="sgd",
+        compile=compile,
+        epochs=2,
+    )
     assert history.compiled is compile
     assert history.history["loss"][1] < history.history["loss"][0]
 

@@ -23,9 +23,16 @@ X = np.ones((10, 1))
 def fit(**settings: Any) -> tg.History:
     model = nn.Linear(1, 2, init=tg.init.ones)
     return tg.fit(
-        model, X, np.zeros(10, int), loss=tg.cross_entropy, metrics=["accuracy"], epochs=2,
-        optimizer=optim.SGD(model.parameters(), lr=0.1), batch_size=4, **settings,
-    )  # fmt: skip
+        model,
+        X,
+        np.zeros(10, int),
+        loss=tg.cross_entropy,
+        metrics=["accuracy"],
+        epochs=2,
+        optimizer=optim.SGD(model.parameters(), lr=0.1),
+        batch_size=4,
+        **settings,
+    )
 
 
 @pytest.mark.parametrize(("verbose", "lines"), [("auto", 0), (0, 0), (1, 2), (2, 2)])
@@ -55,11 +62,17 @@ def test_in_a_notebook_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_numbers_as_keras_writes_them() -> None:
     assert progress._values({"a": 0.5, "b": 1.23456e-5, "c": 0.0, "d": 123.0}) == [
-        "a: 0.5000", "b: 1.2346e-05", "c: 0.0000", "d: 123.0000",
-    ]  # fmt: skip
+        "a: 0.5000",
+        "b: 1.2346e-05",
+        "c: 0.0000",
+        "d: 123.0000",
+    ]
     assert [progress._seconds(t) for t in (3e-5, 0.02, 7.4, 61.0)] == [
-        "30µs", "20ms", "7s", "1m01s",
-    ]  # fmt: skip
+        "30µs",
+        "20ms",
+        "7s",
+        "1m01s",
+    ]
 
 
 def test_without_rich_there_are_lines(
@@ -149,8 +162,11 @@ def on_a_terminal(script: str) -> str:
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONIOENCODING": "utf-8"}
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script)],
-        stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment,
-    )  # fmt: skip
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+    )
     os.close(theirs)
     written = b""
     try:

@@ -50,8 +50,11 @@ BOMBS: dict[str, Any] = {
     "a large array": "np.ones((10**9,))",
     "products of comprehensions": "[[[i for i in range(99)] for j in range(99)] for k in range(9)]",
     # … and others
-    "lines by squares": {**{f"E{k}": f"E{k + 1} * E{k + 1} + E{k + 1}" for k in range(60)},
-                         "E60": "A - Y", "W": "X.T @ E0"},
+    "lines by squares": {
+        **{f"E{k}": f"E{k + 1} * E{k + 1} + E{k + 1}" for k in range(60)},
+        "E60": "A - Y",
+        "W": "X.T @ E0",
+    },
     "lines by a mask": "\n".join(f"E{k} = E{k + 1} ⊙ [E{k + 1} > 0]" for k in range(60)) + ENDS,
     "lines by an index": "\n".join(f"E{k} = [i,j] E{k + 1}[i,j]·E{k + 1}[i,j]" for k in range(60))
     + ENDS,
@@ -71,7 +74,8 @@ BOMBS: dict[str, Any] = {
     "powers of powers": "^".join(["9"] * 60),
     "a factorial": "*".join(map(str, range(1, 99))),
     "a large number": "9" * 5000,
-    "many indices": "[a,b] " + " ".join(f"Σ_{c}" for c in "cdefghij")
+    "many indices": "[a,b] "
+    + " ".join(f"Σ_{c}" for c in "cdefghij")
     + " X[a,b]·X[c,d]·X[e,f]·X[g,h]·X[i,j]",
     "einsum of all": "np.einsum('ab,cd,ef,gh,ij->abcdefghij', X, X, X, X, X)",
     "stretched": "np.broadcast_to(X[:, :, None], (5, 3, 10**7))",
@@ -96,7 +100,7 @@ BOMBS: dict[str, Any] = {
     "a long text of lines": "dW = X\n" * 40_000,
     "calls of calls": "exp " * 1_500 + "X",
     "many gradients": "dZ" * 2_000,
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BOMBS)

@@ -18,10 +18,16 @@ from tinygrad_edu.verifying.grammar import parse
 
 rng = np.random.default_rng(0)
 NAMES: dict[str, Any] = {
-    "X": rng.normal(size=(5, 3)), "A1": rng.normal(size=(5, 4)), "A2": rng.normal(size=(5, 2)),
-    "Y": rng.normal(size=(5, 2)), "W2": rng.normal(size=(4, 2)), "Z1": rng.normal(size=(5, 4)),
-    "v": rng.normal(size=4), "m": 5, "l2": 0.1,
-}  # fmt: skip
+    "X": rng.normal(size=(5, 3)),
+    "A1": rng.normal(size=(5, 4)),
+    "A2": rng.normal(size=(5, 2)),
+    "Y": rng.normal(size=(5, 2)),
+    "W2": rng.normal(size=(4, 2)),
+    "Z1": rng.normal(size=(5, 4)),
+    "v": rng.normal(size=4),
+    "m": 5,
+    "l2": 0.1,
+}
 X, A1, A2, Y, W2, Z1, v, m, l2 = NAMES.values()
 
 

@@ -494,7 +494,8 @@ def fill_rows(X: Any, w: Any) -> Any:
 
 def fill_on_one_line(X: Any, w: Any) -> Any:
     out = np.zeros(len(X))
-    for i in range(len(X)): out[i] = (X[i] * w).sum()  # noqa: E701  # fmt: skip
+    for i in range(len(X)):
+        out[i] = (X[i] * w).sum()
     return (out * out).sum()
 
 

@@ -25,9 +25,7 @@ def tanh_network(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any) -> Any:
     return -(Y * np.log(A2)).sum()
 
 
-def relu_network(
-    X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any, W3: Any, b3: Any
-) -> Any:  # fmt: skip
+def relu_network(X: Any, Y: Any, W1: Any, b1: Any, W2: Any, b2: Any, W3: Any, b3: Any) -> Any:
     m = len(X)
     Z1 = X @ W1 + b1
     A1 = np.maximum(Z1, 0)
@@ -37,8 +35,16 @@ def relu_network(
     return -(Y * np.log(A3)).sum() / m
 
 
-THREE = {"X": "m n", "Y": "m k onehot", "W1": "n h", "b1": "h", "W2": "h p", "b2": "p",
-         "W3": "p k", "b3": "k"}  # fmt: skip
+THREE = {
+    "X": "m n",
+    "Y": "m k onehot",
+    "W1": "n h",
+    "b1": "h",
+    "W2": "h p",
+    "b2": "p",
+    "W3": "p k",
+    "b3": "k",
+}
 
 
 def applied(claim: Any, verdict: Verdict) -> Any:
@@ -166,8 +172,11 @@ def test_the_sign_of_one_layer_is_not_mended_in_another() -> None:
         back = dZ2 @ W2.T
         dZ1 = -back * (1 - A1**2)
         return {
-            "W2": A1.T @ dZ2, "b2": dZ2.sum(axis=0), "W1": X.T @ dZ1, "b1": dZ1.sum(axis=0),
-        }  # fmt: skip
+            "W2": A1.T @ dZ2,
+            "b2": dZ2.sum(axis=0),
+            "W1": X.T @ dZ1,
+            "b1": dZ1.sum(axis=0),
+        }
 
     report = verify(tanh_network, backprop, inputs=SIZES)
     assert [v.name for v in report.verdicts if v.right] == ["b2", "W2"]
@@ -214,8 +223,11 @@ def test_two_mistakes_at_once_in_shared_lines() -> None:
         dZ2 = Y - A2
         dZ1 = dZ2 @ W2.T * (1 - A1)
         return {
-            "W2": A1.T @ dZ2, "b2": dZ2.sum(), "W1": X.T @ dZ1, "b1": dZ1.sum(axis=0),
-        }  # fmt: skip
+            "W2": A1.T @ dZ2,
+            "b2": dZ2.sum(),
+            "W1": X.T @ dZ1,
+            "b1": dZ1.sum(axis=0),
+        }
 
     report = verify(tanh_network, backprop, inputs=SIZES)
     assert not any(v.right for v in report.verdicts)
@@ -326,10 +338,11 @@ def test_a_factor_of_one_problem_is_not_told_as_one_of_all() -> None:
     inputs = {"Q": "m d", "K": "n d", "V": "n p"}
     right = "P * (np.ones((m, p)) @ V.T - np.sum(np.ones((m, p)) @ V.T * P, axis=1, keepdims=True))"
     for wrong, word in [
-        (f"({right}) @ K", "√d"), (f"({right}) @ K / d", "1/√d"),
+        (f"({right}) @ K", "√d"),
+        (f"({right}) @ K / d", "1/√d"),
         (f"3 * ({right}) @ K / np.sqrt(d)", "3"),
         (f"({right}) @ K / np.sqrt(d) * n", "n"),
-    ]:  # fmt: skip
+    ]:
         verdict = verify(forward, {"Q": wrong}, inputs=inputs, repair=False)["Q"]
         assert verdict.reason == f"the claim is {word} times the gradient"
     wrong = f"({right}) @ K / np.sqrt(d) * (d + 1)"
@@ -360,8 +373,10 @@ def test_the_words_do_not_depend_on_hashes() -> None:
         subprocess.run(
             [sys.executable, "-c", PROGRAM],
             env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(tg.__file__).parents[1])},
-            check=True, capture_output=True, text=True,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
         for seed in ("0", "1", "42")
-    }  # fmt: skip
+    }
     assert len(found) == 1

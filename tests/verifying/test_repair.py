@@ -48,9 +48,11 @@ def test_all_are_rejected() -> None:
     for mistake in everything(80, 7):  # `python -m tests.mistakes` takes all
         if not mistake.program:
             report = tg.verify(
-                mistake.system.forward, {mistake.target: mistake.text},
-                inputs=mistake.system.inputs, repair=False,
-            )  # fmt: skip
+                mistake.system.forward,
+                {mistake.target: mistake.text},
+                inputs=mistake.system.inputs,
+                repair=False,
+            )
             assert not report.right, mistake
 
 
@@ -90,28 +92,55 @@ def test_a_broken_promise_would_be_found() -> None:
         ("W2", "(A2 - Y) @ A1.T / m", ["operands-swapped"], "A1.T @ (A2 - Y) / m"),
         ("W2", "np.dot(A1, A2 - Y) / m", ["transpose-missing"], "np.dot(A1.T, A2 - Y) / m"),
         ("W2", "A1.T @ A2 - Y / m", ["brackets", "divisor-missing"], None),
-        ("W1", "Xᵀ((A2 − Y)W2ᵀ ⊙ A1)/m", ["factor-missing"],
-         "Xᵀ((A2 − Y)W2ᵀ ⊙ A1 ⊙ (1 − A1))/m"),
+        ("W1", "Xᵀ((A2 − Y)W2ᵀ ⊙ A1)/m", ["factor-missing"], "Xᵀ((A2 − Y)W2ᵀ ⊙ A1 ⊙ (1 − A1))/m"),
         ("W1", "Xᵀ((A2 − Y)W2ᵀ)/m", ["slope-missing"], None),
-        ("W1", "Xᵀ((A2 − Y)W2 ⊙ A1 ⊙ (1 − A1))", ["transpose-missing", "divisor-missing"],
-         "Xᵀ((A2 − Y)W2ᵀ ⊙ A1 ⊙ (1 − A1))/m"),
+        (
+            "W1",
+            "Xᵀ((A2 − Y)W2 ⊙ A1 ⊙ (1 − A1))",
+            ["transpose-missing", "divisor-missing"],
+            "Xᵀ((A2 − Y)W2ᵀ ⊙ A1 ⊙ (1 − A1))/m",
+        ),
         ("W1", "X.T @ ((A2 - Y) @ W2.T * Z1 * (1 - A1))", ["name-wrong", "divisor-missing"], None),
-        ("W1", "X.T @ (A2 - Y) @ W2.T * A1 * (1 - A1) / m", ["brackets"],
-         "X.T @ ((A2 - Y) @ W2.T * A1 * (1 - A1) / m)"),
-        ("W1", "X.T @ ((A2 - Y) @ W2.T * (Z1 > 0)) / m", ["mask-of-relu"],
-         "X.T @ ((A2 - Y) @ W2.T * A1 * (1 - A1)) / m"),
+        (
+            "W1",
+            "X.T @ (A2 - Y) @ W2.T * A1 * (1 - A1) / m",
+            ["brackets"],
+            "X.T @ ((A2 - Y) @ W2.T * A1 * (1 - A1) / m)",
+        ),
+        (
+            "W1",
+            "X.T @ ((A2 - Y) @ W2.T * (Z1 > 0)) / m",
+            ["mask-of-relu"],
+            "X.T @ ((A2 - Y) @ W2.T * A1 * (1 - A1)) / m",
+        ),
         ("W1", "X.T / m", ["product-missing"], None),
         ("W2", "A1.T @ (A2 - Y) / A1.shape[1]", ["index"], "A1.T @ (A2 - Y) / A1.shape[0]"),
-        ("W2", "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(n)) / m", ["name-wrong"],
-         "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(m)) / m"),
-        ("W2", "[np.outer(a, e) / m for a, e in zip(A1, A2 - Y)]", ["sum-missing"],
-         "np.sum([np.outer(a, e) / m for a, e in zip(A1, A2 - Y)], axis=0)"),
-        ("W2", "[j,k] Σ_i A1[i,k]·(A2[i,k] − Y[i,k])/m", ["index"],
-         "[j,k] Σ_i A1[i,j]·(A2[i,k] − Y[i,k])/m"),
-        ("b1", "np.sum((Y - A2) @ W2.T * A1 * (1 - A1)) / m",
-         ["axis-missing", "difference-swapped"], None),
+        (
+            "W2",
+            "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(n)) / m",
+            ["name-wrong"],
+            "sum(np.outer(A1[i], A2[i] - Y[i]) for i in range(m)) / m",
+        ),
+        (
+            "W2",
+            "[np.outer(a, e) / m for a, e in zip(A1, A2 - Y)]",
+            ["sum-missing"],
+            "np.sum([np.outer(a, e) / m for a, e in zip(A1, A2 - Y)], axis=0)",
+        ),
+        (
+            "W2",
+            "[j,k] Σ_i A1[i,k]·(A2[i,k] − Y[i,k])/m",
+            ["index"],
+            "[j,k] Σ_i A1[i,j]·(A2[i,k] − Y[i,k])/m",
+        ),
+        (
+            "b1",
+            "np.sum((Y - A2) @ W2.T * A1 * (1 - A1)) / m",
+            ["axis-missing", "difference-swapped"],
+            None,
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_smallest_change_in_the_students_own_text(
     target: str, text: str, kinds: list[str], after: str | None
 ) -> None:
@@ -136,24 +165,49 @@ def test_every_mistake_is_found_somewhere_and_has_its_words() -> None:
     Z, B = rng.normal(size=(5, 4)), rng.normal(size=(5, 4))
     P = np.exp(B) / np.exp(B).sum(axis=1, keepdims=True)
     names: dict[str, Any] = {
-        "X": rng.normal(size=(5, 3)), "A": 1 / (1 + np.exp(-Z)), "Y": rng.normal(size=(5, 4)),
-        "T": np.tanh(Z), "R": np.maximum(Z, 0), "Z": Z, "B": B, "P": P, "D": (B > 0) * 1.0,
-        "H": (B - B.mean(axis=0)) / B.std(axis=0), "W": rng.normal(size=(3, 4)), "m": 5,
-        "b": rng.normal(size=4), "lam": 0.3, "S": rng.normal(size=(3, 3)),
+        "X": rng.normal(size=(5, 3)),
+        "A": 1 / (1 + np.exp(-Z)),
+        "Y": rng.normal(size=(5, 4)),
+        "T": np.tanh(Z),
+        "R": np.maximum(Z, 0),
+        "Z": Z,
+        "B": B,
+        "P": P,
+        "D": (B > 0) * 1.0,
+        "H": (B - B.mean(axis=0)) / B.std(axis=0),
+        "W": rng.normal(size=(3, 4)),
+        "m": 5,
+        "b": rng.normal(size=4),
+        "lam": 0.3,
+        "S": rng.normal(size=(3, 3)),
         "V": rng.normal(size=(4, 4)),
-    }  # fmt: skip
+    }
     operations = ["abs", "sqrt", "relu", "tanh", "sigmoid", "softmax"]
     kinds: dict[str, Edit] = {}
     for target, text in [
-        ("W", "-X.T @ (A - Y) / m + 2 * A[:, 0].sum() - 1"), ("W", "X.T @ (A - Y) / m + W**2"),
-        ("W", "np.sum(A * (1 - A) ** 2, axis=0)"), ("W", "X @ W"), ("W", "np.sum(np.exp(A))"),
-        ("W", "rowsum(A)"), ("W", "np.dot(X.T, A > 0)"), ("W", "A.T"), ("W", "Y.mean(axis=0)"),
-        ("W", "B * A * (1 - A)"), ("W", "B * (1 - T**2)"), ("W", "B * (Z > 0)"), ("W", "B * T"),
-        ("W", "relu(B)"), ("W", "B * P * (1 - P)"), ("W", "B - P * np.sum(B, axis=1)"),
-        ("W", "P * (B - np.sum(B, axis=1))"), ("W", "S @ X.T"),
-        ("W", "-Y / A"), ("W", "X / np.sqrt(m) / X.size"),
-        ("b", "np.sum(A, axis=0) + lam * b"), ("W", "np.einsum('mh,mk->hk', X, A)"),
-    ]:  # fmt: skip
+        ("W", "-X.T @ (A - Y) / m + 2 * A[:, 0].sum() - 1"),
+        ("W", "X.T @ (A - Y) / m + W**2"),
+        ("W", "np.sum(A * (1 - A) ** 2, axis=0)"),
+        ("W", "X @ W"),
+        ("W", "np.sum(np.exp(A))"),
+        ("W", "rowsum(A)"),
+        ("W", "np.dot(X.T, A > 0)"),
+        ("W", "A.T"),
+        ("W", "Y.mean(axis=0)"),
+        ("W", "B * A * (1 - A)"),
+        ("W", "B * (1 - T**2)"),
+        ("W", "B * (Z > 0)"),
+        ("W", "B * T"),
+        ("W", "relu(B)"),
+        ("W", "B * P * (1 - P)"),
+        ("W", "B - P * np.sum(B, axis=1)"),
+        ("W", "P * (B - np.sum(B, axis=1))"),
+        ("W", "S @ X.T"),
+        ("W", "-Y / A"),
+        ("W", "X / np.sqrt(m) / X.size"),
+        ("b", "np.sum(A, axis=0) + lam * b"),
+        ("W", "np.einsum('mh,mk->hk', X, A)"),
+    ]:
         words = Vocabulary(names, Evaluator(names), operations=operations, target=target)
         for edit in edits(parse(text, names), words, {}):
             kinds.setdefault(edit.kind, edit)
@@ -166,8 +220,13 @@ def test_every_mistake_is_found_somewhere_and_has_its_words() -> None:
 def test_constant_arrays_and_targets_have_no_slope() -> None:
     """An array whose entries vanish or coincide on all problems is no candidate."""
     rng = np.random.default_rng(0)
-    names = {"Y": np.eye(3)[[0, 1, 2, 0]], "A": rng.uniform(0.1, 0.9, (4, 3)),
-             "O": np.ones((4, 3)), "N": np.zeros((4, 3)), "W": rng.normal(size=(4, 3))}  # fmt: skip
+    names = {
+        "Y": np.eye(3)[[0, 1, 2, 0]],
+        "A": rng.uniform(0.1, 0.9, (4, 3)),
+        "O": np.ones((4, 3)),
+        "N": np.zeros((4, 3)),
+        "W": rng.normal(size=(4, 3)),
+    }
     words = Vocabulary(names, Evaluator(names))
     assert words.arrays.keys() == {"Y", "A", "W"}
     assert [slope.array.value for slope in words.slopes[4, 3]] == ["A"]

@@ -67,8 +67,19 @@ def test_the_chapters_own_networks(name: str) -> None:
         # The numbers of the derivation are not at hand: any will do, for the code and the text.
         m, n, h = 6, 4, 5
         k = values["Z2"].shape[1] if "Z2" in values else 1
-        shapes = {"X": (m, n), "W1": (n, h), "W2": (h, k), "A1": (m, h), "A2": (m, k), "Y": (m, k),
-                  "W": (n, k), "A": (m, k), "b": (k,), "b1": (h,), "b2": (k,)}  # fmt: skip
+        shapes = {
+            "X": (m, n),
+            "W1": (n, h),
+            "W2": (h, k),
+            "A1": (m, h),
+            "A2": (m, k),
+            "Y": (m, k),
+            "W": (n, k),
+            "A": (m, k),
+            "b": (k,),
+            "b1": (h,),
+            "b2": (k,),
+        }
         names: dict[str, Any] = {key: rng.normal(size=shape) for key, shape in shapes.items()}
         names |= {"m": m, "l1": 0.3, "l2": 0.7}
         read = Evaluator(names)(parse(line.text, names))
@@ -160,16 +171,28 @@ def picked(W: Any, X: Any, y: Any) -> Any:
 @pytest.mark.parametrize(
     ("loss", "arrays", "inputs"),
     [
-        (attention, [RNG.normal(size=(2, 5, 4)), *[RNG.normal(size=(4, 3)) for _ in "qkv"]],
-         {"X": "b t n", "Wq": "n d", "Wk": "n d", "Wv": "n d"}),
-        (picked, [RNG.normal(size=(4, 3)), RNG.normal(size=(8, 4)), np.arange(8) % 3],
-         {"W": "n k", "X": "m n", "y": "m labels"}),
-        (lambda W, X: tg.square(X @ W).mean(), [RNG.normal(size=(4, 3)), RNG.normal(size=(8, 4))],
-         {"W": "a b", "X": "m a"}),
-        (lambda W, X: tg.square(X @ W).sum() / X.shape[1],
-         [RNG.normal(size=(4, 3)), RNG.normal(size=(2, 5, 4))], {"W": "a b", "X": "m d a"}),
+        (
+            attention,
+            [RNG.normal(size=(2, 5, 4)), *[RNG.normal(size=(4, 3)) for _ in "qkv"]],
+            {"X": "b t n", "Wq": "n d", "Wk": "n d", "Wv": "n d"},
+        ),
+        (
+            picked,
+            [RNG.normal(size=(4, 3)), RNG.normal(size=(8, 4)), np.arange(8) % 3],
+            {"W": "n k", "X": "m n", "y": "m labels"},
+        ),
+        (
+            lambda W, X: tg.square(X @ W).mean(),
+            [RNG.normal(size=(4, 3)), RNG.normal(size=(8, 4))],
+            {"W": "a b", "X": "m a"},
+        ),
+        (
+            lambda W, X: tg.square(X @ W).sum() / X.shape[1],
+            [RNG.normal(size=(4, 3)), RNG.normal(size=(2, 5, 4))],
+            {"W": "a b", "X": "m d a"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_stacks_labels_and_sizes(loss: Any, arrays: list[Any], inputs: dict[str, Any]) -> None:
     given = [
         tg.Tensor(x, requires_grad=True) if k != 1 and x.dtype.kind == "f" else x
@@ -244,8 +267,10 @@ def random_program(seed: int) -> tuple[Any, list[tuple[int, ...]]]:
 
 def variables(shapes: list[tuple[int, ...]], seed: int) -> list[tg.Tensor]:
     rng = np.random.default_rng(seed)
-    return [tg.Tensor(rng.normal(size=s), requires_grad=True, name=f"X{i}")
-            for i, s in enumerate(shapes)]  # fmt: skip
+    return [
+        tg.Tensor(rng.normal(size=s), requires_grad=True, name=f"X{i}")
+        for i, s in enumerate(shapes)
+    ]
 
 
 def test_random_graphs() -> None:
@@ -292,8 +317,9 @@ def test_claims_that_refer_to_one_another() -> None:
     inputs = {**LAYERS, "Y": "m k onehot"}
     report = verify(multi, "∂L/∂Z2 = (A2 − Y)/m\n∂L/∂W2 = A1ᵀ·∂L/∂Z2", inputs=inputs)
     assert report.right
-    report = verify(multi, {"Z2": "(A2 − Y)/m", "W2": "A1ᵀ·∂L/∂Z2", "A1": "E·W2ᵀ", "E": "∂L/∂Z2"},
-                    inputs=inputs)  # fmt: skip
+    report = verify(
+        multi, {"Z2": "(A2 − Y)/m", "W2": "A1ᵀ·∂L/∂Z2", "A1": "E·W2ᵀ", "E": "∂L/∂Z2"}, inputs=inputs
+    )
     assert report.right and len(report.verdicts) == 3
     report = verify(multi, {"Z2": "(Y − A2)/m", "W2": "A1ᵀ·∂L/∂Z2"}, inputs=inputs)
     assert [v.name for v in report.verdicts if not v.right] == ["Z2", "W2"]
@@ -328,8 +354,9 @@ def test_a_column_sum_of_a_stack_keeps_its_axis() -> None:
     values = Evaluator(names)
     sums = stack.sum(axis=-2, keepdims=True)
     np.testing.assert_allclose(values(parse("1ᵀS", names)), sums)
-    np.testing.assert_allclose(values(parse("1ᵀ(S ⊙ A) + 1ᵀS", names)),
-                               (stack * matrix).sum(axis=-2, keepdims=True) + sums)  # fmt: skip
+    np.testing.assert_allclose(
+        values(parse("1ᵀ(S ⊙ A) + 1ᵀS", names)), (stack * matrix).sum(axis=-2, keepdims=True) + sums
+    )
     np.testing.assert_allclose(values(parse("colsum(S)", names)), sums)
     np.testing.assert_allclose(values(parse("1ᵀA", names)), matrix.sum(axis=0))
 

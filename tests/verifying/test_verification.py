@@ -57,8 +57,11 @@ UNUSUAL = [
     ("multi", "Z2", "(rowsum(Y) ⊙ A2 − Y)/m"),
     ("multi", "Z2", "-(Y - softmax(Z2)) / m"),
     ("multi", "A2", "-Y / A2 / m"),
-    ("multi", "Z2",
-     "np.stack([(np.diag(a) - np.outer(a, a)) @ (-y / a) for a, y in zip(A2, Y)]) / m"),
+    (
+        "multi",
+        "Z2",
+        "np.stack([(np.diag(a) - np.outer(a, a)) @ (-y / a) for a, y in zip(A2, Y)]) / m",
+    ),
     ("multi", "A1", f"{E} @ W2.T / m"),
     ("multi", "A1", "np.einsum('mk,hk->mh', A2 - Y, W2) / m"),
     ("multi", "Z1", f"{H} / m"),
@@ -69,8 +72,7 @@ UNUSUAL = [
     ("multi", "W1", f"({H}.T @ X).T / m"),
     ("multi", "W1", "np.einsum('mi,mk,hk,mh,mh->ih', X, A2 - Y, W2, A1, 1 - A1) / m"),
     ("multi", "W1", f"sum(np.outer(X[i], {H}[i]) for i in range(m)) / m"),
-    ("multi", "W1",
-     f"sum(np.outer(x, (W2 @ e) * a * (1 - a)) for x, a, e in zip(X, A1, {E})) / m"),
+    ("multi", "W1", f"sum(np.outer(x, (W2 @ e) * a * (1 - a)) for x, a, e in zip(X, A1, {E})) / m"),
     ("multi", "W1", f"X.T @ ({E} @ W2.T * A1) / m - X.T @ ({E} @ W2.T * A1 * A1) / m"),
     ("multi", "W1", "Xᵀ((A2 − Y)W2ᵀ ⊙ A1 ⊙ (1 − A1))/m"),
     ("multi", "W1", "Xᵀ((1 − A1) ⊙ A1 ⊙ (A2W2ᵀ − YW2ᵀ))/m"),
@@ -97,7 +99,7 @@ UNUSUAL = [
     ("relu", "W1", "X.T @ ((A2 - Y) @ W2.T * np.sign(A1)) / m"),
     ("relu", "b1", "np.sum((A2 - Y) @ W2.T * (A1 > 0), axis=0) / m"),
     ("relu", "b1", "((A2 - Y) @ W2.T * np.heaviside(Z1, 0)).mean(axis=0)"),
-]  # fmt: skip
+]
 
 
 def test_there_are_many_of_them() -> None:
@@ -162,8 +164,11 @@ def test_a_transpose_that_shows_only_where_a_matrix_is_not_square() -> None:
     def forward(x: Any, A: Any) -> Any:
         return 0.5 * (x @ A @ x)
 
-    report = verify(forward, {"x": "0.5 * (A @ x + A.T @ x)", "A": "0.5 * np.outer(x, x)"},
-                    inputs={"x": "n", "A": "n n"})  # fmt: skip
+    report = verify(
+        forward,
+        {"x": "0.5 * (A @ x + A.T @ x)", "A": "0.5 * np.outer(x, x)"},
+        inputs={"x": "n", "A": "n n"},
+    )
     assert report.right
     assert not verify(forward, {"x": "A @ x"}, inputs={"x": "n", "A": "n n"}).right
 
@@ -296,10 +301,13 @@ def test_a_function_that_fails_is_wrong_and_cannot_spoil_the_problems() -> None:
 def test_arrays_are_held_against_the_example() -> None:
     rng = np.random.default_rng(0)
     inputs = {
-        "X": rng.normal(size=(5, 3)), "Y": np.eye(4)[[0, 1, 2, 3, 0]],
-        "W1": rng.normal(size=(3, 2)), "b1": rng.normal(size=2),
-        "W2": rng.normal(size=(2, 4)), "b2": rng.normal(size=4),
-    }  # fmt: skip
+        "X": rng.normal(size=(5, 3)),
+        "Y": np.eye(4)[[0, 1, 2, 3, 0]],
+        "W1": rng.normal(size=(3, 2)),
+        "b1": rng.normal(size=2),
+        "W2": rng.normal(size=(2, 4)),
+        "b2": rng.normal(size=4),
+    }
     variables = {k: tg.Tensor(x, requires_grad=True) for k, x in inputs.items()}
     loss = multi(**variables)
     right = {k: tg.grad(loss, variables[k]) for k in ("W1", "b1", "W2", "b2")}
@@ -369,17 +377,41 @@ def endless_when_changed(X: Any, A1: Any, A2: Any, Y: Any, m: Any) -> Any:
 @pytest.mark.parametrize(
     ("forward", "claim", "wrt", "name", "before", "after"),
     [
-        (multi, wrong_way, None, "W2", "G[j] += A1[i, j] * (Y[i] - A2[i]) / m",
-         "G[j] += A1[i, j] * (A2[i] - Y[i]) / m"),
-        (chapter, Loops.backprop, ["w2", "b2"], "w2", "w2 += np.outer(self.z1[i], err[i])",
-         "w2 += np.outer(self.a1[i], err[i])"),
-        (chapter, Loops.backprop, ["w2", "b2"], "b2", "….append(column.sum())",
-         "….append(column.sum() / m)"),
-        (multi, own_network, None, "W2", "A1 = np.tanh(X @ W1 + b1)",
-         "A1 = tg.sigmoid(X @ W1 + b1)"),
+        (
+            multi,
+            wrong_way,
+            None,
+            "W2",
+            "G[j] += A1[i, j] * (Y[i] - A2[i]) / m",
+            "G[j] += A1[i, j] * (A2[i] - Y[i]) / m",
+        ),
+        (
+            chapter,
+            Loops.backprop,
+            ["w2", "b2"],
+            "w2",
+            "w2 += np.outer(self.z1[i], err[i])",
+            "w2 += np.outer(self.a1[i], err[i])",
+        ),
+        (
+            chapter,
+            Loops.backprop,
+            ["w2", "b2"],
+            "b2",
+            "….append(column.sum())",
+            "….append(column.sum() / m)",
+        ),
+        (
+            multi,
+            own_network,
+            None,
+            "W2",
+            "A1 = np.tanh(X @ W1 + b1)",
+            "A1 = tg.sigmoid(X @ W1 + b1)",
+        ),
         (multi, endless_when_changed, None, "W2", '"W2": G', '"W2": G / m'),
     ],
-)  # fmt: skip
+)
 def test_an_expression_of_a_function_with_loops_is_repaired(
     forward: Any, claim: Any, wrt: Any, name: str, before: str, after: str
 ) -> None:
@@ -639,9 +671,10 @@ def test_the_search_for_a_repair_is_bounded_by_work(monkeypatch: pytest.MonkeyPa
     text = verify(forward, {"W": "X @ np.tanh(E) * 5"}, inputs=inputs)
     assert text["W"].status in ("wrong", "error", "special") and not text["W"].after
     assert "which is the bound" in text.text()
-    assert "그 이상은 시도하지 않았습니다" in verify(
-        forward, {"W": "X @ np.tanh(E) * 5"}, inputs=inputs, lang="ko"
-    ).text()  # fmt: skip
+    assert (
+        "그 이상은 시도하지 않았습니다"
+        in verify(forward, {"W": "X @ np.tanh(E) * 5"}, inputs=inputs, lang="ko").text()
+    )
 
 
 class AlwaysRight(np.ndarray):

@@ -148,95 +148,124 @@ def test_the_command_speaks_korean(tmp_path: Path, capsys: pytest.CaptureFixture
 REWORDED = [
     ("special", {}, "WRONG except in special cases", "특수한 경우에만 맞음"),
     (
-        "over-0", {},
+        "over-0",
+        {},
         "it must add up the rows only, each column by itself (axis=0, the slides' 1ᵀE)",
         "샘플(행)끼리만 더해 열마다 값이 하나씩 남아야 합니다(axis=0, 슬라이드의 1ᵀE)",
     ),
     (
-        "axis-missing", {"over": "…"},
-        "the sum runs over every axis; …", "모든 원소를 더했습니다. …",
+        "axis-missing",
+        {"over": "…"},
+        "the sum runs over every axis; …",
+        "모든 원소를 더했습니다. …",
     ),
     (
-        "also-columns", {"columns": "k", "meaning": Told("classes")},
+        "also-columns",
+        {"columns": "k", "meaning": Told("classes")},
         "as it stands it adds up the k columns (the classes) too",
         "지금 식은 열 k개까지 모두 더해 버립니다(클래스)",
     ),
     (
-        "factor-extra", {"factor": 2},
-        "extra factor 2", "불필요한 인수가 곱해져 있습니다: 2",
+        "factor-extra",
+        {"factor": 2},
+        "extra factor 2",
+        "불필요한 인수가 곱해져 있습니다: 2",
     ),
     ("term-extra", {"term": "Y"}, "extra term Y", "불필요한 항이 하나 있습니다: Y"),
     (
-        "product-extra", {"old": "X @ W", "new": "X"},
+        "product-extra",
+        {"old": "X @ W", "new": "X"},
         "extra matrix in the product: X, not X @ W",
         "행렬곱에 불필요한 행렬이 하나 있습니다. 올바른 식: X",
     ),
     ("divisor-extra", {"factor": "m"}, "extra division by m", "불필요하게 나누었습니다: / m"),
     (
-        "sum-extra", {"old": "np.sum(E)", "new": "E"},
-        "extra sum: E, not np.sum(E)", "합을 불필요하게 한 번 더 구했습니다",
+        "sum-extra",
+        {"old": "np.sum(E)", "new": "E"},
+        "extra sum: E, not np.sum(E)",
+        "합을 불필요하게 한 번 더 구했습니다",
     ),
     (
-        "function-extra", {"old": "np.exp(E)", "new": "E"},
+        "function-extra",
+        {"old": "np.exp(E)", "new": "E"},
         "extra function: E, not np.exp(E)",
         "불필요한 함수가 쓰였습니다. np.exp(E) 자리에는 E 식이 와야 합니다",
     ),
     (
-        "comparison", {"new": "Z > 0"},
-        "the comparison is the wrong way round: Z > 0", "부등호의 방향이 반대입니다: Z > 0",
+        "comparison",
+        {"new": "Z > 0"},
+        "the comparison is the wrong way round: Z > 0",
+        "부등호의 방향이 반대입니다: Z > 0",
     ),
     (
-        "first", {"name": "W2"},
+        "first",
+        {"name": "W2"},
         "working back from the loss, the first mistake is in ∂L/∂W2",
         "손실에서 거꾸로 따라가면 ∂L/∂W2에서 처음 틀립니다",
     ),
     (
-        "unknown-name", {"name": "D9", "known": "X"},
+        "unknown-name",
+        {"name": "D9", "known": "X"},
         "the name 'D9' is not known; known are X",
         "정의되지 않은 이름입니다: 'D9'. 쓸 수 있는 이름: X",
     ),
     (
-        "not-claimed", {},
-        "it is asked for, but not claimed", "과제에서 요구한 그레이디언트인데 제출하지 않았습니다",
+        "not-claimed",
+        {},
+        "it is asked for, but not claimed",
+        "과제에서 요구한 그레이디언트인데 제출하지 않았습니다",
     ),
     (
-        "sum-over-nothing", {"letter": "k"},
-        "Σ_k: nothing after it has the index k", "Σ_k 뒤의 식에 인덱스 k가 나오지 않습니다",
+        "sum-over-nothing",
+        {"letter": "k"},
+        "Σ_k: nothing after it has the index k",
+        "Σ_k 뒤의 식에 인덱스 k가 나오지 않습니다",
     ),
     (
-        "sum-over-nothing", {"letter": "n"},
-        "Σ_n: nothing after it has the index n", "Σ_n 뒤의 식에 인덱스 n이 나오지 않습니다",
+        "sum-over-nothing",
+        {"letter": "n"},
+        "Σ_n: nothing after it has the index n",
+        "Σ_n 뒤의 식에 인덱스 n이 나오지 않습니다",
     ),
     (
-        "bad-python", {"line": 10, "error": "'(' was never closed"},
+        "bad-python",
+        {"line": 10, "error": "'(' was never closed"},
         "line 10: the Python is wrong: '(' was never closed",
         "10행 파이썬 문법 오류: '(' was never closed",
     ),
     (
-        "refused-file", {"file": "ada.py", "reason": "…"},
-        "ada.py: cannot be checked: …", "ada.py: 확인할 수 없음 – …",
+        "refused-file",
+        {"file": "ada.py", "reason": "…"},
+        "ada.py: cannot be checked: …",
+        "ada.py: 확인할 수 없음 – …",
     ),
     (
-        "checked", {"problems": 42, "sizes": "m=5"},
+        "checked",
+        {"problems": 42, "sizes": "m=5"},
         "checked on 42 random problems, sizes such as m=5",
         "무작위로 만든 문제 42개로 확인했습니다(크기의 예: m=5)",
     ),
     (
-        "ambiguous", {"letter": "m"},
+        "ambiguous",
+        {"letter": "m"},
         "the axes m of the example arrays are equally long and were taken for one size; say "
         "which are meant, as in inputs={'X': 'm n', …}",
         "예시 배열에서 길이가 같은 m 축들의 크기가 같은 것으로 보았습니다. "
         "inputs={'X': 'm n', …}처럼 각 크기를 알려 주십시오",
     ),
     (
-        "some-wrong", {"wrong": 1, "n": 2},
-        "1 of 2 claims is wrong", "식 2개 중 1개가 틀렸습니다",
+        "some-wrong",
+        {"wrong": 1, "n": 2},
+        "1 of 2 claims is wrong",
+        "식 2개 중 1개가 틀렸습니다",
     ),
     (
-        "some-wrong", {"wrong": 2, "n": 3},
-        "2 of 3 claims are wrong", "식 3개 중 2개가 틀렸습니다",
+        "some-wrong",
+        {"wrong": 2, "n": 3},
+        "2 of 3 claims are wrong",
+        "식 3개 중 2개가 틀렸습니다",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("key", "about", "english_text", "korean_text"), REWORDED)
@@ -278,6 +307,7 @@ def test_the_axis_added_up_too_has_its_letter_and_meaning(
 
 
 def test_the_axis_of_classes_is_named_so() -> None:
-    assert "the k columns (the classes) too" in verify(
-        multi, {"b2": "np.sum(A2 - Y) / m"}, inputs=INPUTS
-    ).text()  # fmt: skip
+    assert (
+        "the k columns (the classes) too"
+        in verify(multi, {"b2": "np.sum(A2 - Y) / m"}, inputs=INPUTS).text()
+    )

@@ -293,7 +293,7 @@ RIGHT: list[tuple[str, str, str]] = [
     ("scores", "x", r"\tfrac12\left(A+A^\top\right)x"),
     ("columns", "b", r"\frac{1}{m}E\mathbf{1}"),
     ("columns", "W", r"\frac{1}{m} E X^\top"),
-]  # fmt: skip
+]
 
 TEXTS: list[tuple[str, str, int]] = [  # network, lines, how many claims they are
     ("logistic", "dZ = (A − Y)/m\ndW = XᵀdZ\ndb = 1ᵀdZ", 3),
@@ -312,22 +312,42 @@ TEXTS: list[tuple[str, str, int]] = [  # network, lines, how many claims they ar
     ("logistic", "dW = Xᵀ(A − Y)/m\n   = (XᵀA − XᵀY)/m", 2),
     ("logistic", "dW[j,k] = Σ_i X[i,j]·(A[i,k] − Y[i,k])/m", 1),
     ("logistic", "A = σ(Z)\ndZ = (A − Y)/m\ndW = XᵀdZ", 2),
-    ("two", "dZ2 = (A2 − Y)/m\ndW2 = A1ᵀdZ2\ndb2 = 1ᵀdZ2\ndA1 = dZ2W2ᵀ\n"
-            "dZ1 = dA1 ⊙ A1 ⊙ (1 − A1)\ndW1 = XᵀdZ1\ndb1 = 1ᵀdZ1", 7),
+    (
+        "two",
+        "dZ2 = (A2 − Y)/m\ndW2 = A1ᵀdZ2\ndb2 = 1ᵀdZ2\ndA1 = dZ2W2ᵀ\n"
+        "dZ1 = dA1 ⊙ A1 ⊙ (1 − A1)\ndW1 = XᵀdZ1\ndb1 = 1ᵀdZ1",
+        7,
+    ),
     ("two", "dZ₂ = (A₂ − Y)/m\ndW₂ = A₁ᵀdZ₂\ndZ₁ = dZ₂W₂ᵀ ⊙ A₁ ⊙ (1 − A₁)\ndW₁ = XᵀdZ₁", 4),
     ("two", "δ2 = (A2 − Y)/m\nδ1 = (δ2W2ᵀ) ⊙ A1 ⊙ (1 − A1)\n∂J/∂W1 = Xᵀδ1\n∂J/∂W2 = A1ᵀδ2", 2),
-    ("logistic", r"\begin{aligned} \frac{\partial L}{\partial Z} &= \frac{A - Y}{m} \\"
-                 r" \frac{\partial L}{\partial W} &= X^\top \frac{\partial L}{\partial Z}"
-                 r" \end{aligned}", 2),
+    (
+        "logistic",
+        r"\begin{aligned} \frac{\partial L}{\partial Z} &= \frac{A - Y}{m} \\"
+        r" \frac{\partial L}{\partial W} &= X^\top \frac{\partial L}{\partial Z}"
+        r" \end{aligned}",
+        2,
+    ),
     ("logistic", "$$\\nabla_W L = \\frac{1}{m} X^\\top (A - Y)$$", 1),
-    ("logistic", "\\[\n\\frac{dL}{dZ} = \\frac{A-Y}{m}, \\\\\n"
-                 "\\frac{dL}{dW} = X^{T}\\frac{dL}{dZ}.\n\\]", 2),
-    ("two", r"\frac{\partial J}{\partial Z_2} = \frac{1}{m}(A_2 - Y) \\"
-            r" \frac{\partial J}{\partial W_2} = A_1^\top \frac{\partial J}{\partial Z_2}", 2),
-    ("two", r"\begin{align*} \delta_2 &= (A_2 - Y)/m \\[4pt]"
-            "\n" r"\frac{\partial J}{\partial W_{2}} &= A_{1}^{\top}\delta_{2} \end{align*}", 1),
+    (
+        "logistic",
+        "\\[\n\\frac{dL}{dZ} = \\frac{A-Y}{m}, \\\\\n\\frac{dL}{dW} = X^{T}\\frac{dL}{dZ}.\n\\]",
+        2,
+    ),
+    (
+        "two",
+        r"\frac{\partial J}{\partial Z_2} = \frac{1}{m}(A_2 - Y) \\"
+        r" \frac{\partial J}{\partial W_2} = A_1^\top \frac{\partial J}{\partial Z_2}",
+        2,
+    ),
+    (
+        "two",
+        r"\begin{align*} \delta_2 &= (A_2 - Y)/m \\[4pt]"
+        "\n"
+        r"\frac{\partial J}{\partial W_{2}} &= A_{1}^{\top}\delta_{2} \end{align*}",
+        1,
+    ),
     ("columns", "dZ = E/m\ndW = dZ Xᵀ\ndb = dZ 𝟏", 3),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("network", "name", "text"), RIGHT)
@@ -394,10 +414,16 @@ def test_there_are_as_many_as_are_promised() -> None:
         ("∂L/∂Q", "∂L/∂Q is not a derivative of the loss"),
         ("∂A/∂X", "∂A/∂X is not a derivative of the loss"),
     ],
-)  # fmt: skip
+)
 def test_writing_with_two_meanings_is_refused(text: str, said: str) -> None:
-    values = {"X": np.ones((5, 3)), "A": np.ones((5, 2)), "Y": np.ones((5, 2)), "x": np.ones(3),
-              "m": 5, "k": 2}  # fmt: skip
+    values = {
+        "X": np.ones((5, 3)),
+        "A": np.ones((5, 2)),
+        "Y": np.ones((5, 2)),
+        "x": np.ones(3),
+        "m": 5,
+        "k": 2,
+    }
     scalars = ["m", "k"]
     names = Names(values, gradients=["W"], scalars=scalars)
     with pytest.raises(ClaimError, match=re.escape(said)):
@@ -414,8 +440,16 @@ def test_every_refused_sign_has_a_spelling_that_is_read(sign: str) -> None:
 
 @pytest.mark.parametrize("sign", [sign for sign, new in SIGNS.items() if new.strip()])
 def test_every_sign_stands_for_one_that_is_read(sign: str) -> None:
-    plain = {"ᵀ": "X{}", '"': "np.einsum({0}ij->i{0}, X)", "'": "np.einsum({0}ij->i{0}, X)",
-             "𝟏": "X{}", "[": "{}Z1 > 0]", "]": "[Z1 > 0{}", "‖": "{0}v{0}", ":=": ""}  # fmt: skip
+    plain = {
+        "ᵀ": "X{}",
+        '"': "np.einsum({0}ij->i{0}, X)",
+        "'": "np.einsum({0}ij->i{0}, X)",
+        "𝟏": "X{}",
+        "[": "{}Z1 > 0]",
+        "]": "[Z1 > 0{}",
+        "‖": "{0}v{0}",
+        ":=": "",
+    }
     new = SIGNS[sign]
     form = plain.get(new, "X {} X" if new in ("≥", "≤") else "m {} m")
     form = "A1 {} A1" if new in ("∘", "⊙") else "{}" if new[0] == "(" else form
@@ -467,8 +501,12 @@ def test_the_text_of_every_part_is_the_authors(network: str, name: str, text: st
 def test_names_mean_themselves_first() -> None:
     names = Names(["lam", "λ", "W_1", "W1", "dZ", "Z"], gradients=["Z", "W1"])
     assert [names.resolve(n) for n in ("lam", "λ", "W_1", "W1", "dZ")] == [
-        "lam", "λ", "W_1", "W1", "dZ",
-    ]  # fmt: skip
+        "lam",
+        "λ",
+        "W_1",
+        "W1",
+        "dZ",
+    ]
     assert names.resolve("dW1") == "∂L/∂W1"
     with pytest.raises(ClaimError, match="'lambda' may stand for lam, λ"):
         names.resolve("lambda")
@@ -478,14 +516,34 @@ def test_names_mean_themselves_first() -> None:
 @pytest.mark.parametrize(
     ("text", "name"),
     [
-        ("dW1", "W1"), ("d_W1", "W1"), ("dL/dW1", "W1"), ("∂L/∂W1", "W1"), ("∂J/∂W₁", "W1"),
-        ("∂L/∂W_1", "W1"), (r"\frac{\partial L}{\partial W_{1}}", "W1"), (r"\nabla_{W_1} L", "W1"),
-        ("∇W1", "W1"), ("∇_W1", "W1"), ("grad_W1", "W1"), ("W1_grad", "W1"), ("W1.grad", "W1"),
-        ("dLdW1", "W1"), ("dL_dW1", "W1"), ("W1_gradient", "W1"), ("dw1", "W1"), ("W1", "W1"),
-        ("∂ℒ/∂λ", "lam"), ("dλ", "lam"), ("d lam", None), ("dA/dW1", None), ("dQ", None),
-        ("∂A/∂W1", None), ("W", None), ("", None),
+        ("dW1", "W1"),
+        ("d_W1", "W1"),
+        ("dL/dW1", "W1"),
+        ("∂L/∂W1", "W1"),
+        ("∂J/∂W₁", "W1"),
+        ("∂L/∂W_1", "W1"),
+        (r"\frac{\partial L}{\partial W_{1}}", "W1"),
+        (r"\nabla_{W_1} L", "W1"),
+        ("∇W1", "W1"),
+        ("∇_W1", "W1"),
+        ("grad_W1", "W1"),
+        ("W1_grad", "W1"),
+        ("W1.grad", "W1"),
+        ("dLdW1", "W1"),
+        ("dL_dW1", "W1"),
+        ("W1_gradient", "W1"),
+        ("dw1", "W1"),
+        ("W1", "W1"),
+        ("∂ℒ/∂λ", "lam"),
+        ("dλ", "lam"),
+        ("d lam", None),
+        ("dA/dW1", None),
+        ("dQ", None),
+        ("∂A/∂W1", None),
+        ("W", None),
+        ("", None),
     ],
-)  # fmt: skip
+)
 def test_names_of_gradients(text: str, name: str | None) -> None:
     assert Names(gradients=["W1", "lam", "A"]).target(text) == name
 
@@ -501,25 +559,133 @@ def test_what_is_not_claimed_is_said() -> None:
 # --- half-typed claims ----------------------------------------------------------------------------
 
 HALF_TYPED = [
-    "np.", "np.sum(np.", "self.", "1__0", "", " ", "+", "−", "(", ")", "[", "]", "|", "‖", "√", "Σ",
-    "Σ_", "Σ_i", "∂", "∂L/", "∂L/∂", "dL/d", "dL/", "∇", "∇_", "𝟏", "1ᵀ", "ᵀ", "^", "X^", "X^{",
+    "np.",
+    "np.sum(np.",
+    "self.",
+    "1__0",
+    "",
+    " ",
+    "+",
+    "−",
+    "(",
+    ")",
+    "[",
+    "]",
+    "|",
+    "‖",
+    "√",
+    "Σ",
+    "Σ_",
+    "Σ_i",
+    "∂",
+    "∂L/",
+    "∂L/∂",
+    "dL/d",
+    "dL/",
+    "∇",
+    "∇_",
+    "𝟏",
+    "1ᵀ",
+    "ᵀ",
+    "^",
+    "X^",
+    "X^{",
     "X^{T",
-    "\\", "\\frac", "\\frac{", "\\frac{1}{", "\\left(", "\\sum_{", "\\sum_{i=1}^", "\\begin{", "$",
-    "\\mathbf", "\\hat{", "\\sqrt", "\\\\", "X @", "@ X", "X.T @ (A - Y", "X.T.", "X.T @ (A - Y) /",
-    "X[", "X[:", "X[0,", "X[i", "[i,", "[i,j]", "[i,j] Σ_", "np.sum(A - Y, axis=", "np.sum(A,",
-    "np.einsum('", "np.einsum('ij", "f'", "'", '"', "#", "# only a comment", "A if", "A if m",
-    "for", "[a for", "[a for a in", "lambda", "X = ", "=", "==", "≤", "·", "⊙", "⟨", "⟩", "{", "}",
-    "np..sum", "np.sum()", "sum()", "σ", "σ(", "σ′", "max(", "max()", "||", "||v", "|v", "1e",
-    ".", "..", "...", "…", "½", "²", "⁻", "X⁻", "Xᐟ", ",", ";", ":", ":=", "self", "self.self.",
-    "np.linalg.", "np.linalg.norm", "np.np.", "X.grad.", "None", "True", "inf", "∞", "π",
-]  # fmt: skip
+    "\\",
+    "\\frac",
+    "\\frac{",
+    "\\frac{1}{",
+    "\\left(",
+    "\\sum_{",
+    "\\sum_{i=1}^",
+    "\\begin{",
+    "$",
+    "\\mathbf",
+    "\\hat{",
+    "\\sqrt",
+    "\\\\",
+    "X @",
+    "@ X",
+    "X.T @ (A - Y",
+    "X.T.",
+    "X.T @ (A - Y) /",
+    "X[",
+    "X[:",
+    "X[0,",
+    "X[i",
+    "[i,",
+    "[i,j]",
+    "[i,j] Σ_",
+    "np.sum(A - Y, axis=",
+    "np.sum(A,",
+    "np.einsum('",
+    "np.einsum('ij",
+    "f'",
+    "'",
+    '"',
+    "#",
+    "# only a comment",
+    "A if",
+    "A if m",
+    "for",
+    "[a for",
+    "[a for a in",
+    "lambda",
+    "X = ",
+    "=",
+    "==",
+    "≤",
+    "·",
+    "⊙",
+    "⟨",
+    "⟩",
+    "{",
+    "}",
+    "np..sum",
+    "np.sum()",
+    "sum()",
+    "σ",
+    "σ(",
+    "σ′",
+    "max(",
+    "max()",
+    "||",
+    "||v",
+    "|v",
+    "1e",
+    ".",
+    "..",
+    "...",
+    "…",
+    "½",
+    "²",
+    "⁻",
+    "X⁻",
+    "Xᐟ",
+    ",",
+    ";",
+    ":",
+    ":=",
+    "self",
+    "self.self.",
+    "np.linalg.",
+    "np.linalg.norm",
+    "np.np.",
+    "X.grad.",
+    "None",
+    "True",
+    "inf",
+    "∞",
+    "π",
+]
 
 
 @pytest.mark.parametrize("text", HALF_TYPED)
 def test_half_typed_claims_leave_the_others(text: str) -> None:
     forward, inputs = FORWARD["logistic"]
-    report = verify(forward, {"W": text, "b": "np.sum(A - Y, axis=0) / m"}, inputs=inputs,
-                    repair=False)  # fmt: skip
+    report = verify(
+        forward, {"W": text, "b": "np.sum(A - Y, axis=0) / m"}, inputs=inputs, repair=False
+    )
     assert report["b"].right
     assert not report["W"].right and report["W"].reason
     report = verify(forward, f"∂L/∂b = 1ᵀ(A − Y)/m\n∂L/∂W = {text}", inputs=inputs, repair=False)
@@ -567,8 +733,29 @@ def test_any_text_at_all(text: str) -> None:
     assert is_slides(text) in (True, False)
 
 
-COMMANDS = [r"\frac", "{", "}", "^", "_", r"\left(", r"\right)", r"\sum", "X", "A", r"\top", "1",
-            r"\mathbf", r"\hat", r"\sqrt", r"\left[", r"\right]", "i", ",", "m", " "]  # fmt: skip
+COMMANDS = [
+    r"\frac",
+    "{",
+    "}",
+    "^",
+    "_",
+    r"\left(",
+    r"\right)",
+    r"\sum",
+    "X",
+    "A",
+    r"\top",
+    "1",
+    r"\mathbf",
+    r"\hat",
+    r"\sqrt",
+    r"\left[",
+    r"\right]",
+    "i",
+    ",",
+    "m",
+    " ",
+]
 
 
 @given(st.lists(st.sampled_from(COMMANDS), max_size=15))
@@ -584,8 +771,12 @@ def test_any_latex(pieces: list[str]) -> None:
         assert 0 <= start <= end <= len(text)
 
 
-@given(st.lists(st.sampled_from(["dZ = (A − Y)/m", "dW = XᵀdZ", "db = ", "d", "= 1", "W", "E = ("]),
-                max_size=6))  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from(["dZ = (A − Y)/m", "dW = XᵀdZ", "db = ", "d", "= 1", "W", "E = ("]),
+        max_size=6,
+    )
+)
 def test_any_lines(lines: list[str]) -> None:
     forward, inputs = FORWARD["logistic"]
     try:
