@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import tinygrad_edu as tg
 from tinygrad_edu import nn, optim
 from tinygrad_edu.capture_gate import CONTRACT
-from tinygrad_edu.capturing.sampling import Sampler
+from tinygrad_edu.capturing.sampling import Calls, Sampler
 
 x = np.random.default_rng(0).normal(size=(6, 4))
 y = (x[:, :1] > 0).astype(float)
@@ -326,11 +327,65 @@ def test_the_share_is_of_steps_in_a_row_which_take_less_time_than_one_alone() ->
 
 def test_the_calls_in_doubt_are_those_since_the_last_comparison() -> None:
     sampler = Sampler(None, 10)
-    assert sampler.unverified() == "No earlier call is affected"
     for _ in range(2):
         assert sampler.due()
+        assert sampler.unverified() == "No earlier call is affected"
         sampler.compared(1.0, 5.0)
+    assert not sampler.due() and not sampler.due()
+    assert sampler.unverified() == "Call 4 may have been computed with the old value"
+    sampler.skip(sampler.left)
+    assert sampler.due()
     assert sampler.unverified() == "Calls 4 to 12 may have been computed with the old value"
+
+
+@pytest.mark.parametrize("shapes", [1, 2, 8])
+@pytest.mark.parametrize("cost", [0.5, 20.0, 1e6])
+def test_the_limit_between_comparisons_is_one_of_the_step(shapes: int, cost: float) -> None:
+    calls = Calls()
+    samplers: list[Sampler] = []
+    for _ in range(shapes):
+        calls.made += 1  # which traces
+        samplers.append(Sampler(None, 100, calls))
+    compared: list[list[int]] = [[] for _ in samplers]
+    for _ in range(2_000):
+        which = calls.made % shapes
+        if samplers[which].due():
+            compared[which].append(calls.made)
+            samplers[which].compared(1.0, cost)
+    gaps = np.diff(sorted(sum(compared, [shapes])))
+    assert gaps.max() <= 100
+    for own in compared:  # each program has its turn within so many calls of its own
+        assert np.diff([*own, calls.made]).max() <= 100 * shapes
+
+
+def test_eight_shapes_find_a_change_within_the_limit_of_one(scale: Any) -> None:
+    _, _, step = made(check=None)
+    rows, targets = np.concatenate([x, x]), np.concatenate([y, y])
+    sizes = itertools.cycle(range(2, 10))
+    for m in itertools.islice(sizes, 4_000):
+        step(rows[:m], targets[:m])
+    scale(2.0)
+    calls = 4_000
+    with pytest.raises(tg.StaleStep) as found:
+        for m in itertools.islice(sizes, 1_001):
+            calls += 1
+            step(rows[:m], targets[:m])
+    first, last = re.findall(r"Calls? (\d+)(?: to (\d+))? may", str(found.value))[0]
+    assert int(first) <= 4_001 <= int(last or first) == calls - 1
+
+
+def test_a_call_of_another_shape_is_in_doubt_too(scale: Any) -> None:
+    _, _, step = made(check=None)
+    for _ in range(3):  # traced and compared twice, for both shapes
+        step(x, y)
+        step(x[:2], y[:2])
+    step(x, y)
+    scale(2.0)
+    step(x[:2], y[:2])  # call 8, which nothing compares
+    first, _ = step.programs.values()
+    first[0].sampler._left = 0  # a comparison is due
+    with pytest.raises(tg.StaleStep, match="Calls 6 to 8 may have been computed"):
+        step(x, y)
 
 
 def test_rounding_is_no_difference_on_numba() -> None:

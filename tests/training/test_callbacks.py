@@ -329,3 +329,34 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_work(tmp_path: Pa
     with pytest.raises(FileNotFoundError):
         fit(callbacks=[CSVLogger(tmp_path / "no" / "log.csv"), lambda *a: seen.append(a)])
     assert not seen
+
+
+def test_each_callback_is_given_logs_of_its_own() -> None:
+    seen: list[dict[str, float]] = []
+
+    class Writes(Callback):
+        def on_train_begin(self, logs: Any) -> None:
+            logs["mine"] = 1.0
+
+        def on_epoch_begin(self, epoch: int, logs: Any) -> None:
+            logs["mine"] = 1.0
+
+        def on_train_batch_begin(self, batch: int, logs: Any) -> None:
+            logs["mine"] = 1.0
+
+    class Reads(Callback):
+        def on_train_begin(self, logs: Any) -> None:
+            seen.append(dict(logs))
+
+        def on_epoch_begin(self, epoch: int, logs: Any) -> None:
+            seen.append(dict(logs))
+
+        def on_train_batch_begin(self, batch: int, logs: Any) -> None:
+            seen.append(dict(logs))
+
+    callbacks = [Writes(), Reads()]
+    _, history = fit(callbacks=callbacks)
+    assert len(seen) == 1 + 2 + 4
+    assert not any(seen)
+    assert "mine" not in history.history
+    assert len(callbacks) == 2  # the list of the caller

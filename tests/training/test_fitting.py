@@ -29,7 +29,7 @@ from tinygrad_edu.training.callbacks import Callback, EarlyStopping, LambdaCallb
 from tinygrad_edu.training.fitting import fit
 from tinygrad_edu.training.history import History
 from tinygrad_edu.training.loop import NonFiniteLoss, train
-from tinygrad_edu.training.stepping import train_step
+from tinygrad_edu.training.stepping import Stepper, train_step
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -1390,3 +1390,70 @@ def test_an_error_in_a_step_says_where_and_a_stale_one_the_way_out(
     with pytest.raises(ValueError, match="class indices") as other:
         fit(two, x, [0, 5] * 512, loss=tg.cross_entropy, optimizer=sgd, batch_size=4)
     assert other.value.__notes__[-1] == "in epoch 0, batch 0 (counted from 0)"
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_the_loss_counts_the_rows_of_x_however_many_the_model_gives(compile: bool) -> None:
+    class Pairs(nn.Module):
+        def __init__(self) -> None:
+            self.linear = nn.Linear(3, 4, rng=0)
+
+        def forward(self, x: Any) -> Any:
+            return self.linear(x).reshape(-1, 2)  # two rows for a sample
+
+    model = Pairs()
+    x = np.random.default_rng(0).normal(size=(10, 3))
+    sgd = optim.SGD(model.parameters(), lr=0.0)
+    history = fit(
+        model,
+        x,
+        np.zeros(10),
+        loss=lambda prediction, y: (prediction**2).mean(),
+        optimizer=sgd,
+        batch_size=4,
+        compile=compile,
+        shuffle=False,
+    )
+    with tg.no_grad():
+        expected = (model(x).data ** 2).mean()
+    assert history.history["loss"][0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_an_eager_step_after_a_refusal_raises_without_the_refusal() -> None:
+    history = History()
+
+    def step(x: Any) -> Any:
+        if float(x.sum()) > 0:  # cannot be captured
+            raise ZeroDivisionError("of the step")
+        return x
+
+    stepper = Stepper(step, history, compile="auto", parts=[])
+    with stepper.epoch((None,)) as one, pytest.raises(ZeroDivisionError) as found:
+        one(np.ones(3))
+    assert history.compiled is not True
+    assert found.value.__context__ is None
+
+
+def test_targets_that_are_bytes_are_split_as_bytes() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 6), dtype=np.uint8)
+    given = samples.Samples.of((tg.data.Pixels(images), tg.data.Pixels(images)))
+    for part, rows in zip(given.split(0.25), (images[:15], images[15:]), strict=True):
+        targets: Any = part.y
+        assert isinstance(targets, tg.data.Pixels)
+        np.testing.assert_array_equal(np.asarray(targets), rows / 255)
+    left = []
+    for target in (tg.data.Pixels(images), images / 255):
+        model = nn.Linear(6, 6, rng=0)
+        history = fit(
+            model, images / 255, target, loss="mse", optimizer="sgd", validation_split=0.25, rng=0
+        )
+        left.append([*history.history.values(), model.weight.data])
+    for a, b in zip(*left, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_samples_are_equal_only_to_themselves() -> None:
+    one, other = (samples.Samples.of((np.ones((3, 2)), np.ones(3))) for _ in range(2))
+    assert one == one
+    assert one != other
+    assert len({one, other}) == 2

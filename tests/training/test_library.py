@@ -145,3 +145,86 @@ def test_each_epoch_is_looked_at_again() -> None:
         if compiled == "auto":
             assert history.compiled == "forward of a Linear was replaced"
     np.testing.assert_array_equal(*weights)
+
+
+# --- what looks like a value or a container of the library ----------------------------------------
+
+
+class Factor(float):
+    def __rmul__(self, x: Any) -> Any:
+        return super().__mul__(2.0) * x
+
+
+class Layers(list[Any]):
+    def __iter__(self) -> Any:
+        return reversed(self[:])
+
+
+class Other(partial[Any]):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return 2 * super().__call__(*args, **kwargs)
+
+
+class Names(dict[str, Any]):
+    def __getitem__(self, name: str) -> Any:
+        return None
+
+
+class Rows(np.ndarray):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Factor, Layers, Names, partial(np.zeros, 2)])
+def test_a_class_that_derives_from_a_value_or_a_container_is_not_the_librarys(kind: Any) -> None:
+    layer: Any = nn.LeakyReLU(0.1)
+    layer.slope = np.zeros(2).view(Rows) if isinstance(kind, partial) else kind()
+    name = type(layer.slope).__name__
+    assert OwnParts([layer]).foreign() == f"{name} is not a class of tinygrad_edu"
+
+
+@pytest.mark.parametrize("value", [np.float32(1), np.dtype("f"), [1, (2, {"a": 3})], np.zeros(2)])
+def test_values_and_containers_of_python_and_numpy_hold_no_code(value: Any) -> None:
+    layer: Any = nn.LeakyReLU(0.1)
+    layer.slope = value
+    assert OwnParts([layer]).foreign() is None
+
+
+def test_a_loss_that_derives_from_partial_is_named() -> None:
+    history = fitted(network(), loss=Other(tg.cross_entropy))
+    assert history.compiled == "Other is not a class of tinygrad_edu"
+
+
+def keywords(loss: Any) -> None:
+    loss.keywords["reduction"] = "sum"
+
+
+def another_state(loss: Any) -> None:
+    loss.__setstate__((tg.cross_entropy, (), {"reduction": "sum"}, None))
+
+
+def another_function(loss: Any) -> None:
+    loss.__setstate__((partial(tg.cross_entropy, reduction="sum"), (), {}, None))
+
+
+def foreign_function(loss: Any) -> None:
+    loss.__setstate__((lambda p, y: 2 * tg.cross_entropy(p, y), (), {}, None))
+
+
+@pytest.mark.parametrize("change", [keywords, another_state, another_function, foreign_function])
+@pytest.mark.parametrize("compile", ["auto", True])
+def test_a_partial_loss_that_is_changed_between_epochs_is_followed(
+    change: Any, compile: Any
+) -> None:
+    weights = []
+    for captured in (compile, False):
+        model: Any = network()
+        loss = partial(tg.cross_entropy, reduction="mean")
+        fitted(
+            model,
+            loss=loss,
+            compile=captured,
+            callbacks=[lambda epoch, logs, loss=loss: change(loss) if epoch == 4 else None],
+        )
+        weights.append([p.value for p in model.parameters()])
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -35,7 +35,7 @@ from .calls import Mispredicted
 from .capture import Capture, plain, refuse_if_other
 from .replay import Replay
 from .runs import Run, given_in
-from .sampling import Sampler, Snapshot, compared
+from .sampling import Calls, Sampler, Snapshot, compared
 
 __all__ = ["CannotCapture", "CompiledStep", "compile"]
 
@@ -75,8 +75,9 @@ def compile(
     captured step.
 
     check    None: compare the first two calls after tracing, and later ones as often as 1 % of the
-             CPU time allows, at the latest every 1,000 calls, or 20,000 with backend="numba"; bit
-             for bit, with Numba to rounding. True: compare every call. False: none, and trace once
+             CPU time allows, at the latest every 1,000 calls, or 20,000 with backend="numba": calls
+             of the step, and calls of each signature; bit for bit, with Numba to rounding. True:
+             compare every call. False: none, and trace once
     backend  "numpy", or "numba": compiled to machine code, where small steps take a fraction of the
              time; results agree to rounding. What Numba cannot do runs on NumPy, and `step.native`
              says why. The first compilation takes seconds, and is kept on disk
@@ -126,6 +127,7 @@ class CompiledStep:
         self._key: Any = None
         self._once = 0  # how often it was traced for nothing
         self._traces = 0  # how often in a row
+        self._calls = Calls()
         self._lock = RLock()
         update_wrapper(self, function, updated=())
 
@@ -181,6 +183,7 @@ class CompiledStep:
     def _trace(self, key: Any, args: Any, kwargs: Any, given: list[Any]) -> Any:
         known = self.programs.setdefault(key, [])
         self._refuse_too_many(known)
+        self._calls.made += 1
         for others in self.programs.values():
             for captured in others:
                 captured.forget()  # a recorded step takes the memory that these do not need now
@@ -211,7 +214,7 @@ class CompiledStep:
         if trace.once:  # of no use at the next call
             self._once += 1
             return result
-        captured.sampler = Sampler(self.check, LONGEST[self.backend])
+        captured.sampler = Sampler(self.check, LONGEST[self.backend], self._calls)
         captured.source = trace.source
         known.append(captured)
         del known[:-MOST]

@@ -10,6 +10,7 @@ computed twice from one state: by the program, and by the function on copies. A 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import ceil, inf
 from sys import maxsize
 from time import thread_time
@@ -61,12 +62,26 @@ class Captured(Protocol):
         """Give back the memory of the program."""
 
 
+@dataclass
+class Calls:
+    """The calls of a captured step, of whatever shapes, numbered from 1 on.
+
+    made   the number of the last call
+    due    the number of the call at which a comparison is due, whichever program runs
+    """
+
+    made: int = 0
+    due: int = maxsize
+
+
 class Sampler:
     """Choose the calls of one program that are compared with the function.
 
     check     True: all, False: none, None: the first two, and later ones as often as `SHARE` of
               the CPU time allows
-    longest   the largest number of calls from one comparison to the next
+    longest   the largest number of calls from one comparison to the next, of this program and of
+              the step
+    calls     of the step, for all of its programs
 
     Example:
         >>> sampler = Sampler(None, longest=10)
@@ -79,22 +94,30 @@ class Sampler:
         [0, 1, 11]
     """
 
-    def __init__(self, check: bool | None, longest: int) -> None:
+    def __init__(self, check: bool | None, longest: int, calls: Calls | None = None) -> None:
         self.check, self.longest = check, longest
-        self.left = maxsize if check is False else 0  # calls until the next comparison
-        self.verified = 1  # the last call known to be right; the first one traced the step
-        self._interval = 0
+        self.calls = Calls(made=1) if calls is None else calls
+        self.verified = self.calls.made  # the last call known to be right; it traced the step
+        self._left = maxsize if check is False else 0  # calls of this program to the next one
         self._compared = 0
         self._fastest = inf  # CPU seconds of a step among many, which is less than of one alone
 
+    @property
+    def left(self) -> int:
+        """The number of calls before the next comparison, if this program makes all of them."""
+        return max(0, min(self._left, self.calls.due - self.calls.made - 1))
+
     def due(self) -> bool:
         """Count a call; return True if it is to be compared."""
-        self.left -= 1
-        return self.left < 0
+        calls = self.calls
+        calls.made += 1
+        self._left -= 1
+        return self._left < 0 or calls.made >= calls.due
 
     def skip(self, calls: int) -> None:
         """Count calls that are not compared, at most `left` of them."""
-        self.left -= calls
+        self.calls.made += calls
+        self._left -= calls
 
     def timed(self, calls: int, seconds: float) -> None:
         """Note the CPU time of calls made one after the other."""
@@ -103,18 +126,17 @@ class Sampler:
 
     def compared(self, program: float, comparison: float) -> None:
         """Plan the next comparison from the CPU times of the last: of the program, of the rest."""
-        self.verified += self._interval + 1
+        self.verified = self.calls.made
+        self.calls.due = self.verified + self.longest
         self._compared += 1
-        self._interval = 0
+        self._left = 0
         if self.check is None and self._compared > 1:
             step = max(min(program, self._fastest), 1e-7)
-            wanted = ceil(comparison / (SHARE * step))
-            self._interval = min(self.longest - 1, wanted)
-        self.left = self._interval
+            self._left = min(self.longest - 1, ceil(comparison / (SHARE * step)))
 
     def unverified(self) -> str:
         """Return a sentence on the calls since the last comparison that passed."""
-        first, last = self.verified + 1, self.verified + self._interval
+        first, last = self.verified + 1, self.calls.made - 1
         if first > last:
             return "No earlier call is affected"
         calls = f"Call {first}" if first == last else f"Calls {first} to {last}"

@@ -178,8 +178,8 @@ class Surroundings:
             names = [n for n in vars(x) if n not in ("lr", "state")]
             self._object(x, path, names)
         elif isinstance(x, partial):
-            for part in (x.func, *x.args, *x.keywords.values()):
-                self._walk(part, path)
+            look = partial(_parts, x)
+            self._place(id(x), path, look, range(len(look())))
         elif isinstance(x, MethodType):
             self._walk(x.__self__, path.rpartition(".")[0] or type(x.__self__).__name__)
             self._walk(x.__func__, path)
@@ -367,6 +367,11 @@ def is_same(now: Any, then: Any) -> bool:
 def all_same(now: Sequence[Any], then: Sequence[Any]) -> bool:
     """Return True if two sequences are as long, and their entries are the same."""
     return len(now) == len(then) and (all(map(is_, now, then)) or all(map(is_same, now, then)))
+
+
+def _parts(x: partial[Any]) -> list[Any]:
+    """Return the function and the arguments of a partial one; all of them can be replaced."""
+    return [x.func, *x.args, *x.keywords.keys(), *x.keywords.values()]
 
 
 def _state_of(generator: Any) -> Any:

@@ -10,7 +10,7 @@ loop       epochs, batches, callbacks, Ctrl-C
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from math import nan
@@ -144,7 +144,7 @@ def fit(
         optimizer.zero_grad()
     batches = -(-len(samples) // batch_size)
     params = {"epochs": epochs, "steps": batches, "optimizer": optimizer, "history": history}
-    with _prepared(given, model, params, verbose):
+    with _prepared(given, model, params, verbose) as prepared:
         return train(
             model,
             lambda: stepper.over(samples, model, measures, batch_size, random),
@@ -152,7 +152,7 @@ def fit(
             logs=measures.means,
             validate=lambda: _validated(model, measures, held, val_size, given),
             epochs=range(first, epochs),
-            callbacks=given,
+            callbacks=prepared,
             history=history,
             optimizer=optimizer,
             in_place=stepper.is_captured,
@@ -268,11 +268,11 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _optimizer(optimizer: Any, model: Module, history: History | None) -> Any:
+def _optimizer(optimizer: Any, model: Module, history: History) -> Any:
     """Return the optimizer, a new one for a name; refuse one that moves no parameter."""
     if not isinstance(model, Module):
         raise TypeError(f"model must be a tg.nn.Module, received {model!r:.60}")
-    if isinstance(optimizer, str) and history is not None and history.epoch:
+    if isinstance(optimizer, str) and history.epoch:
         raise ValueError(
             f"optimizer={optimizer!r} would begin from nothing, and the history has "
             f"{len(history.epoch)} epochs; give the optimizer itself, the one of those epochs"
@@ -317,15 +317,15 @@ def _stepper(
 
 @contextmanager
 def _prepared(
-    callbacks: list[Callback], model: Module, params: dict[str, Any], verbose: int | str
-) -> Iterator[None]:
-    """Add the progress bar to the callbacks, and give all of them the model and the parameters."""
+    callbacks: Sequence[Callback], model: Module, params: dict[str, Any], verbose: int | str
+) -> Iterator[list[Callback]]:
+    """Give the callbacks with the progress bar; all of them know the model and the parameters."""
     with progress_bar(verbose) as bar:
-        callbacks += bar
-        for callback in callbacks:
+        prepared = [*callbacks, *bar]
+        for callback in prepared:
             callback.model = model
             callback.params = {**params, "verbose": verbose}
-        yield
+        yield prepared
 
 
 def _validated(

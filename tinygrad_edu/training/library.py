@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import reprlib
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import is_
 from pathlib import Path
@@ -37,7 +38,11 @@ from ..engine import Box
 PACKAGE = __name__.partition(".")[0]
 FOLDER = str(Path(__file__).parents[1])
 PYTHON = str(Path(reprlib.__file__).parent)
-PLAIN = (str, bytes, int, float, complex, bool, type(None), np.generic, np.dtype, np.ndarray, slice)
+# Types of values, and of containers, in which a step finds no code. A class that derives from one
+# of them may have methods of its own, and does not count as one of them.
+VALUES = {str, bytes, int, float, complex, bool, type(None), slice}
+SEQUENCES = {list, tuple, set, frozenset}
+MAPPINGS = {dict, OrderedDict}
 RANDOM = ("numpy.random._generator", "numpy.random.mtrand")
 
 
@@ -87,7 +92,7 @@ class Seen:
 
     Example:
         >>> seen, part = Seen(), [1, 2]
-        >>> seen.add(part, part)
+        >>> seen.add(part, lambda: part)
         >>> part in seen, seen.is_same()
         (True, True)
         >>> part[0] = 3
@@ -98,13 +103,13 @@ class Seen:
     def __init__(self) -> None:
         self._objects: dict[int, Any] = {}  # kept alive, so that their ids stay their own
         self._types: list[type] = []
-        self._inside: list[tuple[Collection[Any], tuple[Any, ...]]] = []
+        self._inside: list[tuple[Callable[[], Iterable[Any]], tuple[Any, ...]]] = []
 
-    def add(self, x: Any, *inside: Collection[Any]) -> None:
-        """Note an object, and collections that follow what it consists of."""
+    def add(self, x: Any, inside: Callable[[], Iterable[Any]]) -> None:
+        """Note an object, and a function that returns the parts that it consists of."""
         self._objects[id(x)] = x
         self._types.append(type(x))
-        self._inside += [(parts, tuple(parts)) for parts in inside]
+        self._inside.append((inside, tuple(inside())))
 
     def __contains__(self, x: Any) -> bool:
         return id(x) in self._objects
@@ -114,26 +119,26 @@ class Seen:
         return (
             bool(self._types)
             and all(map(is_, map(type, self._objects.values()), self._types))
-            and all(len(x) == len(then) and all(map(is_, x, then)) for x, then in self._inside)
+            and all(_are_same(tuple(inside()), then) for inside, then in self._inside)
         )
+
+
+def _are_same(now: tuple[Any, ...], then: tuple[Any, ...]) -> bool:
+    return len(now) == len(then) and all(map(is_, now, then))
 
 
 def _foreign(x: Any, seen: Seen) -> str | None:
     """A sentence that names x, or something in it, if that is not this package's own."""
-    if isinstance(x, PLAIN) or type(x).__module__ in RANDOM or x in seen:
+    if _is_value(x) or type(x).__module__ in RANDOM or x in seen:
         return None
-    seen.add(x, *_inside(x))
+    seen.add(x, partial(_inside, x))
     if isinstance(x, (FunctionType, MethodType, BuiltinFunctionType, np.ufunc)):
         found = None if _is_own_function(x) else f"{_name(x)} is not a function of {PACKAGE}"
         inner: Iterable[Any] = _closure(x)
     elif isinstance(x, type):
         found, inner = _foreign_class(x), ()
-    elif isinstance(x, partial):
-        found, inner = None, (x.func, *x.args, *x.keywords.values())
-    elif isinstance(x, (list, tuple, set, frozenset)):
-        found, inner = None, x
-    elif isinstance(x, dict):
-        found, inner = None, x.values()
+    elif type(x) in {partial, *SEQUENCES, *MAPPINGS}:
+        found, inner = None, _inside(x)
     else:
         found, inner = _foreign_object(x, seen), vars(x).values() if hasattr(x, "__dict__") else ()
         if isinstance(x, Box):  # its record is of operations, not of settings
@@ -145,16 +150,29 @@ def _foreign(x: Any, seen: Seen) -> str | None:
     return next((f for part in inner if (f := _foreign(part, seen)) is not None), None)
 
 
-def _inside(x: Any) -> Iterator[Collection[Any]]:
-    """The collections that follow what x consists of."""
+def _is_value(x: Any) -> bool:
+    """Return True for a value of Python or NumPy that holds no code."""
+    kind = type(x)
+    return (
+        kind in VALUES
+        or isinstance(x, np.dtype)
+        or (issubclass(kind, (np.generic, np.ndarray)) and kind.__module__ == "numpy")
+    )
+
+
+def _inside(x: Any) -> Iterable[Any]:
+    """Return the parts that x consists of at the moment."""
     if isinstance(x, type):
-        yield from (vars(base).values() for base in x.__mro__ if _is_own(base))
-    elif isinstance(x, dict):
-        yield x.values()
-    elif isinstance(x, (list, tuple, set, frozenset)):
-        yield x
-    elif hasattr(x, "__dict__") and not isinstance(x, Box):
-        yield vars(x).values()
+        return [part for base in x.__mro__ if _is_own(base) for part in vars(base).values()]
+    if type(x) in MAPPINGS:
+        return list(x.values())
+    if type(x) in SEQUENCES:
+        return x  # type: ignore[no-any-return]
+    if type(x) is partial:
+        return [x.func, *x.args, *x.keywords.values()]
+    if hasattr(x, "__dict__") and not isinstance(x, Box):
+        return list(vars(x).values())
+    return ()
 
 
 def _foreign_object(x: Any, seen: Seen) -> str | None:
