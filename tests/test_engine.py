@@ -329,9 +329,9 @@ def test_nothing_to_go_back_through() -> None:
     with tg.no_grad():
         unrecorded = x * 2.0
     for output in (tg.Tensor(1.0), unrecorded, (x * 2.0).detach(), x > 0.0):
-        with pytest.raises(RuntimeError, match="nothing to go back through"):
+        with pytest.raises(RuntimeError, match="has no graph to differentiate"):
             output.backward()
-        with pytest.raises(RuntimeError, match="nothing to go back through"):
+        with pytest.raises(RuntimeError, match="has no graph to differentiate"):
             tg.grad(output, x)
     with pytest.raises(TypeError, match=r"only a tensor .* create_graph=True"):
         tg.grad(np.ones(2), x)  # type: ignore[arg-type]

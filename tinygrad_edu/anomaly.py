@@ -1,9 +1,9 @@
-"""Anomalies: where the first number came from that is not finite.
+"""Anomalies: find where the first NaN or infinity was computed.
 
-Once there is a NaN, everything computed from it is NaN too; what one wants to know is where it
-first appeared. `first_nonfinite` walks a graph that was recorded, oldest operation first.
-`detect_anomaly` looks on while the graph is made and while its gradients are computed, stops at the
-first such number and names the line of the program it came from.
+Everything computed from a NaN is NaN too, so the question is where it first appeared.
+`first_nonfinite` walks a recorded graph, oldest operation first. `detect_anomaly` checks every
+operation while the graph is recorded and differentiated, stops at the first such number and names
+the line of the program that computed it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from .operation import Op
 class Anomaly:
     """The first result that is not finite, and what it was computed from.
 
-    op        the operation's name; "" if the number came in from outside, with an input
+    op        the operation's name; "" if an input has such a number already
     value     the array with the number in it: the operation's result, or that input
     place     the index of the first such entry
     number    that entry: nan, inf or −inf
-    message   all of it in words, which `str` gives
+    message   a description, which `str` returns
 
     Example:
         >>> import tinygrad_edu as tg
@@ -55,14 +55,15 @@ class Anomaly:
 
 
 def first_nonfinite(output: Box, infinity: bool = True) -> Anomaly | None:
-    """The first operation on the way to `output` whose result is not finite while its inputs are.
+    """Return the first operation in the graph of `output` whose result is not finite while its
+    inputs are.
 
-    If an input came in that way (data with a NaN, a weight that has become infinite), it is this
-    input that is named. None if all is finite. `infinity=False` looks for NaN only, where −∞ is
-    meant (logits of what is impossible).
+    If an input is not finite (data with a NaN, a weight that has become infinite), this input is
+    reported. None if all is finite. `infinity=False` looks for NaN only, for graphs in which −∞ is
+    intended, such as logits of impossible classes.
 
-    Raises:  RuntimeError if nothing was recorded, or `backward()` has released it: ask before, or
-             call `backward(retain_graph=True)`
+    Raises:  RuntimeError if nothing was recorded, or `backward()` has released the graph: call this
+             before, or call `backward(retain_graph=True)`
     Example:
         >>> import tinygrad_edu as tg
         >>> p = tg.Tensor([0.5, 0.0], requires_grad=True, name="p")
@@ -91,8 +92,8 @@ def first_nonfinite(output: Box, infinity: bool = True) -> Anomaly | None:
 def anomaly_in(
     op: str, args: Sequence[Any], raw: Sequence[Any], value: Array, infinity: bool = True
 ) -> Anomaly | None:
-    """What is not finite among the inputs and the result of one operation; of inputs only those
-    that no other operation answers for.
+    """Return the anomaly among the inputs and the result of one operation, or None. Inputs that
+    another operation computed are skipped.
 
     Example:
         >>> x = np.array([4.0, -1.0])
@@ -113,7 +114,7 @@ def anomaly_in(
 
 
 def first_place(x: Any, infinity: bool = True) -> tuple[int, ...] | None:
-    """The index of the first entry that is not finite, or None.
+    """Return the index of the first entry that is not finite, or None.
 
     Example:
         >>> first_place(np.array([[1.0, 2.0], [np.inf, np.nan]]))
@@ -133,7 +134,7 @@ def _wrong(x: Any, infinity: bool) -> Array:
 
 
 def _there(x: Any, place: tuple[int, ...], other: Array) -> str:
-    """The entry of x in a place of the other array, where both have one shape."""
+    """Return text with the entry of x at this index of the other array, if both have one shape."""
     return f", there {np.asarray(x)[place]}" if np.shape(x) == other.shape else ""
 
 
@@ -150,13 +151,13 @@ _current: ContextVar[detect_anomaly | None] = ContextVar("anomaly", default=None
 
 
 class detect_anomaly(ContextDecorator):
-    """Stop at the first number that is not finite, and name where it came from.
+    """Raise an error at the first number that is not finite, and name where it was computed.
 
-    A context manager and a decorator, for the forward and the backward pass. Inside, the operation
-    is named whose result, or whose gradient, is the first with a NaN or an infinity in it; with the
-    line of the program that called it and the module that it stands in. An array that went into an
-    operation and was changed in place before `backward()` is named too: its gradient would be
-    wrong. In force for the thread or task that it was entered in. It takes a good deal of time.
+    A context manager and a decorator, for the forward and the backward pass. The error names the
+    first operation whose result or gradient has a NaN or an infinity, the line of the program that
+    called it, and its module. An argument that was changed in place between the operation and
+    `backward()` raises an error too, since the gradient would be wrong. It applies to the thread or
+    task that entered it. It slows computations down considerably.
 
     Raises:  inside, FloatingPointError for a number that is not finite, RuntimeError for an array
              that was changed
@@ -176,11 +177,11 @@ class detect_anomaly(ContextDecorator):
     """
 
     def __init__(self, infinity: bool = True) -> None:
-        self.infinity = infinity  # whether infinity is wrong as well, or NaN only
+        self.infinity = infinity  # True if infinity is an anomaly too, not only NaN
         self._notes: dict[int, _Note] = {}  # by the age of the record
         self._tokens: list[Token[detect_anomaly | None]] = []
 
-    def _recreate_cm(self) -> detect_anomaly:  # as a decorator: one for each call
+    def _recreate_cm(self) -> detect_anomaly:  # a decorated function gets a new one at each call
         return detect_anomaly(self.infinity)
 
     def __enter__(self) -> None:
@@ -192,13 +193,15 @@ class detect_anomaly(ContextDecorator):
         _current.reset(self._tokens.pop())
 
     def called(self, op: Op, args: Any, raw: Any, settings: Any, result: Box) -> None:
-        """Check what an operation gave, and note where it was called, and on what."""
+        """Check the result of an operation; note where it was called, and checksums of its
+        arrays.
+        """
         if _current.get() is not self:
             return
         frames = list(_frames())
         told = f"{op} was called in {_told_place(frames)}"
         if not any(frame.f_code is sweep.__code__ for frame in frames):
-            # (What a rule computes on its way it may mask; `ruled` checks what comes out of it.)
+            # (Intermediate results of a rule are not checked; `ruled` checks its outcome.)
             found = anomaly_in(op.name, args, raw, result.value, self.infinity)
             if found is not None:
                 raise FloatingPointError(f"{found}\n  {told}")
@@ -208,7 +211,7 @@ class detect_anomaly(ContextDecorator):
             notes[age] = _Note(told, marks, ref(result, lambda _: notes.pop(age, None)))
 
     def ruled(self, record: Record, y: Array, g: Any, arg: Box, error: Any) -> None:
-        """Check that what was recorded is as it was, and what the rule made of it."""
+        """Check that the recorded arrays are unchanged, and the error that the rule returned."""
         if _current.get() is not self:
             return
         age, op, args, raw, settings = record
@@ -240,7 +243,7 @@ class detect_anomaly(ContextDecorator):
 
 @dataclass(frozen=True)
 class _Note:
-    """What is remembered of one recorded operation while its result lives."""
+    """The data kept for one recorded operation while its result is alive."""
 
     told: str  # where it was called
     marks: list[tuple[str, int]]
@@ -248,7 +251,7 @@ class _Note:
 
 
 def _marks(args: Any, raw: Any, settings: Any, y: Array) -> list[tuple[str, int]]:
-    """Name and checksum of every array that a record holds."""
+    """Return name and checksum of every array that a record holds."""
     named = [(describe(arg), x) for arg, x in zip(args, raw, strict=True)]
     for name, value in settings.items():
         parts = value if isinstance(value, tuple) else (value,)
@@ -261,8 +264,9 @@ _LIBRARIES = tuple(os.path.dirname(file) + os.sep for file in (__file__, np.__fi
 
 
 def _frames() -> Iterator[FrameType]:
-    """The calls that are being worked on, the innermost first, without the one that asks: holding
-    itself, it would keep the graph alive."""
+    """Yield the frames of the current calls, innermost first, without the caller's own: a frame
+    that refers to itself would keep the graph alive.
+    """
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         yield frame
@@ -270,7 +274,7 @@ def _frames() -> Iterator[FrameType]:
 
 
 def _told_place(frames: list[FrameType]) -> str:
-    """The innermost line of the user's program, and the module of the network that it runs in."""
+    """Return the innermost line of the user's program, and the module that is being called."""
     own = (frame for frame in frames if not frame.f_code.co_filename.startswith(_LIBRARIES))
     frame = next(own, frames[-1])
     file, line = frame.f_code.co_filename, frame.f_lineno

@@ -1,9 +1,8 @@
-"""Data on its way to the network: one-hot rows, mini-batches, and images that stay bytes.
+"""Feeding data to a network: one-hot rows, mini-batches, and images stored as bytes.
 
-A shuffled batch is a copy of its rows, and making it costs more than reverse mode does. So the
-copies of an epoch take turns in two pieces of memory: one that nobody holds any more is written
-over. Whoever keeps a batch, or a view of it, keeps what it was.
-"""
+A shuffled batch is a copy of its rows, and copying costs more than the backward pass. So batches
+are double-buffered: the memory of a batch is used again once nothing refers to it. A batch that you
+keep, or a view of it, keeps its numbers."""
 
 from __future__ import annotations
 
@@ -23,11 +22,11 @@ __all__ = ["Pixels", "minibatches", "one_hot"]
 
 
 class Pixels:
-    """Images of bytes that are numbers from 0 to 1 when they are taken: `x[rows]` is
-    `images[rows] / brightest`. They stay bytes in memory: an eighth of what float64 takes, which
-    is the dtype unless another is given.
+    """Images stored as bytes and read as numbers from 0 to 1: `x[rows]` is `images[rows] /
+    brightest`. They take an eighth of the memory of float64, which is the default dtype of what is
+    read.
 
-    It goes where an array of samples goes: into `minibatches`, `fit`, `evaluate` and `predict`.
+    Pass it in place of an array of samples to `minibatches`, `fit`, `evaluate` and `predict`.
 
     Shapes:  images (m, …) of uint8; x[rows] is an array of `dtype`
     Raises:  TypeError for images of other numbers, and for a dtype that is not floating; ValueError
@@ -53,7 +52,7 @@ class Pixels:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the images."""
+        """The shape of the images."""
         return self.images.shape
 
     @property
@@ -73,7 +72,7 @@ class Pixels:
         return np.asarray(self[:], dtype)
 
     def between(self, start: int, stop: int) -> Pixels:
-        """Some of the images, in the same memory.
+        """Return a part of the images as Pixels that share the memory.
 
         Example:
             >>> len(Pixels(np.zeros((5, 2), np.uint8)).between(1, 3))
@@ -82,7 +81,7 @@ class Pixels:
         return Pixels(self.images[start:stop], self.brightest, self.dtype)
 
     def astype(self, dtype: Any) -> Pixels:
-        """The same images, to be taken as numbers of another dtype."""
+        """Return the same images, to be read as numbers of another dtype."""
         return Pixels(self.images, self.brightest, dtype)
 
     def __repr__(self) -> str:
@@ -92,12 +91,12 @@ class Pixels:
 def minibatches(
     *arrays: Any, batch_size: int, rng: Random | None = None, keep: bool = True
 ) -> Iterator[tuple[Array, ...]]:
-    """Cut the samples of one epoch into batches: `for x, y in minibatches(X, Y, batch_size=32)`.
+    """Yield the samples of one epoch in batches: `for x, y in minibatches(X, Y, batch_size=32)`.
 
-    With an `rng` the samples are taken in a new order each time, one permutation of all of them,
-    as the chapter does; without one, in the order they have. The last batch is what is left.
-    Batches are arrays of their own; the memory of those that nobody holds any more is used again.
-    With keep=False each is written over by the next, so that one is all that there is in memory.
+    With an `rng` the samples are shuffled by a new permutation in each call, as in the chapter;
+    without one they keep their order. The last batch may be smaller. Batches are copies; their
+    memory is used again when nothing refers to it. With keep=False each batch overwrites the one
+    before, so that there is only one in memory.
 
     Shapes:  arrays (m, …) → ⌈m / batch_size⌉ batches (batch_size, …)
     Raises:  ValueError if lengths differ or the batch size is no positive integer, TypeError if
@@ -143,7 +142,7 @@ def _batches(
 
 
 def _taker(source: Any, batch_size: int, keep: bool) -> Callable[[Array], Any]:
-    """A function of row numbers that gives these rows of the source."""
+    """Return a function that maps row numbers to these rows of the source."""
     stored = source.images if isinstance(source, Pixels) else source
     usual = type(stored) is np.ndarray and stored.flags.c_contiguous and not stored.dtype.hasobject
     if not usual:  # `take` would make it so: a copy of all of it for each batch
@@ -153,7 +152,7 @@ def _taker(source: Any, batch_size: int, keep: bool) -> Callable[[Array], Any]:
     read = np.empty(shape, np.uint8) if isinstance(source, Pixels) else None
 
     def free() -> Array:
-        """Memory for a batch: one that was given out before, if nobody holds it any more."""
+        """Return memory for a batch: that of an earlier batch if nothing refers to it any more."""
         for i in range(len(spare)):
             if not keep or _references(spare, i) == _ALONE:
                 return spare[i]

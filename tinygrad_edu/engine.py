@@ -3,19 +3,21 @@
 Read this file first. `gradients.py` beside it holds the two functions that start a sweep,
 `backward` and `grad`; the rest of the library only declares operations or reads records.
 
-A *primitive* is a NumPy function together with one derivative rule for each of its array
-arguments. Called with arrays it is that NumPy function. Called with a tensor it also leaves a
-*record* in its result: which operation it was, and with which arguments. A tensor refers to the
-tensors it was computed from, never the other way round. So there are no reference cycles, and
-dropping a result frees everything that only it refers to.
+A *primitive* is a NumPy function together with one derivative rule for each of its array arguments.
+Called with arrays it is that NumPy function. Called with a tensor it also leaves a *record* in its
+result: which operation it was, and with which arguments. A leaf variable has a record from the
+start; a result has one if an argument has one, except under `no_grad()` (see
+`recording.should_record`). A tensor refers to the tensors it was computed from, never the other way
+round. So there are no reference cycles, and dropping a result frees everything that only it refers
+to.
 
-`sweep` starts from the error at the output (∂L/∂L = 1) and visits the records, youngest first.
-Each rule turns the error at an operation's output into the error at one of its inputs. Errors that
-reach the same tensor along several paths are added. This is the chain rule.
+`sweep` starts from the error at the output (∂L/∂L = 1) and visits the records, youngest first. Each
+rule turns the error at an operation's output into the error at one of its inputs. Errors that reach
+the same tensor along several paths are added. This is the chain rule.
 
 Rules are written with operators, so the same line runs on arrays (fast) and on tensors. On tensors
-the gradient is itself a recorded graph, which can be differentiated again, printed or checked.
-No rule handles broadcasting or dtypes: `unbroadcast` does so, for all of them.
+the gradient is itself a recorded graph, which can be differentiated again, printed or checked. No
+rule handles broadcasting or dtypes: `unbroadcast` does so, for all of them.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ _new = object.__new__
 tick = count(1).__next__  # the next age; ages count the results of all threads
 
 # (age, operation, arguments, the arguments as arrays, settings). The arrays are stored beside the
-# arguments because a tensor may be given new data between the forward pass and the sweep.
+# arguments because a tensor may be assigned new data between the forward pass and the sweep. They
+# are not copies: an array that is overwritten in place gives a wrong gradient (see `anomaly`).
 Record = tuple[int, Op, tuple[Any, ...], Sequence[Any], dict[str, Any]]
 
 
@@ -241,6 +244,7 @@ def sweep(
 
 
 def _after_hooks(x: Box, g: Any) -> Any:
+    """Return the error g at x, or the one by which a hook of x has replaced it."""
     return hooks[id(x)](g) if id(x) in hooks else g
 
 
@@ -295,7 +299,8 @@ def _is_shared(new: Any, record: Record, y: Array, g: Any) -> bool:
 def unbroadcast(g: Any, x: Array) -> Any:
     """Return the error g in the shape and dtype of the array x to which it belongs.
 
-    Where x was broadcast, g is summed over the copies: for a bias this is the slides' 1ᵀE.
+    Where x was broadcast, g is summed over the copies: for a bias this is the slides' 1ᵀE. The
+    dtype is cast, so that the gradient of a float32 tensor is float32.
 
     Raises:  TypeError if g is not one array of real numbers
     """

@@ -1,8 +1,8 @@
-"""Files: arrays and their structure as bytes, on the disk as a whole, or refused.
+"""Files of arrays and their structure, written atomically and verified when read.
 
-A file comes into being without a name and takes the place of the old one when every byte is on the
-disk: whoever looks finds the old file or the new one, also after a crash. The SHA-256 of all its
-bytes, with zeros in its own place, stands in the file: what has changed since is refused.
+A new file is written without a name and replaces the old one when all bytes are on the disk, so
+that a reader sees the old file or the new one, also after a crash. The file holds the SHA-256 of
+all its bytes (with zeros in place of the digest); a file that was changed is refused.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from .arrays import Array
 
 StrPath = str | os.PathLike[str]
 _DIGITS = 64  # of a SHA-256 in hexadecimal
-_STRUCTURE = "tinygrad_edu"  # what the JSON beside the arrays is called
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opens a pipe that nobody writes to at once
-_PACKED = 100  # times its own size that a compressed file of another program may unpack to
-_SMALL = 100_000_000  # bytes that it may unpack to in any case
-_LONGEST = 238  # bytes of a name that leave room in the 255 for what an unfinished file adds
-_LEFT_BEHIND = 3600.0  # seconds after which an unfinished file is nobody's any more
+_STRUCTURE = "tinygrad_edu"  # the name of the JSON beside the arrays
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # open() of a pipe without a writer returns at once
+_PACKED = 100  # a foreign compressed file may unpack to this many times its size,
+_SMALL = 100_000_000  # … or to this many bytes
+_LONGEST = 238  # bytes of a name; with the suffix of an unfinished file at most 255
+_LEFT_BEHIND = 3600.0  # seconds after which an unfinished file may be removed
 
 
 def write(path: StrPath, arrays: Mapping[str, Array], structure: Any) -> None:
-    """Write a file: all of it, or nothing.
+    """Write a file atomically: a reader sees the old file or the complete new one.
 
     Raises:  ValueError for another ending of the name, OSError if the file cannot be written,
              ImportError for `.safetensors` without its library
@@ -55,12 +55,13 @@ def write(path: StrPath, arrays: Mapping[str, Array], structure: Any) -> None:
     try:
         _replace(Path(os.path.realpath(path)), content)
     except OSError as error:
-        reason = f"{error.strerror or error}; nothing was saved, and what was there is as it was"
+        reason = f"{error.strerror or error}; nothing was saved, and an older file is unchanged"
         raise type(error)(error.errno, reason, str(path)) from error
 
 
 def read(path: StrPath, checksum: bool = True) -> tuple[Mapping[str, Array], Any]:
-    """The arrays and the structure in a file; without `checksum`, also in those of others.
+    """Return the arrays and the structure in a file. With `checksum=False` also read files of other
+    programs.
 
     Raises:  ValueError, with the name of the file, for what is damaged, is no regular file or
              unpacks to more than its size allows; OSError if it cannot be read
@@ -109,13 +110,13 @@ def _content(path: Path) -> bytes:
 
 
 class Format(NamedTuple):
-    """A format of files.
+    """A file format.
 
-    name   what it is called
-    mark   what its files have, and in which place
-    write  arrays and structure → the bytes, and where in them the checksum belongs
-    place  where the checksum stands in bytes, None if there is none
-    read   the bytes → arrays and structure
+    name   the name in messages
+    mark   bytes that all its files have, and their offset
+    write  arrays and structure → the bytes, and the offset of the checksum in them
+    place  bytes → the offset of the checksum, None if there is none
+    read   bytes → arrays and structure
 
     Example:
         >>> content, at = FORMATS[".npz"].write({}, None)
@@ -131,11 +132,11 @@ class Format(NamedTuple):
 
 
 class _Refused(ValueError):
-    """Why a file is refused: a sentence that begins with its name."""
+    """Raised for a file that is refused; the message begins with its name."""
 
 
 def _flat(arrays: Mapping[str, Array]) -> Any:
-    """The structure of a dict of arrays, which their names tell."""
+    """Return the structure of a flat dict of arrays, from their names."""
     return {"dict": [[name, {"array": name}] for name in arrays]}
 
 
@@ -177,10 +178,10 @@ def _read_npz(content: bytes) -> tuple[Mapping[str, Array], Any]:
 
 
 def _bound(entries: list[zipfile.ZipInfo], content: bytes) -> None:
-    """Refuse an archive that would fill the memory, before anything is unpacked.
+    """Raise an error for an archive that would fill the memory, before it is unpacked.
 
-    `save` compresses nothing. numpy.savez_compressed uses deflate, of which zipfile unpacks no
-    more than an entry says it has; of other methods it unpacks a block whole, however large.
+    `save` does not compress. numpy.savez_compressed uses deflate, for which zipfile stops at the
+    size that an entry declares; with other methods it unpacks whole blocks of any size.
     """
     methods = {entry.compress_type for entry in entries}
     if not methods <= {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
@@ -232,7 +233,7 @@ def _place_in_safetensors(content: bytes | bytearray) -> int | None:
 
 def _read_safetensors(content: bytes) -> tuple[Mapping[str, Array], Any]:
     library = _safetensors()
-    # The bytes are the file's and cannot be written to; an array of its own can.
+    # The file's bytes are read-only, so copy them into an array.
     arrays = {name: array.copy() for name, array in library.load(content).items()}
     size = int.from_bytes(content[:8], "little")
     text = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get(_STRUCTURE)
@@ -256,7 +257,7 @@ FORMATS = {
         "safetensors", (b"{", 8), _write_safetensors, _place_in_safetensors, _read_safetensors
     ),
 }
-# What other files begin with, that are met under a wrong name.
+# First bytes of other formats, for files with a wrong ending.
 FOREIGN = {
     b"PK\x03\x04": "a zip archive, such as .npz, .keras or .pt",
     b"\x80": "a pickle, which could run code",
@@ -274,7 +275,7 @@ def _format(path: Path) -> Format:
 
 
 def _look_at(content: bytes, form: Format) -> None:
-    """Refuse what is plainly something else."""
+    """Raise an error for a file of another format."""
     if not content:
         raise _Refused("is empty")
     if not content.startswith(*form.mark):
@@ -285,7 +286,7 @@ def _look_at(content: bytes, form: Format) -> None:
 
 
 def _digest(content: bytes | bytearray, at: int) -> bytes:
-    """The checksum of all bytes, with zeros in its own place."""
+    """Return the checksum of all bytes, with zeros in place of the digest."""
     view = memoryview(content)
     digest = hashlib.sha256(view[:at])
     digest.update(b"0" * _DIGITS)
@@ -299,8 +300,8 @@ def _digest(content: bytes | bytearray, at: int) -> bytes:
 def _replace(target: Path, content: bytearray) -> None:
     """Put a file with this content at `target`, in one step.
 
-    A file without a name is filled first: if the process is killed, nothing is left of it. Where
-    the system has no such files, it has a name of its own from the beginning.
+    The content is first written to a file without a name: if the process is killed, nothing is
+    left of it. Systems without such files get a temporary name instead.
     """
     old = _old(target)
     temporary = target.with_name(f".{_stem(target)}.{os.urandom(4).hex()}.saving")
@@ -314,7 +315,7 @@ def _replace(target: Path, content: bytearray) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
-    if sys.platform != "win32":  # the new name, too, is to be on the disk
+    if sys.platform != "win32":  # flush the directory, so that the new name is on the disk
         with suppress(OSError):
             folder = os.open(target.parent, os.O_RDONLY)
             try:
@@ -336,8 +337,9 @@ def _stem(target: Path) -> str:
 
 
 def _old(target: Path) -> os.stat_result | None:
-    """What is known of the file that is there; None if there is none. Refuses what saving would
-    destroy: a file that may not be written, and what is no file."""
+    """Return the status of the existing file, or None. Raise an error if replacing it would destroy
+    something: a read-only file, or something that is no file.
+    """
     try:
         found = target.stat()
     except FileNotFoundError:
@@ -350,19 +352,19 @@ def _old(target: Path) -> os.stat_result | None:
 
 
 def _write(descriptor: int, content: bytearray, old: os.stat_result | None) -> None:
-    """Write it all, to the disk, for the owner and with the permissions of the old file."""
+    """Write the content to the disk, with the owner and permissions of the old file."""
     with open(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         if old is not None and sys.platform != "win32":
-            with suppress(OSError):  # another owner's file stays his only if we may do that
+            with suppress(OSError):  # keep the owner, if permitted
                 os.fchown(descriptor, old.st_uid, old.st_gid)
             os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
         os.fsync(descriptor)
 
 
 def _write_nameless(temporary: Path, content: bytearray, old: os.stat_result | None) -> None:
-    """Write it to a file that has no name, and give it one only then (Linux, open(2))."""
+    """Write to a file without a name, and name it at the end (Linux, open(2))."""
     if sys.platform != "linux":
         raise OSError(errno.ENOTSUP, "no files without a name")
     descriptor = os.open(temporary.parent, os.O_WRONLY | os.O_TMPFILE, 0o666)
@@ -376,7 +378,7 @@ def _write_nameless(temporary: Path, content: bytearray, old: os.stat_result | N
 
 
 def _tidy(target: Path) -> None:
-    """Remove what killed processes have left of this file: what nobody has written to for long."""
+    """Remove unfinished files of this name that killed processes left long ago."""
     for left in target.parent.glob(f".{glob.escape(_stem(target))}.{'[0-9a-f]' * 8}.saving"):
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > _LEFT_BEHIND:

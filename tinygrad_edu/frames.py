@@ -170,8 +170,9 @@ class local_variables:
         return None if outer is None else depth
 
     def own_names(self) -> dict[int, str]:
-        """For each result of a layer, by its id, the name that a module's own method has for it, if
-        no other tensor has that name: q = self.query(x), but not x = self.first(x)."""
+        """Return, by the id of each layer's result, its variable name in a module's own method, if
+        no other tensor has that name: q for q = self.query(x), but nothing for a reused x.
+        """
         by_name: dict[str, set[int]] = {}
         for _, name, x in self.found:
             by_name.setdefault(name, set()).add(id(x))

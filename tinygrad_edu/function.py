@@ -1,9 +1,8 @@
-"""Function: an operation written as for PyTorch, with `forward(ctx, …)` and `backward(ctx, g)`.
+"""Function: an operation written as in PyTorch, with `forward(ctx, …)` and `backward(ctx, g)`.
 
-For those who know `torch.autograd.Function`; what it makes is a primitive like any other, whose one
-rule hands on what `backward` gave for the input that was asked for. The shorter way to the same is
-`@primitive(rule, …)`.
-"""
+The interface is that of `torch.autograd.Function`. `apply` calls an ordinary primitive; its one
+rule calls `backward` once and returns the gradient of the input in question. `@primitive(rule, …)`
+declares an operation in fewer lines."""
 
 from __future__ import annotations
 
@@ -18,9 +17,9 @@ from .tensor import Tensor
 
 
 class Context:
-    """What `forward` leaves for `backward`: tensors by `save_for_backward`, anything else as an
-    attribute (`ctx.axis = 0`). `ctx.needs_input_grad` tells for each argument whether its gradient
-    is wanted.
+    """Passes values from `forward` to `backward`: tensors by `save_for_backward`, anything else as
+    an attribute (`ctx.axis = 0`). `ctx.needs_input_grad` tells for each argument whether its
+    gradient is needed.
 
     Example:
         >>> ctx = Context((Tensor(1.0, requires_grad=True), 3))
@@ -49,18 +48,18 @@ class Context:
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """What was saved; under `create_graph=True` inputs and output with what they depend on."""
+        """The saved tensors; under `create_graph=True` inputs and output with their records."""
         return tuple(self._known.get(id(x), x) for x in self._saved)
 
 
 class Function:
-    """An operation as for `torch.autograd.Function`: a class with two static methods.
+    """An operation written as for `torch.autograd.Function`: a class with two static methods.
 
         forward(ctx, *args)   the result, a tensor or an array, computed from tensors
         backward(ctx, g)      a gradient for each argument, None where there is none
 
-    Called is `apply`. Tensors and arrays are the inputs, all other arguments settings. Inside,
-    nothing is recorded; under `create_graph=True` the operations of `backward` are.
+    Call it with `apply`. Tensors and arrays are inputs, all other arguments are settings. Inside of
+    both methods nothing is recorded, except in `backward` under `create_graph=True`.
 
     Raises:  TypeError if `forward` gives several results, or `backward` not one gradient for each
              argument; RuntimeError where a second derivative would be wrong because a tensor was
@@ -91,12 +90,12 @@ class Function:
 
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
-        """The result; to be written by each class."""
+        """Return the result. Each class defines it."""
         raise NotImplementedError("a Function has a forward(ctx, *args)")
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:
-        """The gradient for each argument; to be written by each class."""
+        """Return the gradient for each argument. Each class defines it."""
         raise NotImplementedError("a Function has a backward(ctx, g)")
 
     def __init_subclass__(cls) -> None:
@@ -111,7 +110,7 @@ class Function:
 
     @classmethod
     def apply(cls, *args: Any) -> Any:
-        """Call it: a Tensor if one of the arguments is, an array otherwise."""
+        """Call the operation; return a Tensor if one of the arguments is one, else an array."""
         ctx = Context(args)
         return cls._call(*(args[i] for i in ctx._places), ctx=ctx)
 
@@ -128,12 +127,12 @@ def _forward(cls: type[Function], ctx: Context, arrays: tuple[Any, ...]) -> Arra
             "tg.stack, or write a Function for each"
         )
     ctx._own = [*(args[i] for i in ctx._places), y]
-    ctx._last = (None, [])  # a step that is run again has the same context, with other numbers
+    ctx._last = (None, [])  # a captured step runs again with the same context
     return y.value if isinstance(y, Box) else as_array(y)
 
 
 def _backward(cls: type[Function], ctx: Context, g: Any, y: Any, arrays: Any) -> list[Any]:
-    """The gradients for the inputs, computed once for each error that arrives."""
+    """Return the gradients of the inputs, computed once for each error at the output."""
     if ctx._last[0] is g:
         return ctx._last[1]
     recorded = isinstance(g, Box)
@@ -156,7 +155,7 @@ def _backward(cls: type[Function], ctx: Context, g: Any, y: Any, arrays: Any) ->
         new = found[i]
         if new is None:
             new = np.zeros_like(x.value)
-        elif not recorded:  # memory of its own for each: two arguments may have been given one
+        elif not recorded:  # a copy: two arguments may share one array
             new = np.array(new.value if isinstance(new, Box) else new)
         gradients.append(new)
     ctx._last = (g, gradients)
@@ -164,8 +163,8 @@ def _backward(cls: type[Function], ctx: Context, g: Any, y: Any, arrays: Any) ->
 
 
 def _refuse_what_is_cut_off(cls: type[Function], ctx: Context) -> None:
-    """A tensor that `forward` computed on the way is a constant by now: its part of a second
-    derivative would be missing, silently."""
+    """Raise RuntimeError if an intermediate tensor of `forward` was saved. It is a constant in
+    `backward`, so its part of a second derivative would be missing."""
     kept = {f"saved_tensors[{i}]": x for i, x in enumerate(ctx._saved)}
     kept |= {name: x for name, x in vars(ctx).items() if not name.startswith("_")}
     for name, x in kept.items():

@@ -1,4 +1,6 @@
-"""The two functions that ask for gradients, `backward` and `grad`, and what they refuse."""
+"""The two functions that start a sweep, `backward` and `grad`, and the checks of their
+arguments.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ if hasattr(os, "register_at_fork"):
 def backward(output: Box, gradient: Any = None, retain_graph: bool = False) -> None:
     """Add ∂(output)/∂v to the `.grad` of every variable v that `output` was computed from.
 
-    This is `Tensor.backward`, which documents it.
+    Unless `retain_graph`, the sweep releases the records: a second call that reaches them raises
+    RuntimeError, here and in `grad`. With it, a second call adds the same gradients again.
+    `Tensor.backward` calls this function and documents its arguments.
     """
     found = sweep(output, first_error(output, gradient), release=not retain_graph)
     with _adding:
@@ -91,12 +95,12 @@ def first_error(output: Box, gradient: Any, recorded: bool = False) -> Any:
     """
     if not isinstance(output, Box):
         raise TypeError(
-            f"only a tensor can be differentiated, received {describe(output)}; a gradient can if "
-            "it was asked for with tg.grad(..., create_graph=True)"
+            f"only a tensor can be differentiated, received {describe(output)}; to differentiate a "
+            "gradient, compute it by tg.grad(..., create_graph=True)"
         )
     if output.record is None:
         raise RuntimeError(
-            f"there is nothing to go back through: {describe(output)} was computed from no tensor "
+            f"{describe(output)} has no graph to differentiate: it was computed from no tensor "
             "with requires_grad=True, or under no_grad(), or was detached"
         )
     y = output.value

@@ -1,4 +1,4 @@
-"""Hooks: functions that look at the gradient of one tensor on its way back, or give another."""
+"""Hooks: callbacks that observe or replace a tensor's gradient during backward."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from .engine import RELEASED, Box, box, hooks, unbroadcast
 
 
 class Hook:
-    """A function registered with a tensor, to be taken off again with `remove()` or by leaving a
-    `with` block.
+    """A registered hook. `remove()` unregisters it, and so does leaving a `with` block.
 
     Source:  torch.utils.hooks.RemovableHandle
     Example:
@@ -41,7 +40,7 @@ class Hook:
         self._functions[self] = function
 
     def remove(self) -> None:
-        """Call the function no more."""
+        """Unregister the function."""
         self._functions.pop(self, None)
 
     def __enter__(self) -> Hook:
@@ -52,7 +51,9 @@ class Hook:
 
 
 class _Functions(dict[Hook, Callable[[Any], Any]]):
-    """What was registered with one tensor; called with the error there, it gives the next."""
+    """The hooks of one tensor. Called with the error at the tensor, returns the error to go on
+    with.
+    """
 
     def __init__(self, tensor: Box) -> None:
         super().__init__()

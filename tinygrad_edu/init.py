@@ -1,8 +1,7 @@
-"""Initialisers: first values for the weights of a layer.
+"""Initialisers: functions that draw the initial weights of a layer.
 
-An initialiser is any function `(shape, rng) -> array`; one with other settings is
-`functools.partial(normal, std=0.1)` or a function of your own.
-"""
+An initialiser is any function `(shape, rng) -> array`. To fix other settings, write
+`functools.partial(normal, std=0.1)` or a function of your own."""
 
 from __future__ import annotations
 
@@ -14,15 +13,15 @@ import numpy as np
 
 from .arrays import Array
 
-# As text: NumPy imports its random numbers only when they are used, and so does this.
+# Quoted: NumPy imports numpy.random lazily, which keeps `import` fast.
 Random: TypeAlias = "np.random.Generator | np.random.RandomState"
 Seed: TypeAlias = "Random | int | None"
 Shape = tuple[int, ...]
 
 
 def as_random(rng: Seed) -> Random:
-    """The source of random numbers that is meant: a Generator or RandomState as it is, one with
-    the given seed, or (None) the library's own, which `manual_seed` sets. Never NumPy's global one.
+    """Return a random number generator: `rng` itself if it is one, a new one for a seed, or for
+    None the library's default, which `manual_seed` sets. NumPy's global generator is never used.
 
     Raises:  TypeError for anything else
     Example:
@@ -42,8 +41,8 @@ def as_random(rng: Seed) -> Random:
 
 @cache
 def default_random() -> np.random.Generator:
-    """The source that is used where none was given: one for the program, different in each run
-    until `manual_seed` is called.
+    """Return the generator used where none is given. It is seeded differently in each run until
+    `manual_seed` is called.
 
     Example:
         >>> default_random() is as_random(None)
@@ -53,10 +52,11 @@ def default_random() -> np.random.Generator:
 
 
 def manual_seed(seed: int) -> np.random.Generator:
-    """Make all that is drawn without an `rng` of its own the same in every run; gives that source.
+    """Seed the default generator, so that everything drawn without an `rng` is the same in every
+    run; return that generator.
 
-    For those who want one place. Who gives a generator to each layer needs no seed, and is not
-    disturbed by what others draw in between. NumPy's global source is neither read nor set.
+    This seeds everything in one place. The alternative is to pass a generator to each layer, whose
+    numbers then do not depend on what else is drawn. NumPy's global generator is not touched.
 
     Raises:  TypeError or ValueError for a seed that is no whole number ≥ 0
     Source:  torch.manual_seed
@@ -70,13 +70,14 @@ def manual_seed(seed: int) -> np.random.Generator:
     """
     if not isinstance(seed, (int, np.integer)):
         raise TypeError(f"manual_seed takes a whole number, received {seed!r}")
-    # In place: whoever holds the source already, a layer of dropout say, starts anew with it.
+    # In place, so that layers that refer to this generator already, such as dropout, restart.
     default_random().bit_generator.state = np.random.default_rng(seed).bit_generator.state
     return default_random()
 
 
 def glorot_uniform(shape: Shape, rng: Seed) -> Array:
-    """Uniform in ±√(6 / (n_in + n_out)), which keeps the size of activations and errors alike.
+    """Draw from the uniform distribution in ±√(6 / (n_in + n_out)), which keeps activations and
+    errors of similar size in all layers.
 
     A kernel (c_out, c_in, kh, kw) has n_in = c_in·kh·kw inputs and n_out = c_out·kh·kw outputs.
 
@@ -91,7 +92,8 @@ def glorot_uniform(shape: Shape, rng: Seed) -> Array:
 
 
 def normal(shape: Shape, rng: Seed, mean: float = 0.0, std: float = 1.0) -> Array:
-    """Normally distributed; with mean 0 and deviation 1 the chapter's "better initial weights".
+    """Draw from the normal distribution; mean 0 and deviation 1 are the chapter's "better initial
+    weights".
 
     Example:
         >>> normal((2,), np.random.RandomState(42)).round(4)
@@ -101,7 +103,7 @@ def normal(shape: Shape, rng: Seed, mean: float = 0.0, std: float = 1.0) -> Arra
 
 
 def ones(shape: Shape, rng: Any = None) -> Array:
-    """All 1, as the chapter starts its first networks.
+    """Return an array of ones, the weights of the chapter's first networks.
 
     Example:
         >>> ones((2,))
@@ -111,7 +113,7 @@ def ones(shape: Shape, rng: Any = None) -> Array:
 
 
 def zeros(shape: Shape, rng: Any = None) -> Array:
-    """All 0, as biases start.
+    """Return an array of zeros, the usual initial bias.
 
     Example:
         >>> zeros((2,))

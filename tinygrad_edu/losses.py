@@ -1,8 +1,9 @@
-"""Losses: one number that says how far predictions are from their targets.
+"""Losses: one number that measures how far predictions are from their targets.
 
-Each is one operation with the short rule of the slides (`A − Y`) instead of the long chain that
-leads to it; that is faster, and nothing overflows on the way. Predictions and targets must have
-the same shape: (m,) beside (m, 1) would be broadcast to (m, m) and give a wrong number silently.
+Each loss is one operation with the short rule of the slides (`A − Y`) in place of the chain of
+operations behind it. That is faster, and no intermediate result overflows. Predictions and targets
+must have the same shape: (m,) beside (m, 1) would be broadcast to (m, m) and give a wrong number
+silently.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def _reduced(losses: Array, reduction: str) -> Any:
     if reduction == "mean":
         if losses.size == 0:
             raise ValueError("the mean over no samples has no value")
-        if losses.itemsize < 4:  # the sum of many halves needs more digits and room than they have
+        if losses.itemsize < 4:  # float16 loses digits and overflows in long sums
             return losses.mean()
         return sum_all(losses) / losses.size
     if reduction == "sum":
@@ -128,7 +129,7 @@ def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean")
 
 
 def _log(p: Any) -> Any:
-    """log p, but not below −100, so that a probability of 0 gives a finite loss."""
+    """Return log p, but at least −100, so that a probability of 0 gives a finite loss."""
     return np.maximum(np.log(np.maximum(p, 1e-44)), -100.0)
 
 
@@ -141,8 +142,8 @@ def _log(p: Any) -> Any:
 def binary_cross_entropy(a: Any, t: Any, /, reduction: str = "mean") -> Any:
     """−t log a − (1 − t) log(1 − a), the mean over all n entries; logarithms end at −100.
 
-    Where the probabilities come from a sigmoid, `binary_cross_entropy_with_logits` of what went
-    into it is faster and does not lose a saturated sample.
+    If the probabilities come from a sigmoid, apply `binary_cross_entropy_with_logits` to its input
+    instead: it is faster, and saturated samples keep their gradient.
 
     Shapes:  a and t the same; a number, or with reduction="none" the same again
     Error:   (a − t)/(a(1 − a))/n, its denominator a(1 − a) at least 10⁻¹²
@@ -185,7 +186,7 @@ def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
     log_sums = np.log(row_sums(np.exp(x)))  # −Σ t log a = log Σ eˣ − Σ t x, where Σ t = 1
     # 0 · log 0 = 0: a class that is not the target's may be impossible (a logit of −∞)
     if reduction in ("mean", "sum") and same_layout(t, x):
-        # Neither log Σ eˣ nor −t x is ever below 0: added up by themselves, nothing cancels.
+        # Both log Σ eˣ and −t x are at least 0: summed separately, nothing cancels.
         loss = sum_all(log_sums) - traced_as_one_call(inner_of_targets, t, x)
         return loss / log_sums.size if reduction == "mean" else loss
     if not (is_array(x) and smallest(x) > -np.inf):  # a captured step does not check
@@ -198,8 +199,8 @@ def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
 
     Shapes:  logits (m, k); target (m,) class indices, or (m, k) rows of probabilities (one-hot);
              a number, or with reduction="none" (m,)
-    Error:   (A − Y)/m with A = softmax(z), since the rows of Y sum to 1 (and are taken to go on
-             doing so where Y is differentiated too); with "sum" and "none" without the /m
+    Error:   (A − Y)/m with A = softmax(z), since the rows of Y sum to 1 (also assumed where Y is
+             differentiated); with "sum" and "none" without the /m
     Raises:  ValueError if the shapes do not fit, a class index is not in [0, k) or a row is no
              probabilities
     Source:  the chapter, "cross-entropy" and "its gradient"

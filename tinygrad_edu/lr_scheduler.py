@@ -1,7 +1,7 @@
-"""Learning-rate schedules: what lr is to be after so many epochs.
+"""Learning-rate schedules: lr as a function of the number of epochs.
 
-A schedule is one formula, `rate(t)`: the learning rate after t steps of the schedule, which are
-usually epochs. `scheduler.step()` counts them and sets the optimizer's `lr`. One of your own is
+A schedule is one formula, `rate(t)`: the learning rate after t steps of the schedule, usually
+epochs. `scheduler.step()` counts them and sets the optimizer's `lr`. For your own schedule use
 `LambdaLR` with a function, or a class with `rate`.
 """
 
@@ -25,8 +25,8 @@ __all__ = [
 
 
 class LRScheduler:
-    """What all schedules share. One of your own has `rate(t)`; `self.base_lr` is the lr that the
-    optimizer had at first. Each gives the whole lr, so an optimizer takes one schedule at a time.
+    """Base class of the schedules. Your own class has `rate(t)`; `self.base_lr` is the optimizer's
+    initial lr. A schedule sets the whole lr, so use one schedule at a time.
 
     Raises:  TypeError if there is no optimizer with an `lr`
     Source:  torch.optim.lr_scheduler.LRScheduler
@@ -55,21 +55,21 @@ class LRScheduler:
         optimizer.lr = self.rate(0)
 
     def rate(self, t: int) -> float:
-        """The learning rate after t steps; to be written by each class."""
+        """Return the learning rate after t steps. Each class defines it."""
         raise NotImplementedError(f"{type(self).__name__} has no rate()")
 
     def step(self) -> None:
-        """One epoch has passed: give the optimizer its new lr."""
+        """Count one epoch and set the optimizer's new lr."""
         lr = self.rate(self.last_epoch + 1)
         self.optimizer.lr = lr
         self.last_epoch += 1
 
     def get_last_lr(self) -> list[float]:
-        """The lr as it is now, in a list as PyTorch has it."""
+        """Return the current lr, in a list as in PyTorch."""
         return [self.optimizer.lr]
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands: its plain attributes.
+        """Return the plain attributes of the schedule.
 
         Example:
             >>> import tinygrad_edu as tg
@@ -80,7 +80,8 @@ class LRScheduler:
         return {k: v for k, v in vars(self).items() if isinstance(v, (bool, int, float, str))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a schedule of the same kind had stood, with the lr that belongs there.
+        """Continue from the state of a schedule of the same class, and set the lr that belongs to
+        it.
 
         Raises:  KeyError if names are missing or unknown; the schedule is then unchanged
         """
@@ -116,7 +117,7 @@ class LambdaLR(LRScheduler):
 
 
 class StepLR(LRScheduler):
-    """base_lr · gamma^⌊t / step_size⌋: smaller every step_size steps.
+    """base_lr · gamma^⌊t / step_size⌋: the lr is multiplied by gamma every step_size steps.
 
     Raises:  as `LRScheduler`; ValueError for a step_size below 1
     Source:  torch.optim.lr_scheduler.StepLR
@@ -157,7 +158,7 @@ class ExponentialLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """eta_min + (base_lr − eta_min)(1 + cos(πt / T_max))/2: down to eta_min in T_max steps.
+    """eta_min + (base_lr − eta_min)(1 + cos(πt / T_max))/2: falls to eta_min in T_max steps.
 
     Raises:  as `LRScheduler`; ValueError for a T_max below 1
     Source:  I. Loshchilov, F. Hutter, "SGDR", 2017; torch.optim.lr_scheduler.CosineAnnealingLR
@@ -178,7 +179,8 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """base_lr times a factor that goes from start_factor to end_factor in total_iters steps.
+    """base_lr times a factor that changes linearly from start_factor to end_factor in total_iters
+    steps.
 
     Raises:  as `LRScheduler`; ValueError for total_iters below 1
     Source:  torch.optim.lr_scheduler.LinearLR
@@ -207,12 +209,12 @@ class LinearLR(LRScheduler):
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """lr · factor whenever a measure has not become better for more than `patience` epochs.
+    """Multiply lr by `factor` when a measure has not improved for more than `patience` epochs.
 
-    `step(measure)` is told the measure, such as the loss on validation data; better is smaller
-    (`mode="min"`) or larger (`"max"`) by more than `threshold`, a share of the best so far
-    (`threshold_mode="rel"`) or a number (`"abs"`). After a change `cooldown` epochs pass before bad
-    ones are counted again; lr does not go below min_lr, and a change below eps is not made.
+    Call `step(measure)`, for example with the validation loss. An improvement is a measure that is
+    smaller (`mode="min"`) or larger (`"max"`) than the best so far by more than `threshold`: a
+    fraction of the best (`threshold_mode="rel"`) or a number (`"abs"`). After a change, the next
+    `cooldown` epochs are not counted. lr does not go below min_lr; changes below eps are skipped.
 
     Raises:  as `LRScheduler`; ValueError for a factor that is not below 1 or an unknown mode
     Source:  torch.optim.lr_scheduler.ReduceLROnPlateau
@@ -253,11 +255,11 @@ class ReduceLROnPlateau(LRScheduler):
         super().__init__(optimizer)
 
     def rate(self, t: int) -> float:
-        """The lr as it is: what it becomes depends on the measures, not on t."""
+        """Return the current lr: it depends on the measures, not on t."""
         return float(self.optimizer.lr)
 
     def step(self, metrics: Any = None) -> None:
-        """One epoch has passed, with this measure at its end.
+        """Count one epoch that ended with this measure.
 
         Raises:  TypeError if no measure is given
         """

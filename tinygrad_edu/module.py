@@ -1,9 +1,8 @@
-"""Module: a function with parameters, and how modules are put together.
+"""Module: a function with parameters, composed of other modules.
 
-A layer of your own is a class with a `forward`; its parameters, buffers and submodules are the
-attributes that are `Parameter`s, `Buffer`s and `Module`s, also in lists, tuples and dicts. Nothing
-is registered.
-"""
+To write a layer, derive a class and give it a `forward`. Its parameters, buffers and submodules are
+those attributes that are a `Parameter`, `Buffer` or `Module`, also inside lists, tuples and dicts.
+They are found by looking at the attributes; there is no registration."""
 
 from __future__ import annotations
 
@@ -27,8 +26,8 @@ PLAIN = frozenset({bool, float, int, str, type(None), np.ndarray})  # types with
 
 
 class _Calls(local):
-    """The latest calls of this thread: the ages before and after, and whose it was; they keep no
-    module alive. From these a picture knows which module an operation stands in."""
+    """The latest module calls of this thread: the ages of records before and after each, and a weak
+    reference to the module. `picture` reads from these which module an operation belongs to."""
 
     def __init__(self) -> None:
         self.latest: deque[tuple[int, int, ref[Module]]] = deque(maxlen=1000)
@@ -38,7 +37,7 @@ calls = _Calls()
 
 
 class Module:
-    """A function with parameters. A layer or a whole network derives from it and has `forward`.
+    """A function with parameters: the base class of layers and networks, which define `forward`.
 
     Source:  torch.nn.Module
     Example:
@@ -60,11 +59,11 @@ class Module:
     letter: ClassVar[str] = ""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes; to be written by each class."""
+        """Compute the module's output. Each class defines it."""
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """`forward`, with the module's name added to any error that comes out of it."""
+        """Return forward(*args, **kwargs); an exception gets a note that names the module."""
         begun = tick()
         try:
             result = self.forward(*args, **kwargs)
@@ -90,7 +89,9 @@ class Module:
     # --- its parts --------------------------------------------------------------------------------
 
     def _parts(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor | Module]]:
-        """Name and object of every tensor and module inside, in the order written, each once."""
+        """Yield path and object of every tensor and module inside, each once, in definition
+        order.
+        """
         for path, part in parts_of(vars(self), prefix):
             if id(part) not in seen:
                 seen.add(id(part))
@@ -99,13 +100,13 @@ class Module:
                     yield from part._parts(f"{path}.", seen)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter with the path of attributes that leads to it; a shared one once."""
+        """Yield every parameter with its attribute path; a shared one only once."""
         for name, part in self._parts("", {id(self)}):
             if isinstance(part, Parameter):
                 yield name, part
 
     def parameters(self) -> Iterator[Parameter]:
-        """Every parameter, in the order written; a shared one once.
+        """Yield every parameter in definition order; a shared one only once.
 
         Example:
             >>> import tinygrad_edu as tg
@@ -115,37 +116,37 @@ class Module:
         return (parameter for _, parameter in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
-        """Every buffer, what is kept but not trained, with the path that leads to it."""
+        """Yield every buffer (saved but not trained) with its attribute path."""
         for name, part in self._parts("", {id(self)}):
             if isinstance(part, Buffer):
                 yield name, part
 
     def buffers(self) -> Iterator[Buffer]:
-        """Every buffer, in the order written; a shared one once."""
+        """Yield every buffer in definition order; a shared one only once."""
         return (buffer for _, buffer in self.named_buffers())
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """This module (as "") and every module inside, with the path that leads to it."""
+        """Yield this module (as "") and every module inside, with its attribute path."""
         yield "", self
         for name, part in self._parts("", {id(self)}):
             if isinstance(part, Module):
                 yield name, part
 
     def modules(self) -> Iterator[Module]:
-        """This module and every module inside."""
+        """Yield this module and every module inside."""
         return (module for _, module in self.named_modules())
 
-    if not TYPE_CHECKING:  # a type checker is to know what there is
+    if not TYPE_CHECKING:  # type checkers must see the real attributes only
 
         def __getattr__(self, name: str) -> Any:
-            if hasattr(type(self), name):  # a property that failed: its own error is to be seen
+            if hasattr(type(self), name):  # a property failed: raise its own error
                 return object.__getattribute__(self, name)
             told = pytorch_names.missing(type(self).__name__, name, pytorch_names.MODULE)
             raise AttributeError(told, name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse to put anything but its like (or None) in the place of a Parameter or Buffer: the
-        network would go on with weights that no optimizer knows."""
+        """Refuse to replace a Parameter or Buffer by anything but another one or None: the
+        optimizer would go on updating the old one."""
         old = self.__dict__.get(name)
         for kind in (Parameter, Buffer):
             if isinstance(old, kind) and not (value is None or isinstance(value, kind)):
@@ -159,23 +160,23 @@ class Module:
     # --- what is done to all of it ----------------------------------------------------------------
 
     def train(self, mode: bool = True) -> Self:
-        """Set `training` on this module and all inside: layers such as dropout behave by it."""
+        """Set `training` on this module and all inside; layers such as dropout depend on it."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """`train(False)`."""
+        """Call `train(False)`."""
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def to(self, dtype: Any) -> Self:
-        """All floating parameters and buffers, and their gradients, in another floating dtype.
-        `to("cpu")` is where they are already.
+        """Convert all floating parameters and buffers, and their gradients, to a floating dtype.
+        `to("cpu")` changes nothing.
 
         Raises:  TypeError for a dtype that is not floating, and for a device that is not there
         Example:
@@ -201,15 +202,15 @@ class Module:
         return self
 
     def float(self) -> Self:
-        """`to("float32")`."""
+        """Call `to("float32")`."""
         return self.to(np.float32)
 
     def double(self) -> Self:
-        """`to("float64")`."""
+        """Call `to("float64")`."""
         return self.to(np.float64)
 
     def state_dict(self) -> dict[str, Array]:
-        """A copy of all parameters and buffers, by name.
+        """Return copies of all parameters and buffers, by name.
 
         Example:
             >>> import tinygrad_edu as tg
@@ -220,7 +221,8 @@ class Module:
         return {name: part.value.copy() for name, part in self._by_name().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Give all parameters and buffers the values in `state`, in their own dtype; all or none.
+        """Set all parameters and buffers to the values in `state`, keeping their dtypes: all or
+        none.
 
         Raises:  KeyError if names are missing or unknown, ValueError or TypeError for values of
                  another shape or kind; the module is then unchanged
@@ -264,13 +266,13 @@ class Module:
     # --- in print ---------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
-        """What stands between the brackets in print; to be written where there is something."""
+        """Return the settings to print between the brackets. A class may define it."""
         return ""
 
     def _title(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
 
-    @recursive_repr("…")  # a module may know the one that it is in
+    @recursive_repr("…")  # a module may refer to the one that contains it
     def __repr__(self) -> str:
         children = [
             (path, part)
@@ -284,14 +286,15 @@ class Module:
 
 
 def parts_of(members: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Tensor | Module]]:
-    """The tensors and modules among attributes, and in lists, tuples and dicts among them.
+    """Yield the path and object of each tensor and module among attributes, also inside lists,
+    tuples and dicts.
 
     Example:
         >>> [name for name, _ in parts_of({"a": [Tensor(1.0), Tensor(2.0)], "b": 3}, "")]
         ['a.0', 'a.1']
     """
     for name, value in members.items():
-        if type(value) in PLAIN:  # most attributes; faster than to ask for an abstract class
+        if type(value) in PLAIN:  # most attributes; faster than isinstance with an abstract class
             continue
         if isinstance(value, (Tensor, Module)):
             yield f"{prefix}{name}", value

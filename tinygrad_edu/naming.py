@@ -1,8 +1,7 @@
-"""Names: what the author calls things.
+"""Names: what the tensors of a computation are called in formulas and pictures.
 
-Nobody has to name tensors by hand. While a function runs, its local variables are looked at (and
-those of the functions that it calls): a tensor is called what the author's own variable is called.
-A name that is used for several tensors, as in a loop over layers, is numbered: A1, A2, A3.
+A tensor is named after the author's own local variable (see `frames.local_variables`). If several
+tensors have the same name, as in a loop over layers, they are numbered: A1, A2, A3.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from .engine import VARIABLE, Box
 
 
 class Names:
-    """The names of tensors, each given once; of two that want the same, the second is numbered.
+    """The names of tensors. A name is given once; if it is taken, a number is appended.
 
     Example:
         >>> Names().free("W")
@@ -28,12 +27,12 @@ class Names:
     def __init__(self) -> None:
         self.of: dict[Box, str] = {}
         self.arrays: dict[int, str] = {}
-        self.helpers: dict[Box, Box | None] = {}  # which get no name, and what gets it instead
-        self.constants: list[tuple[Any, str]] = []  # arrays with what they may be called
+        self.helpers: dict[Box, Box | None] = {}  # a tensor → the one to name instead
+        self.constants: list[tuple[Any, str]] = []  # arrays and their names
         self._taken: set[str] = {"L"}
 
     def give(self, x: Any, name: str) -> None:
-        """Call x that, unless it has a name already."""
+        """Give x this name unless it has one already."""
         x = self._bearer(x)
         if not (name := clean(name)) or x is None:
             return
@@ -45,13 +44,13 @@ class Names:
             self.constants.append((x, self.arrays[id(x)]))
 
     def _bearer(self, x: Any) -> Any:
-        """Who gets the name that x has been given."""
+        """Return the tensor to name in place of x: x itself unless it is a helper."""
         while isinstance(x, Box) and not x.name and x in self.helpers:
             x = self.helpers[x]
         return x
 
     def free(self, name: str) -> str:
-        """The name, or with a number behind it if it is taken."""
+        """Return the name, with a number appended if it is taken."""
         new, k = name, 2
         while new in self._taken:
             new = f"{name}_{k}" if name[-1].isdigit() else f"{name}{k}"
@@ -65,9 +64,9 @@ class Names:
         loss: Box,
         first: Collection[tuple[str, int]] = (),
     ) -> None:
-        """Names from local variables: those in `first`, then those of outer functions."""
+        """Give names from local variables: those in `first`, then those of outer functions."""
         wanted: dict[str, list[Any]] = {}
-        owner: dict[int, str] = {}
+        owner: set[int] = set()  # ids of tensors and arrays that have a name by now
 
         def order(entry: tuple[int, str, Any]) -> tuple[bool, int]:
             depth, name, x = entry
@@ -76,35 +75,38 @@ class Names:
         for depth, name, x in sorted(found, key=order):
             if name.startswith(("_", ".")) or x is loss or id(x) in owner:
                 continue
-            if (x := self._bearer(x)) is None or id(x) in owner:
-                continue
-            if isinstance(x, Box) and (x in self.of or x.value is loss.value):
-                continue
-            if not isinstance(x, Box) and (id(x) in self.arrays or x.ndim == 0):
+            if (x := self._bearer(x)) is None or id(x) in owner or not self._nameable(x, loss):
                 continue
             if isinstance(x, Box) and x.name:
                 self.give(x, x.name)
-                continue
-            if depth > 1 and isinstance(x, Box) and x.value.ndim == 0 and x.record:
-                continue  # a number on the way, inside some other function
-            owner[id(x)] = name
-            wanted.setdefault(name, []).append(x)
+            elif not (depth > 1 and _is_computed_number(x)):  # inside of some other function
+                owner.add(id(x))
+                wanted.setdefault(name, []).append(x)
         for name, tensors in wanted.items():
-            tensors.sort(key=lambda x: x.record[0] if isinstance(x, Box) and x.record else 0)
-            several = len(tensors) > 1 and not name[-1].isdigit()
-            numbers = [f"{name}{k}" for k in range(1, len(tensors) + 1)]
-            if several and not {*numbers} & {*wanted, *self._taken}:
-                for x, new in zip(tensors, numbers, strict=True):
-                    self.give(x, new)
-            else:
-                for x in tensors:
-                    self.give(x, name)
+            self._give_numbered(name, tensors, wanted)
+
+    def _nameable(self, x: Any, loss: Box) -> bool:
+        """Return True if x has no name yet, and is neither the loss nor a plain number."""
+        if isinstance(x, Box):
+            return x not in self.of and x.value is not loss.value
+        return id(x) not in self.arrays and x.ndim > 0
+
+    def _give_numbered(self, name: str, tensors: list[Any], wanted: Collection[str]) -> None:
+        """Give several tensors of one name the names A1, A2, … if these are free."""
+        tensors.sort(key=lambda x: x.record[0] if isinstance(x, Box) and x.record else 0)
+        several = len(tensors) > 1 and not name[-1].isdigit()
+        numbers = [f"{name}{k}" for k in range(1, len(tensors) + 1)]
+        if not several or {*numbers} & {*wanted, *self._taken}:
+            numbers = [name] * len(tensors)
+        for x, new in zip(tensors, numbers, strict=True):
+            self.give(x, new)
 
     def give_layers(
         self, layers: Iterable[tuple[Any, Box]], own: Mapping[int, str] | None = None
     ) -> None:
-        """Z1 for what the first layer gives, and so on: the number is that of its weights. What
-        is normalised after it is N1, what is pooled P1. A name of the author's `own` comes first.
+        """Name the results of layers: Z1 for the first linear layer, with the number of its
+        weights, N1 for the normalisation after it, P1 for the pooling. Names in `own`, the
+        author's, come first.
         """
         number = ""
         for layer, result in layers:
@@ -120,7 +122,7 @@ class Names:
             self.give(result, letter + number)
 
     def give_activations(self, nodes: Iterable[Box]) -> None:
-        """A1 for σ(Z1), where the author has no name for it."""
+        """Name activations that the author did not: A1 for σ(Z1)."""
         for node in nodes:
             if node.record[1].activation and node not in self.of:
                 z = self.of.get(node.record[2][0], "") if _boxed(node.record[2][0]) else ""
@@ -128,12 +130,12 @@ class Names:
                     self.give(node, f"A{z[1:]}")
 
     def for_activation(self, z: Box) -> str:
-        """What to call softmax(z), which only a rule has computed."""
+        """Return a name for softmax(z) that only a rule has computed."""
         return self.free(activation_name(self.of.get(z, ""), self._taken))
 
 
 def activation_name(z: str, taken: Iterable[str]) -> str:
-    """A2 for softmax(Z2), else the next A.
+    """Return A2 for the activation of Z2; if z has no such name, the next free A.
 
     Example:
         >>> activation_name("Z2", ["Z1", "A1", "Z2"]), activation_name("X", ["A1"])
@@ -147,7 +149,7 @@ def activation_name(z: str, taken: Iterable[str]) -> str:
 
 
 def clean(name: str) -> str:
-    """The name without what a formula cannot have in it.
+    """Return the name without characters that a formula cannot contain.
 
     Example:
         >>> clean("a.b")
@@ -157,8 +159,8 @@ def clean(name: str) -> str:
 
 
 def parameter_names(model: nn.Module) -> Iterator[tuple[Box, str]]:
-    """W1, b1, W2, b2 … for the layers in their order (W, b for a single one), γ and β for what
-    scales and shifts after a normalisation; other parameters are called what their attribute is.
+    """Yield parameters with their names: W1, b1, W2, b2 … for linear layers in order (W, b for a
+    single one), γ and β for normalisations; others are named after their attribute.
 
     Example:
         >>> [name for _, name in parameter_names(nn.Linear(2, 1, rng=0))]
@@ -179,7 +181,8 @@ def parameter_names(model: nn.Module) -> Iterator[tuple[Box, str]]:
 
 
 def leaves(name: str, x: Any) -> Iterator[tuple[str, Any]]:
-    """The tensors and arrays in an argument, with their names: W[0], W[1] of a list are W1, W2.
+    """Yield the tensors and arrays in an argument, with their names: W1, W2 for W[0], W[1] of a
+    list.
 
     Example:
         >>> [name for name, _ in leaves("W", [np.ones(1), np.ones(2)])]
@@ -193,6 +196,11 @@ def leaves(name: str, x: Any) -> Iterator[tuple[str, Any]]:
             yield from leaves(str(key), part)
     elif isinstance(x, (Box, np.ndarray)):
         yield name, x
+
+
+def _is_computed_number(x: Any) -> bool:
+    """Return True for a recorded tensor of shape ()."""
+    return isinstance(x, Box) and x.value.ndim == 0 and x.record is not None
 
 
 def _boxed(x: Any) -> bool:

@@ -1,7 +1,7 @@
-"""Layers: the modules that networks are made of.
+"""Layers: the modules that networks are composed of.
 
-Names and arguments are PyTorch's, weights are as they stand in formulas: Linear's is (n_in, n_out).
-A layer of your own is a class with a `forward`; `module.py` tells how its parts are found.
+Names and arguments are PyTorch's. Weights have the shape of the formulas: Linear's is (n_in,
+n_out). To write a layer, derive a class with a `forward`; see `module.py`.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Linear(Module):
 
 
 class Sequential(Module):
-    """Modules one after the other: the output of each is the input of the next.
+    """Modules applied one after the other: the output of each is the input of the next.
 
     Example:
         >>> model = Sequential(Linear(30, 10, rng=0), Sigmoid(), Linear(10, 1, rng=1))
@@ -172,8 +172,9 @@ class Tanh(Module):
 
 
 class Softmax(Module):
-    """Probabilities along an axis; see `tinygrad_edu.softmax`. `cross_entropy` takes the logits
-    that go into it, not what comes out."""
+    """Probabilities along an axis; see `tinygrad_edu.softmax`. For `cross_entropy` leave it out:
+    that takes the logits.
+    """
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
@@ -257,7 +258,7 @@ class Softplus(Module):
 
 
 class Flatten(Module):
-    """The axes from start_dim to end_dim as one: images as rows.
+    """Merge the axes from start_dim to end_dim into one: images become rows.
 
     Shapes:  (m, c, h, w) → (m, c·h·w)
     Source:  torch.nn.Flatten
@@ -275,7 +276,7 @@ class Flatten(Module):
         axes = range(len(shape))[self.start_dim : stop]
         if not axes:
             raise ValueError(f"{self._title()} finds no such axes in {describe(x)}")
-        middle = prod(shape[axis] for axis in axes)  # −1 says nothing where there are no samples
+        middle = prod(shape[axis] for axis in axes)  # reshape cannot infer −1 without samples
         return ops.reshape(x, (*shape[: axes[0]], middle, *shape[axes[-1] + 1 :]))
 
     def extra_repr(self) -> str:
@@ -284,21 +285,23 @@ class Flatten(Module):
 
 @primitive(None)
 def _dropout(x: Any, /, p: float, rng: initialisers.Random) -> Any:
-    """1/(1 − p) where an entry stays, 0 where it is dropped. A primitive, so that a recorded step
-    draws anew each time it runs."""
+    """Return an array of 1/(1 − p) where an entry is kept and 0 where it is dropped. It is a
+    primitive so that a captured step draws anew at each call.
+    """
     x = np.asarray(x)
     stays = rng.random(x.shape) >= p
     return stays.astype(np.result_type(x, np.float16)) / (1 - p or 1.0)
 
 
 class Dropout(Module):
-    """In training each entry is 0 with probability p and else x/(1 − p); in `eval()` x itself.
+    """In training set each entry to 0 with probability p and else to x/(1 − p); in `eval()` return
+    x.
 
-    Error:   what had stayed gets g/(1 − p), what was dropped 0
+    Error:   g/(1 − p) at the entries that were kept, 0 at the others
     Raises:  ValueError unless p is in [0, 1]
     Source:  torch.nn.Dropout
 
-    `rng` is where the masks are drawn from: a Generator, a RandomState or a seed.
+    `rng` draws the masks: a Generator, a RandomState or a seed.
 
     Example:
         >>> layer = Dropout(0.5, rng=0)
@@ -324,17 +327,19 @@ class Dropout(Module):
 
 @primitive(None, None, None)
 def _moved(average: Any, new: Any, momentum: Any, /) -> Any:
-    """An average, moved towards a new value. Without a derivative: it is not trained."""
+    """Return an average moved towards a new value. It has no derivative, since it is not
+    trained.
+    """
     return (1 - momentum) * average + momentum * new
 
 
 class BatchNorm1d(Module):
     """(x − x̄)/√(var + eps) · weight + bias for each feature, over the samples of the batch.
 
-    In training mean and variance are the batch's, and running_mean and running_var move towards
-    them: running ← (1 − momentum) · running + momentum · batch's, its variance with m − 1 in the
-    denominator. `momentum=None` gives all batches the same weight. In `eval()` the running ones
-    are used, one sample by itself then.
+    In training, mean and variance are those of the batch, and the running ones are updated:
+    running ← (1 − momentum) · running + momentum · batch, where the batch's variance has m − 1 in
+    the denominator. `momentum=None` gives all batches the same weight. In `eval()` the running
+    mean and variance are used, so that a sample does not depend on the others.
 
     Shapes:  (m, num_features) or (m, num_features, length), which gives as many samples m·length;
              all parameters and buffers (num_features,)
@@ -411,7 +416,8 @@ class BatchNorm1d(Module):
 
 
 class BatchNorm2d(BatchNorm1d):
-    """`BatchNorm1d` for images, over samples, rows and columns: one number for each channel.
+    """`BatchNorm1d` for images, over samples, rows and columns: one mean and variance for each
+    channel.
 
     Shapes:  (m, num_features, h, w) → the same
     Raises:  as `BatchNorm1d`
@@ -470,11 +476,11 @@ class LayerNorm(Module):
 
 
 class Embedding(Module):
-    """A row of the table `weight` for each index: words as vectors.
+    """Return a row of the table `weight` for each index, such as a vector for each word.
 
     Shapes:  indices (…,) of integers, weight (num_embeddings, embedding_dim) →
              (…, embedding_dim)
-    Error:   at each row of the table what arrived at its copies, added up
+    Error:   at each row of the table the sum of the errors at its copies
     Raises:  TypeError if the indices are no integers, ValueError if one is not in the table
     Source:  torch.nn.Embedding, from which the first values N(0, 1) are
     Example:
@@ -506,7 +512,7 @@ class Embedding(Module):
 
 
 class Conv2d(Module):
-    """Each patch of an image times each kernel, plus a bias; see `tinygrad_edu.conv2d`.
+    """Multiply each patch of an image by each kernel and add a bias; see `tinygrad_edu.conv2d`.
 
     Shapes:  X (m, in_channels, h, w), weight (out_channels, in_channels, kh, kw), bias
              (out_channels,) → (m, out_channels, (h + 2·padding − kh)//stride + 1, …): samples,
@@ -603,8 +609,9 @@ def _size(name: str, n: Any) -> int:
 
 
 def _numbers(x: Any, weight: Parameter) -> Any:
-    """Whole numbers, such as pixels, in the dtype of the weights: beside float32 NumPy would have
-    all that follows computed in float64. Those that the dtype cannot hold are refused."""
+    """Return whole numbers, such as pixels, in the dtype of the weights; beside float32 NumPy would
+    compute in float64. Raise ValueError for those that the dtype cannot hold.
+    """
     dtype = getattr(x, "dtype", None)
     if dtype is None or dtype.kind not in "iub":
         return x
@@ -616,7 +623,7 @@ def _numbers(x: Any, weight: Parameter) -> Any:
         numbers = ops.astype(x, wanted)
     array, cast = (t.value if isinstance(t, Box) else t for t in (x, numbers))
     if isinstance(numbers, Box):
-        all_finite(numbers)  # which a captured step asks again of other numbers
+        all_finite(numbers)  # a captured step checks this at every call
     if not np.isfinite(cast).all():
         worst = max(array.max(), array.min(), key=lambda number: abs(int(number)))
         raise ValueError(
@@ -627,7 +634,7 @@ def _numbers(x: Any, weight: Parameter) -> Any:
 
 
 def _drawn(init: Callable[..., Any], shape: tuple[int, ...], rng: initialisers.Seed) -> Array:
-    """First weights, refused unless the initialiser gave them in that shape."""
+    """Return the initial weights. Raise ValueError if the initialiser returned another shape."""
     if not callable(init):
         raise TypeError(
             f"init is a function of (shape, rng), such as tg.init.normal, received {init!r}"
@@ -693,7 +700,7 @@ class BCEWithLogitsLoss(_Loss):
     _loss = staticmethod(losses.binary_cross_entropy_with_logits)
 
 
-if not TYPE_CHECKING:  # a type checker is to know what there is
+if not TYPE_CHECKING:  # type checkers must see the real attributes only
 
     def __getattr__(name: str) -> Any:
         raise AttributeError(

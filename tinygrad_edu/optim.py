@@ -1,8 +1,8 @@
-"""Optimizers: what to do with the gradients.
+"""Optimizers: update parameters from their gradients.
 
-An optimizer is one rule, `update`: from a parameter's value, its gradient and what was kept for it
-to the new value and what to keep. `Optimizer` does the rest: it looks at all gradients before one
-parameter is moved, keeps dtypes, and saves and loads what was kept.
+An optimizer is one rule, `update`: it takes a parameter's value, its gradient and its state, and
+returns the new value and the new state. `Optimizer` does the rest: it computes all updates before
+it assigns the first, keeps dtypes, and saves and loads the states.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ State = dict[str, Any]  # arrays and numbers that are kept for one parameter
 
 
 class Optimizer:
-    """What all optimizers share. One of your own has `update`, and settings as its attributes.
+    """Base class of the optimizers. Your own class has `update`, and its settings as attributes.
 
-    `update` is written in NumPy and changes nothing that it is given; all arrays in a state have
+    Write `update` in NumPy; it must not change its arguments in place. The arrays of a state have
     the parameter's shape or are single numbers. Settings are plain numbers (or tuples of them) and
-    may be given new values at any time.
+    may be assigned at any time.
 
     Raises:  TypeError if the parameters are no variables (a frozen `Parameter` may be among them
              and stays where it is), ValueError for a negative lr or for no parameters at all
@@ -51,7 +51,7 @@ class Optimizer:
     _guarded: ClassVar = False
 
     def __init_subclass__(cls) -> None:
-        cls._guarded = cls.__module__ != __name__  # those of this file are known not to write
+        cls._guarded = cls.__module__ != __name__  # the classes of this file do not write in place
 
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
         self.parameters = _variables(parameters)
@@ -59,21 +59,22 @@ class Optimizer:
         self.lr = lr
 
     def update(self, w: Any, g: Any, state: State, lr: Any) -> tuple[Any, State]:
-        """The new value of a parameter w with the gradient g, and its new state; to be written by
-        each class. Nothing that is given may be changed."""
+        """Return the new value of a parameter w with gradient g, and its new state. Each class
+        defines it. It must not change its arguments.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no update()")
 
     def first_state(self, w: Array) -> State:
-        """The state of a parameter that was never moved: zeros, or nothing at all."""
+        """Return the state of a parameter before its first step: zeros, or {} for no state."""
         return {}
 
     def zero_grad(self) -> None:
-        """Forget all gradients, so that the next backward() starts from nothing."""
+        """Set the gradients of all parameters to None."""
         for parameter in self.parameters:
             parameter.grad = None
 
     def step(self) -> None:
-        """Move every parameter that has a gradient; its array is replaced, never written to."""
+        """Update every parameter that has a gradient. Its array is replaced, never written to."""
         if (capture := gate.get()) is not None:
             capture.updates(self)
             return
@@ -109,9 +110,14 @@ class Optimizer:
                 )
             moved.append((i, parameter, value, state))
         try:
-            for i, parameter, value, state in moved:  # only now: what failed has moved nothing
+            for (
+                i,
+                parameter,
+                value,
+                state,
+            ) in moved:  # only now: a failed update changes nothing
                 parameter.value, states[i] = value, state
-        except BaseException:  # a signal: the step is finished first
+        except BaseException:  # a signal came in between: finish the step first
             for i, parameter, value, state in moved:
                 parameter.value, states[i] = value, state
             raise
@@ -119,7 +125,7 @@ class Optimizer:
     # --- settings and states ----------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Numbers are kept as Python's, beside which float32 stays float32."""
+        """Convert NumPy scalars to Python numbers, beside which float32 stays float32."""
         if name == "lr":
             value = _setting("lr", value)
         elif isinstance(value, (np.generic, np.ndarray)) and np.ndim(value) == 0:
@@ -127,7 +133,7 @@ class Optimizer:
         super().__setattr__(name, value)
 
     def settings(self) -> dict[str, Any]:
-        """The plain attributes by name: lr and what else the optimizer was given.
+        """Return the plain attributes by name: lr and the other settings.
 
         Example:
             >>> SGD([Tensor(1.0, requires_grad=True)], lr=0.1).settings()["lr"]
@@ -140,7 +146,7 @@ class Optimizer:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """A copy of the settings and of what is kept for each parameter, by its number.
+        """Return copies of the settings and of each parameter's state, by the parameter's index.
 
         Example:
             >>> w = Tensor([1.0], requires_grad=True)
@@ -159,8 +165,8 @@ class Optimizer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take the settings and states of an optimizer of the same kind for the same parameters;
-        the next step is then bit for bit what its next step would have been.
+        """Set the settings and states to those of an optimizer of the same class and parameters.
+        The next step is then bit for bit what its next step would have been.
 
         Raises:  KeyError if names are missing or unknown, ValueError or TypeError for values of
                  another shape or kind; the optimizer is then unchanged
@@ -227,14 +233,14 @@ class SGD(Optimizer):
     def update(self, w: Any, g: Any, state: State, lr: Any) -> tuple[Any, State]:
         if self.weight_decay:
             g = g + self.weight_decay * w
-        if self.momentum:  # which may have been 0 when the parameter was first moved
+        if self.momentum:  # it may have been 0 at the first step
             v = self.momentum * state.get("momentum_buffer", 0.0) + g
             g, state = (g + self.momentum * v if self.nesterov else v), {"momentum_buffer": v}
         return w - lr * g, state
 
 
 class Adam(Optimizer):
-    """Steps of about the size lr whatever the size of the gradient.
+    """Update by steps of about the size lr, whatever the size of the gradient.
 
         g ← ∂L/∂W + weight_decay · W
         m ← β₁ m + (1 − β₁) g            v ← β₂ v + (1 − β₂) g ⊙ g
@@ -280,7 +286,7 @@ class Adam(Optimizer):
         t = state["step"] + 1
         m = beta1 * state["exp_avg"] + (1 - beta1) * g
         v = beta2 * state["exp_avg_sq"] + (1 - beta2) * (g * g)
-        # √v̂ = √v/√(1 − β₂ᵗ); both divisors are worked out in float64 and then beside float32 are it
+        # √v̂ = √v/√(1 − β₂ᵗ); both divisors are computed in float64, then cast to the dtype of w
         below_m = astype(1 - np.power(beta1, t), w.dtype)
         below_v = astype(np.sqrt(1 - np.power(beta2, t)), w.dtype)
         w = w - lr / below_m * m / (np.sqrt(v) / below_v + self.eps)
@@ -288,8 +294,8 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay is a step of its own, W ← W − lr · weight_decay · W, that comes
-    before Adam's and does not pass through m and v.
+    """Adam with decoupled weight decay: W ← W − lr · weight_decay · W comes before Adam's step and
+    does not enter m and v.
 
     Raises:  as `Adam`
     Source:  I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", 2019;
@@ -318,7 +324,7 @@ class AdamW(Adam):
 
 
 def _setting(name: str, value: Any) -> float:
-    """A setting as Python's number, refused unless it is finite and at least 0."""
+    """Return a setting as a Python number. Raise an error unless it is finite and at least 0."""
     if np.ndim(value) or np.asarray(value).dtype.kind not in "fiu":
         raise TypeError(f"{name} must be a number, received {value!r}")
     if not (value >= 0 and isfinite(value)):
@@ -327,7 +333,7 @@ def _setting(name: str, value: Any) -> float:
 
 
 def _variables(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """The parameters as a list, refused unless an optimizer can move each of them."""
+    """Return the parameters as a list. Raise an error unless each is a variable, given once."""
     if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
         raise TypeError(
             f"an optimizer takes several tensors, such as model.parameters(), received "
@@ -353,7 +359,7 @@ def _variables(parameters: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _read_only(array: Array) -> Array:
-    """A view that an update cannot write to: a record may need what the array holds."""
+    """Return a read-only view for `update`: a record may need the array's numbers."""
     view: Array = array[...]
     view.setflags(write=False)
     return view
@@ -367,7 +373,9 @@ def _same_names(what: str, given: Mapping[str, Any], expected: Iterable[str]) ->
 
 
 def _like(what: str, given: Any, own: Any) -> Array:
-    """A copy of what was kept, refused unless it has the shape and kind of numbers that it had."""
+    """Return a copy of a saved state array. Raise an error unless it has the expected shape and
+    kind of dtype.
+    """
     array, own = as_array(given), np.asarray(own)
     if array.shape != own.shape:
         raise ValueError(f"{what}: expected shape {own.shape}, received {array.shape}")

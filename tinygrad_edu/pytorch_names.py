@@ -111,7 +111,7 @@ NN = {
 
 
 def missing(what: str, name: str, table: dict[str, str]) -> str:
-    """The message of an AttributeError, with what to write where the name is PyTorch's.
+    """Return the message of an AttributeError, with the name to use if this one is PyTorch's.
 
     Example:
         >>> missing("a Tensor", "view", TENSOR)

@@ -1,15 +1,15 @@
-"""Saving: states in files that are whole, or refused.
+"""Saving states: writes are atomic, and a damaged file is refused.
 
-A state is what `state_dict()` gives, and any dict, list or tuple of arrays, numbers and text. Its
-arrays are written as `.safetensors` (which other frameworks read) or `.npz` (NumPy alone); how they
-were put together stands beside them as JSON. Nothing in such a file is ever run. A checkpoint is
-the state of all that training needs to go on.
+A state is what `state_dict()` returns, or any dict, list or tuple of arrays, numbers and text. Its
+arrays are written as `.safetensors` (which other frameworks read) or `.npz` (NumPy alone), their
+structure as JSON beside them. Loading never runs code from the file. A checkpoint is the state of
+everything that training needs to continue.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -24,11 +24,11 @@ _OWN_SOURCE = "default random"  # no name that a part can have
 
 
 def save(path: StrPath, state: Any) -> None:
-    """Write a state to a `.safetensors` or `.npz` file: as a whole, or not at all.
+    """Write a state atomically to a `.safetensors` or `.npz` file.
 
     A state is an array or tensor, a number, text or None, or a dict, list or tuple of states. The
-    file at `path` is replaced when the new one is complete and on the disk; until then, and where
-    anything fails, it stays as it was. A link stays a link, permissions stay what they were.
+    file at `path` is replaced when the new one is complete and on the disk; if anything fails, it
+    is unchanged. A symbolic link is followed, and permissions are kept.
 
     Raises:  TypeError for what a state cannot hold, ValueError for another ending of the name,
              OSError if the file cannot be written; ImportError for `.safetensors` without its
@@ -48,10 +48,10 @@ def save(path: StrPath, state: Any) -> None:
 
 
 def load(path: StrPath, *, checksum: bool = True) -> Any:
-    """The state in a file that `save` has written, with arrays in place of tensors.
+    """Return the state in a file that `save` wrote, with arrays in place of tensors.
 
-    `checksum=False` reads files of other programs too, which have no checksum of ours, as a dict
-    of arrays. Nothing in a file is ever run, whoever wrote it.
+    `checksum=False` also reads files of other programs, which have no such checksum, as a dict of
+    arrays. No code in a file is ever run.
 
     Raises:  ValueError, with the name of the file, if it was changed, cut off or damaged, if it is
              something else (a pipe is never waited for), has no checksum, or would unpack to far
@@ -76,12 +76,13 @@ def load(path: StrPath, *, checksum: bool = True) -> Any:
 
 
 def save_checkpoint(path: StrPath, **parts: Any) -> None:
-    """Write all that training needs to go on: `save_checkpoint(path, model=model, epoch=17, …)`.
+    """Write everything that training needs to continue: `save_checkpoint(path, model=model,
+    epoch=17, …)`.
 
-    A part is something with a `state_dict()` (a module, an optimizer, a schedule), a source of
-    random numbers (Generator or RandomState), or a state as `save` takes it (an epoch, a history).
-    The sources of random numbers inside a module, such as a dropout's, are kept with it, and so is
-    the library's own, which `manual_seed` sets.
+    A part is an object with a `state_dict()` (a module, an optimizer, a schedule), a random number
+    generator (Generator or RandomState), or a state as `save` takes it (an epoch, a history). The
+    generators inside a module, such as a dropout's, are saved with it, and so is the library's
+    default generator, which `manual_seed` seeds.
 
     Raises:  as `save`
     Example:
@@ -99,9 +100,10 @@ def save_checkpoint(path: StrPath, **parts: Any) -> None:
 
 
 def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
-    """Bring the parts to the state in a checkpoint, all of them or none; returns what else it has.
+    """Set the parts to their states in a checkpoint, all or none; return the entries for which you
+    passed no object.
 
-    Training that goes on from here is bit for bit what it would have been without the break.
+    Training that continues from here is bit for bit what it would have been without the break.
 
     Raises:  as `load`; KeyError for a part that the checkpoint does not have, TypeError for one
              that cannot be brought to a state, and what `load_state_dict` raises; the parts are
@@ -120,7 +122,7 @@ def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
         raise ValueError(f"{path} is no checkpoint: it holds {type(found).__name__}")
     if _OWN_SOURCE in found:
         parts |= {_OWN_SOURCE: default_random()}
-    before = states(parts)  # also those of the sources of random numbers inside
+    before = states(parts)  # with the generators inside of modules
     for name, part in parts.items():
         if _setter(part) is None:
             raise TypeError(
@@ -142,7 +144,7 @@ def load_checkpoint(path: StrPath, **parts: Any) -> dict[str, Any]:
 
 
 def states(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of each part; those of the random numbers inside the part `model` are called
+    """Return the state of each part. Those of the generators inside of the part `model` are named
     `model.random`.
 
     Example:
@@ -158,7 +160,7 @@ def states(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore(parts: Mapping[str, Any], states: Mapping[str, Any]) -> None:
-    """Bring each part to the state that `states` gave, one by one.
+    """Set each part to the state that `states` returned, one by one.
 
     Raises:  KeyError if a part has other sources of random numbers inside than its state
     Example:
@@ -192,7 +194,7 @@ def _state(part: Any) -> Any:
 
 
 def _setter(part: Any) -> Callable[[Any], None] | None:
-    """What brings a part to a state, or None."""
+    """Return a function that sets a part to a state, or None if there is none."""
     if hasattr(part, "load_state_dict"):
         return part.load_state_dict  # type: ignore[no-any-return]
     if isinstance(part, np.random.RandomState):
@@ -203,7 +205,7 @@ def _setter(part: Any) -> Callable[[Any], None] | None:
 
 
 def _random_inside(part: Any) -> list[tuple[str, Any]]:
-    """The sources of random numbers among the attributes of a module and those inside it."""
+    """Return the random number generators among the attributes of a module and its submodules."""
     return [
         (f"{path}.{name}".lstrip("."), value)
         for path, module in (part.named_modules() if hasattr(part, "named_modules") else ())
@@ -216,7 +218,7 @@ def _random_inside(part: Any) -> list[tuple[str, Any]]:
 
 
 def _pack(x: Any, path: str, arrays: dict[str, Array]) -> Any:
-    """The state as JSON can hold it; its arrays are put into `arrays` and stand there by name."""
+    """Return the state in a form that JSON can hold; put its arrays into `arrays` by name."""
     where = f"{path}." if path else ""
     if isinstance(x, Mapping):
         for key in x:
@@ -230,23 +232,33 @@ def _pack(x: Any, path: str, arrays: dict[str, Array]) -> Any:
         x = x.item()
     if x is None or isinstance(x, (bool, int, float, str)):
         return x
-    if not isinstance(x, (Box, np.ndarray)) and hasattr(x, "state_dict"):
+    if not isinstance(x, (Box, np.ndarray)):
+        _refuse(x, path or "the state")
+    return {"array": _stored(x, path, arrays)}
+
+
+def _refuse(x: Any, where: str) -> NoReturn:
+    """Raise TypeError for an object that a state cannot hold."""
+    if hasattr(x, "state_dict"):
         name = type(x).__name__
         raise TypeError(
-            f"{path or 'the state'}: {name} itself cannot be saved, its state can: give its "
-            f"state_dict(), or the {name} by name to save_checkpoint"
+            f"{where}: {name} itself cannot be saved, its state can: give its state_dict(), or the "
+            f"{name} by name to save_checkpoint"
         )
-    if not isinstance(x, (Box, np.ndarray)):
-        raise TypeError(
-            f"{path or 'the state'}: {describe(x)} cannot be saved; a state is made of arrays, "
-            "tensors, numbers, text and None, in dicts, lists and tuples"
-        )
+    raise TypeError(
+        f"{where}: {describe(x)} cannot be saved; a state is made of arrays, tensors, numbers, "
+        "text and None, in dicts, lists and tuples"
+    )
+
+
+def _stored(x: Any, path: str, arrays: dict[str, Array]) -> str:
+    """Put the array or tensor x into `arrays`; return its name there."""
     array = as_array(x.value if isinstance(x, Box) else x)
     name = free = (path or "array").replace("\0", "_")
     while free in arrays or free == "__metadata__":  # {"a.b": …, "a": {"b": …}}
         free = f"{name}_{len(arrays)}"
     arrays[free] = np.asarray(array, array.dtype.newbyteorder("="), order="C")
-    return {"array": free}
+    return free
 
 
 def _unpack(x: Any, arrays: Mapping[str, Array]) -> Any:

@@ -1,7 +1,6 @@
-"""Tensor: an array with operators and methods that record what they do.
+"""Tensor: an array with operators and methods that record what they compute.
 
-Everything that can be differentiated is in `ops`; here it only gets NumPy's way of being written.
-"""
+Every operation that can be differentiated is in `ops`; this module gives it NumPy's notation."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ __all__ = ["Buffer", "Parameter", "Tensor", "tensor"]
 
 
 def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """The operator for a tensor that stands on the right of something else."""
+    """Return the operator method for a tensor on the right-hand side, as in 2 * t."""
 
     def method(self: Tensor, other: Any) -> Any:
         return operation(other, self)
@@ -29,19 +28,19 @@ def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Tensor(Box, results=True):
-    """An array of real numbers that remembers what it was computed from.
+    """An array of real numbers that records how it was computed.
 
         Tensor(data, requires_grad=False, *, dtype=None, name=None)
 
-    With `requires_grad=True` it is a variable: what is computed from it is recorded, and
-    `backward()` of a result leaves ∂(result)/∂(variable) in its `.grad`. A variable has a copy of
-    the data; a constant shares the memory of an array that it is given.
+    With `requires_grad=True` it is a leaf variable: results computed from it are recorded, and
+    `backward()` of a result adds ∂(result)/∂(variable) to its `.grad`. A variable copies the data;
+    a constant shares memory with the array that it is given.
 
-    Operators, methods and NumPy's own functions (`np.exp(t)`, `np.dot(x, t)`) do what they do on
-    arrays and give a Tensor. Comparisons give a Tensor of bools.
+    Operators, methods and NumPy's own functions (`np.exp(t)`, `np.dot(x, t)`) compute the same as
+    on arrays and return a Tensor. Comparisons return a Tensor of bools.
 
-    A record holds the arrays that were used, not copies of them. Do not change one in place
-    between forward and `backward()`: the gradient would be that of the new numbers.
+    A record refers to the arrays of the forward pass and does not copy them. Do not change one in
+    place before `backward()`: the gradient would be computed from the new numbers.
     `detect_anomaly` names such an array.
 
     A float32 tensor stays float32 beside Python's numbers. Beside a NumPy scalar or array of
@@ -90,19 +89,19 @@ class Tensor(Box, results=True):
     if releasing.NEEDED:
         __del__ = releasing.release
 
-    if not TYPE_CHECKING:  # a type checker is to know what there is
+    if not TYPE_CHECKING:  # type checkers must see the real attributes only
 
         def __getattr__(self, name: str) -> Any:
-            if hasattr(type(self), name):  # a property that failed: its own error is to be seen
+            if hasattr(type(self), name):  # a property failed: raise its own error
                 return object.__getattribute__(self, name)
             told = pytorch_names.missing(type(self).__name__, name, pytorch_names.TENSOR)
             raise AttributeError(told, name=name, obj=self)
 
-    # --- what it is -------------------------------------------------------------------------------
+    # --- properties -----------------------------------------------------------------------------
 
     @property
     def data(self) -> Array:
-        """The array, to be read: it cannot be written to, since a record may need what it holds.
+        """The array, read-only, since a record may need its numbers.
 
         New data of the same shape can be assigned (`w.data = w.data - 0.1 * w.grad`), also between
         forward and backward: a record keeps the array that was used.
@@ -120,7 +119,8 @@ class Tensor(Box, results=True):
             self.value = self._new_value(data)
 
     def _new_value(self, data: Any) -> Array:
-        """A copy of the data, refused unless they have this tensor's shape and kind of numbers."""
+        """Return a copy of the data. Raise an error unless shape and kind of dtype are this
+        tensor's."""
         array = as_array(data)
         if array.shape != self.value.shape:
             raise ValueError(f"expected data of shape {self.value.shape}, received {array.shape}")
@@ -130,7 +130,7 @@ class Tensor(Box, results=True):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether a gradient with respect to this tensor can be asked for."""
+        """True if gradients with respect to this tensor can be computed."""
         return self.record is not None
 
     @requires_grad.setter
@@ -150,7 +150,7 @@ class Tensor(Box, results=True):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether this is a variable or a constant, not the result of a recorded operation."""
+        """True for a variable or a constant, False for the result of a recorded operation."""
         return self.record is None or self.record[1] is engine.VARIABLE
 
     @property
@@ -186,7 +186,7 @@ class Tensor(Box, results=True):
         return cast(Tensor, ops.swapaxes(self, -1, -2))
 
     def named(self, name: str) -> Tensor:
-        """This very tensor, called `name` in what is printed of it.
+        """Set the name that is printed and used in formulas; return this tensor.
 
         Example:
             >>> Tensor([1.0]).named("A1")
@@ -207,11 +207,12 @@ class Tensor(Box, results=True):
                  gradient that is missing or of another shape
         Source:  torch.Tensor.backward
 
-        The graph is released on the way, as far as it is reached, unless `retain_graph`.
+        The graph is released during the sweep unless `retain_graph=True`: a second backward()
+        through it raises RuntimeError.
 
-        The rules read the arrays that were used in the forward pass. One that was changed in
-        place since then gives a wrong gradient without an error: w³ at w = 3 gives 75 in place of
-        27 once the 3 is overwritten with 5. `detect_anomaly` raises an error that names the array.
+        The rules read the arrays of the forward pass. If one was changed in place since then, the
+        gradient is wrong without an error: for w³ at w = 3 it is 75 instead of 27 once the 3 is
+        overwritten with 5. `detect_anomaly` raises an error that names the array.
 
         Example:
             >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -227,11 +228,11 @@ class Tensor(Box, results=True):
     def register_hook(self, function: Callable[[Any], Any]) -> Hook:
         """Call `function(g)` with the gradient g at this tensor whenever one has been computed.
 
-        What it returns takes the place of g, for all that follows; None leaves g as it is. g is an
-        array that can be read, not written, or with `create_graph=True` a Tensor. `.remove()` of
-        what is given back takes the function off again.
+        If the function returns a gradient, the sweep goes on with that one in place of g; None
+        leaves g as it is. g is a read-only array, or with `create_graph=True` a Tensor. Call
+        `.remove()` of the returned hook to unregister the function.
 
-        Raises:  RuntimeError if no gradient can come here; in the sweep ValueError for a gradient
+        Raises:  RuntimeError if this tensor has no gradient; in the sweep ValueError for a gradient
                  of another shape
         Source:  torch.Tensor.register_hook
 
@@ -245,7 +246,7 @@ class Tensor(Box, results=True):
         return Hook(self, function)
 
     def detach(self) -> Tensor:
-        """The same data as a constant, without the record.
+        """Return a constant with the same array, without the record.
 
         Example:
             >>> Tensor([1.0], requires_grad=True).detach().requires_grad
@@ -255,10 +256,10 @@ class Tensor(Box, results=True):
             capture.uses_as_index(self)
         return Tensor(self.value, name=self.name)
 
-    # --- ways out: to NumPy and Python ------------------------------------------------------------
+    # --- back to NumPy and Python -----------------------------------------------------------------
 
     def numpy(self) -> Array:
-        """The data as an array that can be read, not written (`.copy()` of it can).
+        """Return the data as a read-only array; `.copy()` of it can be written to.
 
         Example:
             >>> Tensor([1.0, 2.0]).numpy()
@@ -270,7 +271,7 @@ class Tensor(Box, results=True):
         return view
 
     def item(self) -> Any:
-        """The only entry, as a Python number.
+        """Return the only entry, as a Python number.
 
         Raises:  ValueError if there is not exactly one
         Example:
@@ -283,7 +284,7 @@ class Tensor(Box, results=True):
         return self.value.item()
 
     def tolist(self) -> Any:
-        """The entries as nested lists of Python numbers."""
+        """Return the entries as nested lists of Python numbers."""
         self._leaves("tolist()")
         return self.value.tolist()
 
@@ -314,8 +315,8 @@ class Tensor(Box, results=True):
         return int(self._unrecorded().item())
 
     def _unrecorded(self) -> Tensor:
-        """This tensor, unless NumPy or Python would take a plain number out of a recorded one, as
-        in `array[0] = t`: the gradient would be lost."""
+        """Return this tensor. Raise TypeError if it is recorded: turning it into a plain number, as
+        in `array[0] = t`, would lose the gradient."""
         self._leaves("a plain number")
         if self.record is not None:
             raise TypeError(
@@ -371,7 +372,7 @@ class Tensor(Box, results=True):
         return f"{kind}({', '.join(parts)})"
 
     def __reduce__(self) -> Any:
-        """Copying and pickling: variables and constants have data, results have a whole graph."""
+        """Copy and pickle leaf tensors; a result refers to its whole graph and is refused."""
         if not self.is_leaf:
             raise TypeError(
                 "the result of a recorded operation cannot be copied or pickled with its graph; "
@@ -451,11 +452,11 @@ class Tensor(Box, results=True):
     var = ops.var
 
     def reshape(self, *shape: Any) -> Tensor:
-        """The same entries in another shape: `t.reshape(2, -1)` or `t.reshape((2, -1))`."""
+        """Return the entries in another shape: `t.reshape(2, -1)` or `t.reshape((2, -1))`."""
         return cast(Tensor, ops.reshape(self, _either(shape)))
 
     def transpose(self, *axes: Any) -> Tensor:
-        """The axes in another order; without arguments reversed."""
+        """Return the axes in another order, by default reversed."""
         return cast(Tensor, ops.transpose(self, _either(axes) if axes else None))
 
 
@@ -485,8 +486,8 @@ class Parameter(Tensor):
 class Buffer(Tensor):
     """A constant that belongs to a `Module`: saved and loaded with it, but not trained.
 
-    Running means are buffers. New data are assigned as to a Parameter; where these are a tensor,
-    only its numbers are taken, without what they were computed from.
+    Running means are buffers. New data are assigned as to a Parameter; of a tensor only the array
+    is taken, not its record.
 
     Source:  torch.nn.Buffer
     Example:
@@ -509,10 +510,10 @@ class Buffer(Tensor):
 def tensor(
     data: Any, *, dtype: Any = None, requires_grad: bool = False, name: str | None = None
 ) -> Tensor:
-    """A Tensor with a copy of the data, as PyTorch's function of that name makes one.
+    """Return a Tensor with a copy of the data, as PyTorch's function of that name does.
 
     The dtype is NumPy's, float64 for Python's numbers; `Tensor(array)` shares an array's memory.
-    This function is what `tinygrad_edu.tensor` means; names of the module of that name come by
+    `tinygrad_edu.tensor` is this function; to import from the module of the same name, write
     `from tinygrad_edu.tensor import Tensor`.
 
     Raises:  as `Tensor`
@@ -529,12 +530,12 @@ def tensor(
 
 
 def _either(arguments: tuple[Any, ...]) -> Any:
-    """Lengths or axes written one by one or as one tuple."""
+    """Return lengths or axes that were passed one by one, or as one tuple, as a tuple."""
     return arguments[0] if len(arguments) == 1 else arguments
 
 
 def _plain_index(index: Any) -> Any:
-    """The index with arrays in place of tensors and lists."""
+    """Return the index with arrays in place of tensors and lists."""
     if isinstance(index, tuple):
         return tuple(_plain_index(part) for part in index)
     if isinstance(index, Box):

@@ -1,21 +1,21 @@
-"""How many threads the matrix products take: decided once before a training, not in its steps.
+"""How many threads matrix products use: chosen once before training, not in each step.
 
-The library under NumPy (its BLAS) takes every processor that it sees. That pays for large products
-on an idle machine. Where other programs are at work its threads wait for each other at the end of
-each product, and training becomes slower by the factor ten. So `blas_threads` looks at the size of
-the products and, with "auto", at what the machine is doing:
+The BLAS under NumPy uses every processor by default. That is fast for large products on an idle
+machine. If other programs are running, its threads wait for each other at the end of each
+product, and training becomes ten times slower. So `blas_threads` looks at the size of the
+products and, with "auto", at the load of the machine:
 
-    small products         left alone: the library itself takes one thread for them
-    a busy machine         as many threads as there are processors with nothing to do
-    a limit that is set    kept: "auto" never takes more threads than the library has
-    OMP_NUM_THREADS set    left alone: you have decided, as with OPENBLAS_NUM_THREADS or MKL's
+    small products         unchanged: BLAS uses one thread for them
+    a busy machine         as many threads as there are idle processors
+    a limit that is set    kept: "auto" never uses more threads than BLAS would
+    OMP_NUM_THREADS set    unchanged, as with OPENBLAS_NUM_THREADS or MKL_NUM_THREADS
 
-With another number of threads the library adds in another order, and the last digits differ. What
-"auto" takes depends on the load of the machine, so that a seed does not decide a result to the bit
-any more. Therefore nothing does so unless it is asked to: `tg.fit(..., threads="auto")`.
+With another number of threads BLAS adds in another order, and the last digits differ. With
+"auto" they depend on the load of the machine, so a seed no longer determines a result to the
+bit. That is why it must be asked for: `tg.fit(..., threads="auto")`.
 
-Only the package threadpoolctl (extra `threads`) can tell the library; without it all stays as it
-is.
+Only the package threadpoolctl (extra `threads`) can set the number; without it nothing is
+changed.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ _auto = Lock()  # held by the block that has decided
 
 @contextmanager
 def blas_threads(threads: int | str | None = "auto", *, multiplications: int) -> Iterator[Any]:
-    """Run the block with so many threads for matrix products, the largest of that size.
+    """Set the number of BLAS threads while the block runs, given the size of its largest product.
 
-    threads   a number, or "auto": as it says above; None: leave all as it is
-    Gives:    the number, None where all is left as it is
+    threads   a number, or "auto" as described above; None: change nothing
+    Yields:   the number, or None if nothing was changed
 
-    The number is one of the whole process. "auto" inside "auto", also in another thread of Python,
-    leaves it alone; blocks with numbers must not overlap in two threads: the one that ends last
-    would leave the number of the other behind.
+    The number applies to the whole process. "auto" inside of "auto", also in another Python thread,
+    changes nothing. Blocks with numbers must not overlap in two threads: the one that ends last
+    would restore the number of the other.
 
-    Raises:   ImportError for a number without threadpoolctl, ValueError for what is no number of
-              threads
+    Raises:   ImportError for a number without threadpoolctl, ValueError if `threads` is no number
+              of threads
     Source:   threadpoolctl, OpenBLAS' interface/gemm.c
     Example:
         >>> with blas_threads("auto", multiplications=32 * 30 * 10) as threads:
@@ -98,10 +98,10 @@ def blas_threads(threads: int | str | None = "auto", *, multiplications: int) ->
 
 
 def free_processors() -> int:
-    """How many processors this process may use and no other process keeps busy; at least 1.
+    """Return how many processors this process may use that no other process keeps busy; at least 1.
 
-    Taken from the system's load of the last minute, less what this process has contributed. Where
-    the system does not tell, all.
+    Computed from the system's load of the last minute, less the share of this process; all
+    processors if the system has no such figure.
 
     Example:
         >>> 1 <= free_processors() <= os.cpu_count()

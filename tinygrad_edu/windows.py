@@ -1,10 +1,10 @@
 """Sliding windows: convolution and pooling.
 
-An image of which every small patch is laid out beside the others is an array with two more axes; a
-convolution is then one matrix product, and pooling one reduction. What comes back from the patches
-is added up where they overlap.
+The patches of an image, laid out side by side, are an array with two more axes. A convolution is
+then one matrix product, and pooling is one reduction. On the way back the errors at the patches are
+added where they overlap.
 
-Images are stacks (m, c, h, w): samples, channels, rows, columns, as PyTorch has them.
+Images are stacks (m, c, h, w): samples, channels, rows, columns, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def _added(g: Any, y: Any, x: Any, sizes: Lengths, axes: Lengths, steps: Lengths
 
 @primitive(_added)
 def _windows(x: Any, /, *, sizes: Lengths, axes: Lengths, steps: Lengths) -> Any:
-    """All windows of the given sizes along the axes, a step apart; their own axes come last."""
+    """Return a view of all windows of the given sizes along the axes, a step apart; the windows'
+    own axes come last.
+    """
     every = dict(zip(axes, steps, strict=True))
     view = numpys_view(np.asarray(x), sizes, axes)
     return view[tuple(slice(None, None, every.get(axis)) for axis in range(np.ndim(x)))]
@@ -46,7 +48,7 @@ def _windows(x: Any, /, *, sizes: Lengths, axes: Lengths, steps: Lengths) -> Any
     lambda g, y, x, shape, sizes, axes, steps: _windows(g, sizes=sizes, axes=axes, steps=steps)
 )
 def _overlap(x: Any, /, *, shape: Lengths, sizes: Lengths, axes: Lengths, steps: Lengths) -> Any:
-    """Zeros of the given shape, to which each window is added at its place."""
+    """Return an array of the given shape in which each window is added at its place."""
     total = np.zeros(shape, x.dtype)
     for offsets in product(*map(range, sizes)):  # one addition for each place in the window
         where = [slice(None)] * len(shape)
@@ -58,7 +60,7 @@ def _overlap(x: Any, /, *, shape: Lengths, sizes: Lengths, axes: Lengths, steps:
 
 
 def sliding_window_view(x: Any, window_shape: Any, axis: Any = None, *, step: Any = 1) -> Any:
-    """All windows of that shape along the axes (None: all axes), in new axes at the end.
+    """Return all windows of that shape along the axes (None: all axes), in new axes at the end.
 
     Shapes:  (…, n, …) → (…, (n − window)//step + 1, …, window); NumPy's has no `step`
     Error:   added up where windows overlap
@@ -87,14 +89,14 @@ def sliding_window_view(x: Any, window_shape: Any, axis: Any = None, *, step: An
 
 
 def _inner(shape: Lengths, pad_width: Any) -> tuple[slice, ...]:
-    """Where x lies in what it is padded to."""
+    """Return the index of x in its padded array."""
     before = np.broadcast_to(pad_width, (len(shape), 2))[:, 0]
     return tuple(slice(int(b), int(b) + n) for b, n in zip(before, shape, strict=True))
 
 
 @primitive(lambda g, y, x, pad_width, constant_values: g[_inner(x.shape, pad_width)])
 def pad(x: Any, /, pad_width: Any, *, constant_values: float = 0.0) -> Any:
-    """x with a margin of zeros, or another number, around it.
+    """Return x with a margin of zeros, or of another number, around it.
 
     `pad_width` is ((before, after), …) for each axis, or one pair or number for all of them.
 
@@ -120,14 +122,14 @@ def pad(x: Any, /, pad_width: Any, *, constant_values: float = 0.0) -> Any:
 
 
 def _columns(x: Any, size: Lengths, steps: Lengths) -> Any:
-    """The patches of each image as columns: (m, c·kh·kw, rows·columns)."""
+    """Return the patches of each image as columns: (m, c·kh·kw, rows·columns)."""
     patches = sliding_window_view(x, size, (2, 3), step=steps)
     m, c, rows, columns = patches.shape[:4]
     return reshape(transpose(patches, (0, 1, 4, 5, 2, 3)), (m, c * prod(size), rows * columns))
 
 
 def _conv2d_image(g: Any, y: Any, x: Any, weight: Any, steps: Lengths) -> Any:
-    """Kernels, transposed, times g: what belongs to each patch, added up where patches overlap."""
+    """Return the error at the images: kernelsᵀ g for each patch, added where patches overlap."""
     (m, o, rows, columns), (c, *size) = g.shape, weight.shape[1:]
     patches = weight.reshape(o, -1).mT @ g.reshape(m, o, rows * columns)
     patches = np.transpose(patches.reshape(m, c, *size, rows, columns), (0, 1, 4, 5, 2, 3))
@@ -135,7 +137,7 @@ def _conv2d_image(g: Any, y: Any, x: Any, weight: Any, steps: Lengths) -> Any:
 
 
 def _conv2d_weight(g: Any, y: Any, x: Any, weight: Any, steps: Lengths) -> Any:
-    """g times the patches, transposed, for each sample; added up over all of them."""
+    """Return the error at the kernels: g patchesᵀ for each sample, summed over the samples."""
     columns = _columns(x, weight.shape[2:], steps)
     each = g.reshape(*g.shape[:2], columns.shape[-1]) @ columns.mT
     return each.sum(axis=0).reshape(weight.shape)
@@ -143,7 +145,9 @@ def _conv2d_weight(g: Any, y: Any, x: Any, weight: Any, steps: Lengths) -> Any:
 
 @primitive(_conv2d_image, _conv2d_weight)
 def _conv2d(x: Any, weight: Any, /, *, steps: Lengths) -> Any:
-    """One matrix product for each sample: kernels as rows, patches as columns."""
+    """Multiply, for each sample, the matrix of kernels (rows) by the matrix of patches
+    (columns).
+    """
     o, _, *size = weight.shape
     patches = _columns(x, tuple(size), steps)
     lengths = [(n - k) // s + 1 for n, k, s in zip(x.shape[2:], size, steps, strict=True)]
@@ -151,8 +155,8 @@ def _conv2d(x: Any, weight: Any, /, *, steps: Lengths) -> Any:
 
 
 def conv2d(x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair | str = 0) -> Any:
-    """Each patch of an image times each kernel: y[m, o, i, j] = Σ x[m, c, i + p, j + q] ·
-    weight[o, c, p, q] + bias[o]. (The kernel is not turned round: a cross-correlation.)
+    """y[m, o, i, j] = Σ x[m, c, i + p, j + q] · weight[o, c, p, q] + bias[o]: each patch of an
+    image times each kernel. The kernel is not flipped, so this is a cross-correlation.
 
     `padding` is a margin of zeros in rows and columns; "same" keeps the size (with stride 1).
 
@@ -193,7 +197,7 @@ def conv2d(x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pai
 
 
 def max_pool2d(x: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Any:
-    """The largest entry of each window; the windows are `stride` apart (None: side by side).
+    """Return the largest entry of each window; windows are `stride` apart (None: side by side).
 
     Shapes:  (m, c, h, w) → (m, c, (h + 2·padding − k)//stride + 1, …)
     Error:   g at the largest entry, in equal shares where there are several
@@ -209,8 +213,8 @@ def max_pool2d(x: Any, kernel_size: Pair, stride: Pair | None = None, padding: P
 
 
 def avg_pool2d(x: Any, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Any:
-    """The mean of each window, a margin's zeros included; the windows are `stride` apart (None:
-    side by side).
+    """Return the mean of each window, zeros of the margin included; windows are `stride` apart
+    (None: side by side).
 
     Shapes:  (m, c, h, w) → (m, c, (h + 2·padding − k)//stride + 1, …)
     Error:   g/k² at each entry of a window
@@ -228,7 +232,7 @@ def avg_pool2d(x: Any, kernel_size: Pair, stride: Pair | None = None, padding: P
 def _pools(
     name: str, x: Any, kernel_size: Pair, stride: Pair | None, padding: Pair, margin: float
 ) -> Any:
-    """The entries of each window in a new first axis, where they are quickly reduced."""
+    """Return the entries of each window along a new first axis, where reductions are fast."""
     x = _array(x)
     size, margins = _pair(kernel_size), _pair(padding)
     if x.ndim != 4:
@@ -242,7 +246,7 @@ def _pools(
 
 
 def _pair(n: Any) -> tuple[int, int]:
-    """Rows and columns, from one number for both or from a pair."""
+    """Return numbers for rows and columns, from one number for both or from a pair."""
     pair = tuple(n) if np.iterable(n) else (n, n)
     if len(pair) != 2 or not all(isinstance(k, (int, np.integer)) and k >= 0 for k in pair):
         raise ValueError(f"expected an integer or a pair of them, received {n!r}")

@@ -463,12 +463,18 @@ class Twice(nn.Linear):
         return 2 * super().forward(x)
 
 
+class TwiceAsFlat(nn.Flatten):
+    def forward(self, x: Any) -> Any:
+        return 2 * super().forward(x)
+
+
 shared = nn.Linear(3, 3)
 half = nn.Linear(3, 3)
 assert half.bias is not None
 half.bias.requires_grad = False
 REFUSED_THERE: dict[str, tuple[nn.Module, str]] = {
     "a subclass": (nn.Sequential(Twice(2, 2)), "Twice"),
+    "a subclass without settings": (nn.Sequential(nn.Linear(2, 2), TwiceAsFlat()), "TwiceAsFlat"),
     "a loss": (nn.Sequential(nn.Linear(2, 2), nn.MSELoss()), "MSELoss"),
     "GELU with tanh": (nn.Sequential(nn.Linear(2, 2), nn.GELU("tanh")), "GELU.approximate='tanh'"),
     "Softplus with beta": (nn.Sequential(nn.Linear(2, 2), nn.Softplus(2.0)), "Softplus.beta=2.0"),
@@ -490,6 +496,14 @@ def test_what_keras_does_not_have_is_named(name: str) -> None:
     model, message = REFUSED_THERE[name]
     with pytest.raises(ValueError, match=message):
         tg.to_keras(model)
+
+
+@pytest.mark.parametrize("padding", [1, (1, 0), (1, 1), 2])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Softmax])
+def test_a_convolution_with_a_margin_is_named(padding: Any, activation: Any) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=padding), activation())
+    with pytest.raises(ValueError, match=r"Conv2d\(.*has no counterpart"):
+        tg.to_keras(model, input_shape=(1, 6, 6))
 
 
 def test_into_is_for_files_of_weights(tmp_path: Path) -> None:

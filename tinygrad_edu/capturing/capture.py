@@ -140,7 +140,7 @@ class Capture(CaptureGate):
         on_the_way = engine.depending_on(nodes, set(variables))
         if output not in on_the_way:
             raise RuntimeError(
-                f"there is nothing to go back through: {describe(output)} was computed from no "
+                f"{describe(output)} has no graph to differentiate: it was computed from no "
                 "tensor with requires_grad=True"
             )
         if engine.hooks and any(engine.hooks.get(id(x)) for x in (*nodes, *variables)):

@@ -71,6 +71,95 @@ def check_rule(
         ...     print(error.guess)
         a factor 3/2·x were missing
     """
+    patterns = _patterns(op, shapes)
+    wanted = list(_wanted(op, len(patterns)) if wrt is None else wrt)
+    choices = _shapes(patterns)
+    domains = _domains(op, patterns, domain, settings)
+    trials = _Trials(op, names_of_inputs(op, len(patterns)), wanted, dtype, order, settings)
+    _try_drawn_inputs(trials, choices, domains, examples)
+    if trials.failures:
+        with quiet():
+            _better_guess(trials.failures[-1], op, patterns, domains, wanted, settings)
+        raise _smallest(trials.failures) from None
+    trials.raise_if_mostly_refused(examples)
+    for arrays in _zeros(patterns, domains):
+        trials.attempt(arrays)
+    return True
+
+
+class _Trials:
+    """The inputs on which an operation was tried: how many, the refusals and the failures."""
+
+    def __init__(
+        self,
+        op: Callable[..., Any],
+        names: Sequence[str],
+        wanted: list[int],
+        dtype: Any,
+        order: int,
+        settings: dict[str, Any],
+    ):
+        self.op, self.names, self.wanted = op, names, wanted
+        self.dtype, self.order, self.settings = dtype, order, settings
+        self.tried = 0
+        self.refusals: list[str] = []
+        self.failures: list[Exception] = []
+
+    def attempt(self, arrays: list[Array]) -> None:
+        """Check the operation on these inputs, unless it refuses them or its result is not finite.
+
+        Raises:  GradientError, or an error of the operation or its rules
+        """
+        with quiet():
+            try:
+                y = self.op(*(x.copy() for x in arrays), **self.settings)
+            except (ValueError, IndexError) as refusal:
+                self.refusals.append(str(refusal))
+                return
+            if not np.isfinite(np.asarray(y)).all():
+                self.refusals.append(f"the result is not finite: {short(np.asarray(y))}")
+                return
+            self.tried += 1
+            try:
+                self._check(arrays, y)
+            except GradientError as failure:
+                self.failures.append(failure)
+                raise
+            except Exception as failure:
+                pairs = zip(self.names, arrays, strict=True)
+                told = "\n".join(f"  {n} = {short(x)}" for n, x in pairs)
+                failure.add_note(f"check_rule: {name_of(self.op)} at\n{told}")
+                self.failures.append(failure)
+                raise
+
+    def _check(self, arrays: list[Array], y: Any) -> None:
+        check = Check(self.op, arrays, self.wanted, **self.settings)
+        check.all(self.order)
+        check.on_arrays(y)
+        check.alone()
+        check.in_memory()
+        if self.dtype is not None:
+            check.narrow(np.dtype(self.dtype))
+
+    def raise_if_mostly_refused(self, examples: int) -> None:
+        """Raise ValueError if fewer than a fifth of the inputs could be checked."""
+        if self.tried < examples / 5:
+            reasons = max(set(self.refusals), key=self.refusals.count)
+            count = len(self.refusals)
+            raise ValueError(
+                f"check_rule: {name_of(self.op)} refused {count} of {count + self.tried} drawn "
+                f"inputs, most of them with “{reasons}”; say which ones it takes: "
+                'check_rule(op, shapes="m n, n k", domain=(0.1, 3))'
+            )
+
+
+def _try_drawn_inputs(
+    trials: _Trials, choices: Sequence[Sequence[Any]], domains: Sequence[Domain], examples: int
+) -> None:
+    """Draw inputs with Hypothesis and try them; failures, shrunk too, are in `trials.failures`.
+
+    Raises:  ImportError without Hypothesis, and its own errors
+    """
     try:
         import hypothesis
         from hypothesis import strategies as st
@@ -80,47 +169,9 @@ def check_rule(
             "gradcheck(f, inputs) needs NumPy only"
         ) from error
 
-    patterns = _patterns(op, shapes)
-    names = names_of_inputs(op, len(patterns))
-    wanted = list(_wanted(op, len(patterns)) if wrt is None else wrt)
-    choices = _shapes(patterns)
-    refusals: list[str] = []
-    failures: list[Exception] = []
-    tried = 0
-    domains = _domains(op, patterns, domain, settings)
-
     def body(data: Any) -> None:
         chosen = data.draw(st.one_of([st.sampled_from(some) for some in choices]))
-        attempt([_draw(data, d, s) for d, s in zip(domains, chosen, strict=True)])
-
-    def attempt(arrays: list[Array]) -> None:
-        nonlocal tried
-        with quiet():
-            try:
-                y = op(*(x.copy() for x in arrays), **settings)
-            except (ValueError, IndexError) as refusal:
-                refusals.append(str(refusal))
-                return
-            if not np.isfinite(np.asarray(y)).all():
-                refusals.append(f"the result is not finite: {short(np.asarray(y))}")
-                return
-            tried += 1
-            try:
-                check = Check(op, arrays, wanted, **settings)
-                check.all(order)
-                check.on_arrays(y)
-                check.alone()
-                check.in_memory()
-                if dtype is not None:
-                    check.narrow(np.dtype(dtype))
-            except GradientError as failure:
-                failures.append(failure)
-                raise
-            except Exception as failure:
-                told = "\n".join(f"  {n} = {short(x)}" for n, x in zip(names, arrays, strict=True))
-                failure.add_note(f"check_rule: {name_of(op)} at\n{told}")
-                failures.append(failure)
-                raise
+        trials.attempt([_draw(data, d, s) for d, s in zip(domains, chosen, strict=True)])
 
     run = hypothesis.settings(
         max_examples=examples,
@@ -134,22 +185,8 @@ def check_rule(
     try:
         run()
     except Exception:
-        if not failures:
+        if not trials.failures:
             raise
-    if failures:
-        with quiet():
-            _better_guess(failures[-1], op, patterns, domains, wanted, settings)
-        raise _smallest(failures) from None
-    if tried < examples / 5:
-        reasons = max(set(refusals), key=refusals.count)
-        raise ValueError(
-            f"check_rule: {name_of(op)} refused {len(refusals)} of {len(refusals) + tried} drawn "
-            f"inputs, most of them with “{reasons}”; say which ones it takes: "
-            'check_rule(op, shapes="m n, n k", domain=(0.1, 3))'
-        )
-    for arrays in _zeros(patterns, domains):
-        attempt(arrays)
-    return True
 
 
 HYPOTHESIS = ("Failing test case", "Falsifying example", "Draw ")  # how its own notes begin

@@ -304,21 +304,14 @@ def to_keras(model: Module, *, input_shape: Sequence[int | None] | None = None) 
         ValueError: the model begins with Flatten, which takes any shape; ...
     """
     modules = list(_opened_up(model))
-    all_tensors = [tensor for module in modules for tensor in tensors(module)]
-    if len({id(tensor) for tensor in all_tensors}) < len(all_tensors):
-        raise ValueError("a parameter stands in two layers, which a keras.Sequential cannot have")
-    dtypes = {str(tensor.dtype) for tensor in all_tensors}
-    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
-        raise ValueError(
-            f"Keras' layers are made in one dtype, float32 or float64, received {sorted(dtypes)}"
-        )
+    dtype = _common_dtype(modules)
     if input_shape is None:
         input_shape = getattr(model, "keras_shape", None) or _input_shape(modules)
     try:
         import keras
     except ModuleNotFoundError as error:
         raise ImportError(EXTRA.format("keras")) from error
-    dtype = dtypes.pop() if dtypes else keras.config.floatx()
+    dtype = dtype or keras.config.floatx()
     indices = isinstance(modules[0], Embedding) if modules else False
     layers = [keras.Input(tuple(input_shape), dtype="int64" if indices else dtype)]
     given: list[tuple[Any, Module]] = []
@@ -336,6 +329,22 @@ def to_keras(model: Module, *, input_shape: Sequence[int | None] | None = None) 
                 arrays[0] = np.transpose(arrays[0], np.argsort(TURNED))
             layer.set_weights(arrays)
     return twin
+
+
+def _common_dtype(modules: list[Module]) -> str | None:
+    """Return the dtype of all parameters and buffers, None without any.
+
+    Raises:  ValueError for several dtypes, or a parameter that several layers share
+    """
+    all_tensors = [tensor for module in modules for tensor in tensors(module)]
+    if len({id(tensor) for tensor in all_tensors}) < len(all_tensors):
+        raise ValueError("a parameter stands in two layers, which a keras.Sequential cannot have")
+    dtypes = {str(tensor.dtype) for tensor in all_tensors}
+    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        raise ValueError(
+            f"Keras' layers are made in one dtype, float32 or float64, received {sorted(dtypes)}"
+        )
+    return next(iter(dtypes), None)
 
 
 def _turned(modules: Iterable[Module]) -> Iterator[Module]:
@@ -409,64 +418,107 @@ def _with_activations(layers: Iterable[Module]) -> Iterator[tuple[Module, str | 
         i += 1
 
 
-def _keras_layer(layers: Any, module: Module, activation: str | None, dtype: str) -> Any:
-    """What a layer is in Keras."""
-    kind = type(module)
-    if isinstance(module, (ChannelsFirst, ChannelsLast)):
-        order = (3, 1, 2) if isinstance(module, ChannelsFirst) else (2, 3, 1)
-        return layers.Permute(order, dtype=dtype)
-    if isinstance(module, Conv2d) and kind is Conv2d and module.padding in (0, (0, 0), "same"):
-        padding = "same" if module.padding == "same" else "valid"
-        return layers.Conv2D(
-            module.out_channels,
-            module.kernel_size,
-            module.stride,
-            padding,
-            data_format="channels_last",
-            activation=activation,
-            use_bias=module.bias is not None,
-            dtype=dtype,
-        )
-    if isinstance(module, MaxPool2d) and module.padding in (0, (0, 0)):
-        pool = layers.AveragePooling2D if kind is AvgPool2d else layers.MaxPooling2D
-        if kind in (MaxPool2d, AvgPool2d):
-            return pool(module.kernel_size, module.stride, data_format="channels_last", dtype=dtype)
-    if isinstance(module, Linear) and kind is Linear:
-        bias = module.bias is not None
-        return layers.Dense(module.n_out, activation, use_bias=bias, dtype=dtype)
-    if activation is not None:
-        return layers.Activation(activation, dtype=dtype)
-    if isinstance(module, LeakyReLU) and kind is LeakyReLU:
-        return layers.LeakyReLU(module.negative_slope, dtype=dtype)
-    if isinstance(module, Softmax) and kind is Softmax:
-        return layers.Softmax(module.axis, dtype=dtype)
-    if isinstance(module, Flatten) and (module.start_dim, module.end_dim) == (1, -1):
-        return layers.Flatten(dtype=dtype)
-    if isinstance(module, Dropout) and kind is Dropout:
-        return layers.Dropout(module.p, dtype=dtype)
-    if isinstance(module, Embedding) and kind is Embedding:
-        return layers.Embedding(module.num_embeddings, module.embedding_dim, dtype=dtype)
-    if isinstance(module, BatchNorm1d) and kind in (BatchNorm1d, BatchNorm2d):
-        if module.momentum is not None and module.running_mean is not None:
-            affine = module.weight is not None
-            return layers.BatchNormalization(
-                momentum=round(1 - module.momentum, 12),
-                epsilon=module.eps,
-                center=affine,
-                scale=affine,
-                dtype=dtype,
-            )
-    elif isinstance(module, LayerNorm) and kind is LayerNorm:
-        return layers.LayerNormalization(
-            list(range(-len(module.normalized_shape), 0)),
-            module.eps,
-            center=module.bias is not None,
-            scale=module.weight is not None,
-            dtype=dtype,
-        )
-    raise ValueError(
-        f"{module!r} has no counterpart in Keras; what goes over is Linear, Conv2d, MaxPool2d, "
-        "AvgPool2d, Sigmoid, Tanh, ReLU, LeakyReLU, SiLU, GELU, Softplus, Softmax, Flatten, "
-        "Dropout, Embedding, BatchNorm1d, BatchNorm2d and LayerNorm with settings that Keras has, "
-        "one after the other in a Sequential"
+def _permute(layers: Any, module: Any, dtype: str) -> Any:
+    order = (3, 1, 2) if isinstance(module, ChannelsFirst) else (2, 3, 1)
+    return layers.Permute(order, dtype=dtype)
+
+
+def _dense(layers: Any, module: Any, activation: str | None, dtype: str) -> Any:
+    bias = module.bias is not None
+    return layers.Dense(module.n_out, activation, use_bias=bias, dtype=dtype)
+
+
+def _convolution(layers: Any, module: Any, activation: str | None, dtype: str) -> Any:
+    if module.padding not in (0, (0, 0), "same"):
+        return None
+    return layers.Conv2D(
+        module.out_channels,
+        module.kernel_size,
+        module.stride,
+        "same" if module.padding == "same" else "valid",
+        data_format="channels_last",
+        activation=activation,
+        use_bias=module.bias is not None,
+        dtype=dtype,
     )
+
+
+def _pooling(layers: Any, module: Any, dtype: str) -> Any:
+    if module.padding not in (0, (0, 0)):
+        return None
+    pool = layers.AveragePooling2D if type(module) is AvgPool2d else layers.MaxPooling2D
+    return pool(module.kernel_size, module.stride, data_format="channels_last", dtype=dtype)
+
+
+def _flatten(layers: Any, module: Any, dtype: str) -> Any:
+    whole = (module.start_dim, module.end_dim) == (1, -1)
+    return layers.Flatten(dtype=dtype) if whole else None
+
+
+def _batch_normalization(layers: Any, module: Any, dtype: str) -> Any:
+    if module.momentum is None or module.running_mean is None:
+        return None
+    affine = module.weight is not None
+    return layers.BatchNormalization(
+        momentum=round(1 - module.momentum, 12),
+        epsilon=module.eps,
+        center=affine,
+        scale=affine,
+        dtype=dtype,
+    )
+
+
+def _layer_normalization(layers: Any, module: Any, dtype: str) -> Any:
+    return layers.LayerNormalization(
+        list(range(-len(module.normalized_shape), 0)),
+        module.eps,
+        center=module.bias is not None,
+        scale=module.weight is not None,
+        dtype=dtype,
+    )
+
+
+# How each layer is built in Keras: from keras.layers, the module, the activation that becomes a
+# part of it, and the dtype. A builder returns None for settings that Keras does not have.
+_WITH_ACTIVATION: dict[type[Module], Callable[[Any, Any, str | None, str], Any]] = {
+    Linear: _dense,
+    Conv2d: _convolution,
+}
+_OTHERS: dict[type[Module], Callable[[Any, Any, str], Any]] = {
+    ChannelsFirst: _permute,
+    ChannelsLast: _permute,
+    MaxPool2d: _pooling,
+    AvgPool2d: _pooling,
+    LeakyReLU: lambda layers, m, dtype: layers.LeakyReLU(m.negative_slope, dtype=dtype),
+    Softmax: lambda layers, m, dtype: layers.Softmax(m.axis, dtype=dtype),
+    Flatten: _flatten,
+    Dropout: lambda layers, m, dtype: layers.Dropout(m.p, dtype=dtype),
+    Embedding: lambda layers, m, dtype: layers.Embedding(
+        m.num_embeddings, m.embedding_dim, dtype=dtype
+    ),
+    BatchNorm1d: _batch_normalization,
+    BatchNorm2d: _batch_normalization,
+    LayerNorm: _layer_normalization,
+}
+
+
+def _keras_layer(layers: Any, module: Module, activation: str | None, dtype: str) -> Any:
+    """Return the Keras layer that computes what a module does, followed by the activation.
+
+    Raises:  ValueError if Keras has no such layer
+    """
+    kind, layer = type(module), None
+    if kind in _WITH_ACTIVATION:
+        layer = _WITH_ACTIVATION[kind](layers, module, activation, dtype)
+    elif activation is not None:
+        layer = layers.Activation(activation, dtype=dtype)
+    elif kind in _OTHERS:
+        layer = _OTHERS[kind](layers, module, dtype)
+    if layer is None:
+        raise ValueError(
+            f"{module!r} has no counterpart in Keras; what goes over is Linear, Conv2d, MaxPool2d, "
+            "AvgPool2d, Sigmoid, Tanh, ReLU, LeakyReLU, SiLU, GELU, Softplus, Softmax, Flatten, "
+            "Dropout, Embedding, BatchNorm1d, BatchNorm2d and LayerNorm with settings that Keras "
+            "has, one after the other in a Sequential"
+        )
+    return layer

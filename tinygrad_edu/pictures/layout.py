@@ -284,8 +284,18 @@ class _Level:
     # --- coordinates ------------------------------------------------------------------------------
 
     def place(self) -> None:
-        """Give all items their places, and the frame its size."""
+        """Set the coordinates of all items and ports, and the size of the frame."""
         self._sort()
+        self._set_heights()
+        left, right = self._set_columns()
+        for port in self.entries:
+            port.x = 0.0
+        for port in self.exits:
+            port.x = self.frame.width
+        self._draw(left, right)
+
+    def _set_heights(self) -> None:
+        """Move each item towards the weighted mean height of its neighbours, in several sweeps."""
         for column in self.columns:
             self._spread(column, dict.fromkeys(column, 0.0), dict.fromkeys(column, 1.0))
         for sweep in range(5 * SWEEPS):
@@ -301,10 +311,18 @@ class _Level:
                     )
                     wanted[item] = total / weights[item] if near else item.y
                 self._spread(column, wanted, weights)
+
+    def _set_columns(self) -> tuple[list[float], list[float]]:
+        """Set x of all items, y within the frame, and the frame's size.
+
+        Returns the left and the right edge of each column.
+        """
         frame = self.frame
         items = [item for column in self.columns for item in column]
         top = min((item.y for item in items), default=0.0)
-        x, left, right = frame.pad, [], []
+        x = frame.pad
+        left: list[float] = []
+        right: list[float] = []
         for k, column in enumerate(self.columns):
             width = max((item.width for item in column), default=0.0)
             ports = bool(self.entries) and k == 0 and not width
@@ -317,11 +335,7 @@ class _Level:
         frame.width = max(frame.width, right[-1] + frame.pad if items else 0.0)
         bottom = max((item.y + item.height for item in items), default=frame.head + frame.pad)
         frame.height = bottom + frame.pad
-        for port in self.entries:
-            port.x = 0.0
-        for port in self.exits:
-            port.x = frame.width
-        self._draw(left, right)
+        return left, right
 
     def _spread(
         self, column: list[Node], wanted: dict[Node, float], weights: dict[Node, float]

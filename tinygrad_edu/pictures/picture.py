@@ -294,21 +294,18 @@ class _Shown:
                 shapes[id(node)] = shapes[key]
             else:
                 shapes[id(node)] = self._operation(graph, node, group(around[node]))
+        operands = [(node, x) for node in nodes for x in node.record[2] if _has_a_box(x)]
         users: dict[int, list[Box]] = {}
-        for node in nodes:
-            for x in node.record[2]:
-                if _has_a_box(x) and id(x) not in shapes:
-                    users.setdefault(id(x), []).append(node)
-        for node in nodes:
-            for x in node.record[2]:
-                if not _has_a_box(x):
-                    continue
-                if id(x) in users and id(x) not in shapes:
-                    home = _home(id(x), [(n.record[0], around[n]) for n in users[id(x)]])
-                    if depth is None or len(home) <= depth:
-                        shapes[id(x)] = self._leaf(graph, x, group(home))
-                if id(x) in shapes:
-                    graph.line(shapes[id(x)], shapes[id(node)])
+        for node, x in operands:
+            if id(x) not in shapes:
+                users.setdefault(id(x), []).append(node)
+        for node, x in operands:
+            if id(x) in users and id(x) not in shapes:
+                home = _home(id(x), [(n.record[0], around[n]) for n in users[id(x)]])
+                if depth is None or len(home) <= depth:
+                    shapes[id(x)] = self._leaf(graph, x, group(home))
+            if id(x) in shapes:
+                graph.line(shapes[id(x)], shapes[id(node)])
         return graph
 
     def _operation(self, graph: Graph, node: Box, group: Group | None) -> Shape:
