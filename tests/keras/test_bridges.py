@@ -480,7 +480,7 @@ REFUSED_THERE: dict[str, tuple[nn.Module, str]] = {
     "Softplus with beta": (nn.Sequential(nn.Linear(2, 2), nn.Softplus(2.0)), "Softplus.beta=2.0"),
     "Flatten of some axes": (nn.Sequential(nn.Linear(2, 2), nn.Flatten(2)), "Flatten.start_dim=2"),
     "BatchNorm1d over all": (nn.BatchNorm1d(2, momentum=None), "BatchNorm1d.*momentum=None"),
-    "a parameter twice": (nn.Sequential(shared, shared), "stands in two layers"),
+    "a parameter twice": (nn.Sequential(shared, shared), "two layers share a parameter"),
     "two dtypes": (
         nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2, dtype=np.float32)),
         "float32.*float64",

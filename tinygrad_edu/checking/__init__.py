@@ -1,9 +1,9 @@
-"""Checking operations and layers that somebody has written.
+"""Checks of operations and layers that you write.
 
 rules       `check_rule`: an operation and its rules on inputs of many kinds
-gradients   `gradcheck`: a gradient against slopes that were measured
-slopes      the measuring: finite differences and the complex step
+gradients   `gradcheck`: a gradient compared with measured slopes
+slopes      the measurement: finite differences and the complex step
 guessing    a guess at the mistake
-layouts     arrays that lie oddly in memory
-testing     `check_layer`: what must hold for every layer
+layouts     arrays with unusual memory layouts
+testing     `check_layer`: properties that every layer must have
 """

@@ -1,11 +1,13 @@
-"""Is a gradient right? `gradcheck` holds it against slopes that were measured.
+"""`gradcheck`: compare a gradient with measured slopes.
 
-A wrong rule computes something all the same, and a network may even learn with it. So each entry
-of a gradient is compared with the slope of the function itself (see `slopes`), once for the
-gradient and once more for the gradient of the gradient; and what a rule must not do is looked for:
-change what it was given, keep memory that it handed out, depend on what was called before.
+A wrong rule still computes something, and a network may even learn with it. So each entry of a
+gradient is compared with the slope of the function itself (see `slopes`), and each entry of the
+gradient's gradient with the slope of the gradient. A rule is also checked for side effects: that
+it does not change its arguments, return memory that it writes to later, or depend on earlier
+calls.
 
-`gradcheck` takes one set of inputs and any function; `check_rule` (in `rulecheck`) draws many.
+`gradcheck` takes one set of inputs and any function; `check_rule` (in `rules`) draws many
+inputs.
 """
 
 from __future__ import annotations
@@ -32,11 +34,11 @@ __tracebackhide__ = True  # pytest shows the line of the test, not these
 
 
 class GradientError(AssertionError):
-    """A gradient that is wrong, or that cannot be told to be right.
+    """Raised for a gradient that is wrong, or that cannot be checked.
 
     told     what is wrong, with the entry and both figures
     guess    what the mistake may be, or ""
-    inputs   at which inputs
+    inputs   the inputs at which it was found
 
     Example:
         >>> print(GradientError("swish: the gradient by x is wrong", "the sign were wrong"))
@@ -56,19 +58,20 @@ class GradientError(AssertionError):
 def gradcheck(
     f: Callable[..., Any], inputs: Any, *, wrt: Sequence[int] | None = None, order: int = 2
 ) -> bool:
-    """Hold the gradient of f at these inputs against the slopes of f; True, or a GradientError.
+    """Compare the gradient of f at these inputs with the slopes of f; return True, or raise
+    GradientError.
 
     `inputs` are the arguments of f, arrays or tensors: one, or a tuple of several. Floating ones
-    are differentiated (or those whose places `wrt` names), the others passed as they are. f may use
-    parameters of its own (`gradcheck(layer, X)`); it must give the same each time it is called.
+    are differentiated (or those at the positions `wrt`), the others are constants. f may have
+    parameters of its own (`gradcheck(layer, X)`); it must return the same at every call.
 
-    Checked are the gradients of first order, entry by entry, and of second order (`order=1`: first
-    only), at kinks whether the gradient lies between the slopes of both sides; that nothing given
-    was changed, that what a call gave stays as it was, and that recorded and unrecorded gradients
-    are the same. float32 inputs are checked as float64, then the float32 gradients against these.
+    It checks gradients of first order, entry by entry, and of second order (not with `order=1`); at
+    a kink the gradient must lie between the slopes of both sides. It also checks that arguments and
+    earlier results are not changed, and that recorded and unrecorded gradients are equal. float32
+    inputs are checked in float64, then the float32 gradients are compared with those.
 
-    Raises:  GradientError with the entry, both figures and a guess at the mistake; also where the
-             function computes in float32 and its slopes cannot be told from 0 or to 0.1 %
+    Raises:  GradientError with the entry, both figures and a guess at the mistake; also if the
+             function computes in float32, too coarsely to measure its slopes to 0.1 %
     Source:  torch.autograd.gradcheck
     Example:
         >>> import tinygrad_edu as tg
@@ -102,7 +105,7 @@ def gradcheck(
 
 
 def checked_gradients(f: Callable[..., Any], arrays: Sequence[Array], names: Sequence[str]) -> None:
-    """`gradcheck` with names for the inputs; floating ones are differentiated.
+    """Do what `gradcheck` does, with names for the inputs; floating ones are differentiated.
 
     Example:
         >>> checked_gradients(np.multiply, [np.ones(2), np.array([1, 2])], ["weight", "k"])
@@ -114,7 +117,7 @@ def checked_gradients(f: Callable[..., Any], arrays: Sequence[Array], names: Seq
 
 
 class Check:
-    """One function at one set of inputs; each method is something that must hold.
+    """One function at one set of inputs; each method checks one property.
 
     Example:
         >>> check = Check(np.exp, [np.zeros(2)], [0])
@@ -135,7 +138,9 @@ class Check:
         def numbers(shape: Shape) -> Array:
             return np.asarray((rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)).round(2))
 
-        self.g = numbers(self.y.shape)  # the error at the output: random, lest mistakes cancel
+        self.g = numbers(
+            self.y.shape
+        )  # the error at the output: random, so that mistakes do not cancel
         self.u = {i: numbers(self.arrays[i].shape) for i in self.wanted}
         self.v = {i: numbers(self.arrays[i].shape) for i in self.wanted}
         self.kinked = False
@@ -143,7 +148,7 @@ class Check:
     # --- calling it -------------------------------------------------------------------------------
 
     def value(self, arrays: Sequence[Any]) -> Array:
-        """f of constants, or of complex arrays as they are."""
+        """Return f of constants, or of complex arrays as they are."""
         if any(np.iscomplexobj(x) for x in arrays):
             return np.asarray(self.f(*arrays, **self.settings))
         tensors = [Tensor(x) if i in self.wanted else x for i, x in enumerate(arrays)]
@@ -152,7 +157,7 @@ class Check:
         return y.value if isinstance(y, Box) else as_array(y)
 
     def recorded(self, arrays: Sequence[Array]) -> tuple[list[Tensor], Tensor]:
-        """Variables on these arrays, and what f makes of them."""
+        """Return variables with these arrays, and f of them."""
         inputs: list[Any] = [on_memory(x) if i in self.wanted else x for i, x in enumerate(arrays)]
         y = self.f(*inputs, **self.settings)
         if not isinstance(y, Tensor) or y.record is None:
@@ -163,19 +168,19 @@ class Check:
         return [inputs[i] for i in self.wanted], y
 
     def gradients(self, arrays: Sequence[Array], times: float = 1.0) -> list[Array]:
-        """The gradients at these arrays, the error at the output being `times` g."""
+        """Return the gradients at these arrays, given the error g at the output times `times`."""
         variables, y = self.recorded(arrays)
         found: list[Array] = grad(y, variables, gradient=times * self.g)
         return found
 
     def moved(self, steps: Mapping[int, Any]) -> list[Any]:
-        """The inputs, with a step added to some of them."""
+        """Return the inputs with a step added to some of them."""
         return [x + steps[i] if i in steps else x for i, x in enumerate(self.arrays)]
 
     # --- what must hold ---------------------------------------------------------------------------
 
     def all(self, order: int) -> None:
-        """All that is checked of any function."""
+        """Check everything that must hold for any function."""
         self.untouched(self.arrays)
         self.repeatable()
         self.first()
@@ -183,7 +188,7 @@ class Check:
             self.second()
 
     def untouched(self, arrays: Sequence[Array]) -> list[Array]:
-        """Nothing that was given may change, nor what came out."""
+        """Check that neither arguments nor earlier results are changed."""
         before = [memory(x) for x in arrays]
         variables, y = self.recorded(arrays)
         result = y.value.copy()
@@ -206,7 +211,7 @@ class Check:
         return list(found)
 
     def repeatable(self) -> None:
-        """Each call stands for itself, whatever was called before or in between."""
+        """Check that a call does not depend on the calls before it."""
         if self.value(self.arrays).tobytes() != self.y.tobytes():
             self.fail("it gives other numbers when it is called again; give it a seed of its own")
         first = self.gradients(self.arrays)
@@ -215,7 +220,7 @@ class Check:
         others = [x * 0.75 if i in self.wanted else x for i, x in enumerate(self.arrays)]
         try:
             self.gradients(others, 0.5)
-        except (ValueError, IndexError):  # these inputs it refuses; then the same ones
+        except (ValueError, IndexError):  # it refuses these inputs; use the same ones
             self.gradients(self.arrays, 0.5)
         for was, now, what in zip(
             kept,
@@ -236,7 +241,7 @@ class Check:
                 )
 
     def first(self) -> None:
-        """Each entry of the gradients against its slope."""
+        """Compare each entry of the gradients with its slope."""
         variables, y = self.recorded(self.arrays)
         eps = self.eps(y)
         for i, claimed in zip(self.wanted, grad(y, variables, gradient=self.g), strict=True):
@@ -262,14 +267,16 @@ class Check:
                     )
 
     def slope(self, i: int, place: tuple[int, ...], eps: float) -> Slope:
-        """The slope by one entry of one input."""
+        """Return the slope with respect to one entry of one input."""
         there = np.zeros(self.arrays[i].shape)
         there[place] = 1
         size = float(max(1.0, abs(self.arrays[i][place])))
         return measure(lambda t: self.g * self.value(self.moved({i: t * there})), eps, size)
 
     def second(self) -> None:
-        """⟨u, gradient⟩ differentiated again: by the inputs and by the error at the output."""
+        """Check the second derivatives: those of ⟨u, gradient⟩ by the inputs and by the error at
+        the output.
+        """
         variables, _ = self.recorded(self.arrays)
         inputs: list[Any] = list(self.arrays)
         for i, variable in zip(self.wanted, variables, strict=True):
@@ -317,21 +324,23 @@ class Check:
             )
 
     def eps(self, y: Tensor) -> float:
-        """The coarsest precision that anything on the way to y was computed with."""
+        """The coarsest precision among the results on the way to y."""
         kinds = {x.dtype for x in (y.value, *(node.value for node in recorded_results(y)))}
         return float(max(np.finfo(kind).eps for kind in kinds if kind.kind == "f"))
 
     # --- more than one function of one set of inputs ----------------------------------------------
 
     def on_arrays(self, y: Any) -> None:
-        """Called with arrays an operation is the NumPy function."""
+        """Check that the operation on arrays gives the same array as on tensors."""
         if isinstance(y, Box):
             self.fail("called with arrays it gives a tensor; it should give an array")
         if not near(np.asarray(y), self.y, 1e-12):
             self.fail(f"on arrays it gives {short(y)}, on tensors {short(self.y)}")
 
     def alone(self) -> None:
-        """The gradient by one input does not depend on whether the others want one."""
+        """Check that the gradient of one input does not depend on which others are
+        differentiated.
+        """
         together = self.gradients(self.arrays)
         for i, both in zip(self.wanted, together, strict=True):
             inputs: list[Any] = list(self.arrays)
@@ -345,7 +354,7 @@ class Check:
                 )
 
     def in_memory(self) -> None:
-        """How the inputs lie in memory makes no difference."""
+        """Check that the memory layout of the inputs makes no difference."""
         wanted = [self.y, *self.gradients(self.arrays)]
         for layout, lay in LAYOUTS.items():
             laid = [lay(x) for x in self.arrays]
@@ -354,7 +363,7 @@ class Check:
                     self.fail(f"{layout} inputs give {short(a)}, contiguous ones {short(b)}")
 
     def narrow(self, dtype: Any) -> None:
-        """float32 stays float32, and tells the same."""
+        """Check that float32 stays float32, with the same values up to its precision."""
         arrays = [x.astype(np.float32) if x.dtype.kind == "f" else x for x in self.arrays]
         y = self.value(arrays)
         if y.dtype != dtype:
@@ -365,7 +374,7 @@ class Check:
         self.beside(arrays)
 
     def beside(self, arrays: Sequence[Array]) -> None:
-        """Gradients at coarser numbers beside these."""
+        """Compare gradients of lower precision with these."""
         for i, a, b in zip(
             self.wanted, self.gradients(arrays), self.gradients(self.arrays), strict=True
         ):
@@ -385,7 +394,7 @@ class Check:
         wrong: list[tuple[int, ...]],
         order: str = "",
     ) -> None:
-        """Say which entry is wrong, and what the mistake may be."""
+        """Raise GradientError with the wrong entry and a guess at the mistake."""
         place = wrong[0]
         slope, name = slopes[place], self.names[i]
         if not np.isfinite(slope.value):
@@ -408,7 +417,7 @@ class Check:
         self.fail("\n".join(lines), guessed)
 
     def fail(self, told: str, guessed: str = "") -> NoReturn:
-        """Raise the error, with the inputs."""
+        """Raise GradientError with the inputs."""
         pairs = zip(self.names, self.arrays, strict=True)
         lines = [f"  {name} = {short(x)}" for name, x in pairs]
         inputs = "\n".join([*lines, f"  g = {short(self.g)}, the error at the output"])
@@ -420,7 +429,7 @@ class Check:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """NumPy's warnings are not what is being looked for.
+    """Silence NumPy's warnings while the block runs.
 
     Example:
         >>> with quiet():
@@ -433,7 +442,7 @@ def quiet() -> Iterator[None]:
 
 
 def near(a: Array, b: Array, tolerance: float) -> bool:
-    """Whether two arrays are the same up to rounding.
+    """Return True if two arrays are equal up to rounding.
 
     Example:
         >>> near(np.array([1.0, 2.0]), np.array([1.0, 2.0 + 1e-12]), 1e-10)
@@ -444,7 +453,7 @@ def near(a: Array, b: Array, tolerance: float) -> bool:
 
 
 def short(x: Any) -> str:
-    """An array in one or a few lines.
+    """Return an array as text of one or a few lines.
 
     Example:
         >>> short(np.ones((2, 1)))
@@ -457,7 +466,7 @@ def short(x: Any) -> str:
 
 
 def name_of(f: Any) -> str:
-    """What a function, an operation or a layer is called.
+    """Return the name of a function, an operation or a layer, for messages.
 
     Example:
         >>> name_of(np.exp)
@@ -470,7 +479,7 @@ def name_of(f: Any) -> str:
 
 
 def names_of_inputs(f: Any, n: int) -> list[str]:
-    """What a function calls its first n arguments.
+    """Return the names of the first n arguments of a function.
 
     Example:
         >>> names_of_inputs(lambda X, W: X @ W, 2)

@@ -1,4 +1,4 @@
-"""What may be wrong with a rule, read off the numbers it gives beside those it should give."""
+"""A guess at the mistake in a rule, from the wrong numbers and the right ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..arrays import Array
 
 
 def guess(claimed: Array, true: Array, x: Array, y: Array, g: Array | None = None) -> str:
-    """The mistake that would explain the difference, to follow "it looks as if", or "".
+    """Return the mistake that would explain the difference, to follow "it looks as if", or "".
 
     `x` is the input, `y` the output, `g` the error at the output.
 
@@ -40,13 +40,15 @@ def guess(claimed: Array, true: Array, x: Array, y: Array, g: Array | None = Non
 
 
 def _same(a: Array, b: Array) -> bool:
-    """Equal to six digits, and not only because both are 0."""
+    """Return True if both are equal to six digits and not 0."""
     scale = float(np.abs(b).max(initial=0))
     return bool(a.shape == b.shape and scale > 0 and np.abs(a - b).max() <= 1e-6 * scale)
 
 
 def _places(claimed: Array, true: Array, x: Array) -> Iterator[tuple[str, Array]]:
-    """Everywhere; or, if the wrong entries have something in common, only there."""
+    """Yield conditions on the input under which the entries are wrong, with the entries; last ""
+    for all.
+    """
     wrong = np.abs(claimed - true) > 1e-7 * np.abs(true) + 1e-12
     if x.size > 3 and wrong.any() and not wrong.all():
         bad, good = x[wrong], x[~wrong]
@@ -60,7 +62,7 @@ def _places(claimed: Array, true: Array, x: Array) -> Iterator[tuple[str, Array]
 
 
 def _whole(claimed: Array, true: Array, x: Array, y: Array) -> str:
-    """What is wrong with the array as a whole."""
+    """Return a mistake that explains the whole array at once, or ""."""
     if not claimed.any() and true.any():
         return "the gradient were lost on its way: it is 0 everywhere"
     if not true.any():
@@ -77,13 +79,13 @@ def _whole(claimed: Array, true: Array, x: Array, y: Array) -> str:
 
 
 def _ratio(a: Array, b: Array) -> float:
-    """c where a = c · b, or 0."""
+    """Return c where a = c · b, or 0."""
     c = float((a * b).sum() / (b * b).sum())
     return c if _same(a, c * b) else 0.0
 
 
 def _entrywise(claimed: Array, true: Array, x: Array, y: Array | None, g: Array | None) -> str:
-    """A factor or a term that explains every entry."""
+    """Return a factor or a term that explains every entry, or ""."""
     c = _ratio(claimed, true)
     if np.isclose(c, -1):
         return "the sign were wrong"
@@ -117,7 +119,7 @@ def _entrywise(claimed: Array, true: Array, x: Array, y: Array | None, g: Array 
 
 
 def _times(c: float, name: str = "") -> str:
-    """c or c · name, with c as a fraction where it is one, and left out where it is 1."""
+    """Return c or c · name as text: c as a fraction if it is one, and left out if it is 1."""
     plain = Fraction(c).limit_denominator(64)
     number = str(plain) if np.isclose(float(plain), c, rtol=1e-6, atol=0) else f"{c:.6g}"
     if not name:

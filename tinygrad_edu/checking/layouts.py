@@ -1,4 +1,4 @@
-"""The ways in which one array can lie in memory, for checks that it makes no difference."""
+"""The memory layouts of an array, to check that an operation does not depend on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Layout = Callable[[Array], Array]
 
 
 def _strided(x: Array) -> Array:
-    """Every second entry of a larger array, along every axis."""
+    """Return a copy whose entries are every second entry of a larger array, along every axis."""
     around = np.full([2 * n + 1 for n in x.shape], 7, x.dtype)
     second: Any = (..., *[slice(1, None, 2)] * x.ndim)  # the dots keep a number an array
     view: Array = around[second]
@@ -43,7 +43,7 @@ LAYOUTS: dict[str, Layout] = {
 
 
 def memory(x: Array) -> bytes:
-    """All the bytes that an array could have written to.
+    """Return all bytes of the array that x is a view of.
 
     Example:
         >>> whole = np.zeros(4, np.uint8)
@@ -56,9 +56,8 @@ def memory(x: Array) -> bytes:
 
 
 def on_memory(x: Array) -> Tensor:
-    """A variable on that very memory, as results have it that are views of other arrays.
-
-    (`Tensor(x, requires_grad=True)` and `t.data = x` have a copy.)
+    """Return a variable that shares the array's memory, as results do that are views of other
+    arrays. (`Tensor(x, requires_grad=True)` and `t.data = x` copy.)
 
     Example:
         >>> x = np.ones(2)

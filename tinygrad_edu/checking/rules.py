@@ -1,7 +1,7 @@
-"""Is a rule right, on whatever inputs? `check_rule` draws them, and shows the smallest that fail.
+"""`check_rule`: check an operation and its rules on inputs of many shapes.
 
-Shapes are broadcast against each other, or empty; Hypothesis draws, and makes what fails small.
-What is checked of each set of inputs is in `checking`.
+Hypothesis draws the inputs, whose shapes may be broadcast or empty, and reduces a failing input to
+a small one. The module `gradients` has the checks for one set of inputs.
 """
 
 from __future__ import annotations
@@ -38,26 +38,27 @@ def check_rule(
     examples: int = 40,
     **settings: Any,
 ) -> bool:
-    """Check an operation and its rules on inputs of many shapes; True, or a GradientError.
+    """Check an operation and its rules on inputs of many shapes; return True, or raise
+    GradientError.
 
-    Beyond what `gradcheck` checks: arrays of several inputs are broadcast against each other, are
-    empty, all 0, and lie in memory in odd ways; each input is differentiated alone too; on arrays
-    the operation gives what it gives on tensors; float32 stays float32. The error shows the
-    smallest inputs that fail, and what the mistake may be.
+    It checks everything that `gradcheck` does, on inputs that are broadcast against each other,
+    empty, all 0 or not contiguous. It also checks that each input can be differentiated alone, that
+    the operation gives the same on arrays as on tensors, and that float32 stays float32. The error
+    shows the smallest failing inputs and a guess at the mistake.
 
-    shapes     one for each input, where not all that broadcast together are meant: "m n, n k" for
-               a matrix product, "n n" for a square, "" for a number
-    domain     what the numbers are between, (low, high), or a function (rng, shape) → array that
-               draws them; one for all inputs, or a list with one for each. Left out: the first of
-               ±2.5, 0.3 … 2.5 and 0.1 … 0.9 on which the operation gives finite numbers
-    wrt        the places of the inputs to differentiate; left out: all that have a rule
+    shapes     the shape of each input, if not all shapes that broadcast are allowed: "m n, n k" for
+               a matrix product, "n n" for a square matrix, "" for a number
+    domain     the range of the numbers, (low, high), or a function (rng, shape) → array that draws
+               them; one for all inputs, or a list with one for each. Default: the first of ±2.5,
+               0.3 … 2.5 and 0.1 … 0.9 on which the operation gives finite numbers
+    wrt        the positions of the inputs to differentiate; default: all that have a rule
     dtype      the dtype of the result for inputs of float32; None: any
     order      1 to leave out second derivatives
     examples   how many inputs are drawn
-    settings   are handed on to the operation
+    settings   passed on to the operation
 
-    Raises:  GradientError; ValueError if the operation refuses what is drawn; ImportError without
-             Hypothesis, which draws and shrinks (`pip install tinygrad_edu[testing]`)
+    Raises:  GradientError; ValueError if the operation refuses most of the inputs; ImportError
+             without Hypothesis (`pip install tinygrad_edu[testing]`)
     Example:
         >>> import tinygrad_edu as tg
         >>> check_rule(tg.matmul, shapes="m n, n k", examples=5)
@@ -189,11 +190,11 @@ def _try_drawn_inputs(
             raise
 
 
-HYPOTHESIS = ("Failing test case", "Falsifying example", "Draw ")  # how its own notes begin
+HYPOTHESIS = ("Failing test case", "Falsifying example", "Draw ")  # the notes that it adds begin so
 
 
 def _smallest(failures: Sequence[Exception]) -> Exception:
-    """The last failure, as small as Hypothesis could make it, without the notes it added."""
+    """Return the last failure, which Hypothesis has reduced, without the notes it added."""
     last = failures[-1]
     if isinstance(last, GradientError):
         return GradientError(last.told, last.guess, last.inputs)
@@ -209,7 +210,7 @@ def _better_guess(
     wanted: Sequence[int],
     settings: Mapping[str, Any],
 ) -> None:
-    """From inputs with more numbers in them, if the mistake can be seen there too."""
+    """Replace the guess by one from larger inputs, if these show the mistake too."""
     if not isinstance(failure, GradientError) or " is wrong, in " not in failure.told:
         return
     rng = np.random.default_rng(3)
@@ -225,12 +226,12 @@ def _better_guess(
     except GradientError as other:
         if other.told.partition("wrong")[0] == failure.told.partition("wrong")[0]:
             failure.guess = other.guess
-    except Exception:  # these it refuses
+    except Exception:  # it refuses these inputs
         return
 
 
 def _patterns(op: Any, shapes: str | None) -> list[list[str] | None]:
-    """For each input the letters or numbers of its axes; None: any shape."""
+    """Return for each input the letters or numbers of its axes; None: any shape."""
     declared = getattr(op, "op", None)
     if shapes is not None:
         if not isinstance(shapes, str):
@@ -259,7 +260,7 @@ def _patterns(op: Any, shapes: str | None) -> list[list[str] | None]:
 
 
 def _wanted(op: Any, n: int) -> list[int]:
-    """The inputs that have a rule; of a composite function all."""
+    """Return the inputs that have a rule; of a composite function all."""
     declared = getattr(op, "op", None)
     if declared is None or declared.arity is None:
         return list(range(n))
@@ -290,7 +291,7 @@ TOGETHER: tuple[Shape, ...] = ((), (1,), (2,), (3,), (2, 2), (2, 3), (3, 1, 2), 
 
 
 def _shapes(patterns: Sequence[Any]) -> list[list[tuple[Shape, ...]]]:
-    """Lists to draw the shapes of all inputs from, each with the smallest first."""
+    """Return lists to draw the shapes of all inputs from, each with the smallest first."""
     if None not in patterns:
         letters = dict.fromkeys(c for pattern in patterns for c in pattern if not c.isdigit())
         found = []
@@ -314,7 +315,7 @@ SIMPLE = (1.0, 2.0, 0.5, -1.0, -2.0, 1.5, -0.5, -1.5, 0.25, 0.75, -0.75, 0.0)
 
 
 def _zeros(patterns: Sequence[Any], domains: Sequence[Domain]) -> list[list[Array]]:
-    """All inputs 0, where a 0/0 hides that random numbers hardly meet: one entry, and more."""
+    """Yield inputs that are all 0, of one entry and more: random numbers hardly ever meet 0/0."""
     middles = [0.0 if d[0] < 0 < d[1] else (d[0] + d[1]) / 2 for d in domains if not callable(d)]
     if len(middles) < len(domains) or all(middles):
         return []
@@ -336,6 +337,6 @@ def _draw(data: Any, domain: Domain, shape: Shape) -> Array:
     others = (low + (high - low) * (np.arange(13) + 0.37) / 13).round(3).tolist()
     numbers = st.sampled_from([*(x for x in SIMPLE if low <= x <= high), *others])
     n = prod(shape)
-    k = n or 9  # what is empty shall not look simpler than what is not
+    k = n or 9  # an empty input must not count as the simplest
     drawn = data.draw(st.lists(numbers, min_size=k, max_size=k))
     return np.array(drawn[:n], float).reshape(shape)

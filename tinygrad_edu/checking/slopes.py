@@ -1,10 +1,10 @@
-"""Slopes measured, not derived: what a gradient is held against.
+"""Measured slopes, with which gradients are compared.
 
-`measure` takes differences (f(x + h) − f(x − h))/2h for ever smaller h and extrapolates them to
-h = 0, which gives about ten digits and says how far off it may be. Where f also works on complex
-numbers, the complex step Im f(x + ih)/h with h = 10⁻³⁰ gives all digits, since nothing is
-subtracted; it is believed only where the differences agree, because a function may drop the
-imaginary part without a word (`np.abs` does). At a kink the slopes on both sides are measured.
+`measure` takes differences (f(x + h) − f(x − h))/2h for ever smaller h and extrapolates them to h =
+0, which gives about ten digits and an estimate of their error. If f also works on complex numbers,
+the complex step Im f(x + ih)/h with h = 10⁻³⁰ gives all digits, since nothing is subtracted. It is
+used only where the differences agree with it, because a function may drop the imaginary part
+silently (`np.abs` does). At a kink the slopes on both sides are measured.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ TINY = 1e-30  # the complex step
 class Slope:
     """The slope of a function at a point.
 
-    value          the best figure there is
-    error          how far off it may be
-    complex_step   that of the complex step, where it can be believed
+    value          the best estimate
+    error          the estimate of its error
+    complex_step   the result of the complex step, if it agrees
     sides          the slopes on the left and on the right, where they differ: a kink
 
     Example:
@@ -41,7 +41,9 @@ class Slope:
     sides: tuple[float, float] | None = None
 
     def allows(self, claimed: float, rtol: float = 1e-6) -> bool:
-        """Whether a claimed slope may be right: it is near, or between the two sides of a kink."""
+        """Return True if a claimed slope may be right: near the measured one, or between the two
+        sides of a kink.
+        """
         if self.sides is not None:
             low, high = sorted(self.sides)
             room = 10 * self.error + rtol * max(abs(low), abs(high))
@@ -50,9 +52,10 @@ class Slope:
 
 
 def measure(f: Callable[[Any], Array], eps: float = 2.0**-52, size: float = 1.0) -> Slope:
-    """The slope of Σ f(t) at t = 0, f being the terms of a sum for a number t.
+    """Return the slope of Σ f(t) at t = 0, where f(t) are the terms of a sum for a number t.
 
-    `eps` is the precision that f computes with, `size` the size of what t is added to.
+    `eps` is the precision in which f computes, `size` the magnitude of the entry to which t is
+    added.
 
     Example:
         >>> slope = measure(lambda t: np.exp(np.array([t, 2 * t])))
@@ -71,7 +74,7 @@ def measure(f: Callable[[Any], Array], eps: float = 2.0**-52, size: float = 1.0)
         return float((np.asarray(f(h), float) - middle).sum()) / h
 
     value, error = _extrapolated(central, 4, noise, size)
-    error += 4 * eps  # what is computed on the way may be of size 1 where f is small
+    error += 4 * eps  # intermediate results may be of size 1 where f is small
     exact = _complex_step(f)
     if exact is not None and abs(exact - value) <= 10 * error + 1e-6 * abs(value):
         return Slope(exact, min(error, 1e-13 * abs(exact) + noise + 4 * eps), exact)
@@ -86,7 +89,7 @@ def measure(f: Callable[[Any], Array], eps: float = 2.0**-52, size: float = 1.0)
 def _extrapolated(
     quotient: Callable[[float], float], base: int, noise: float, size: float
 ) -> tuple[float, float]:
-    """The limit of the quotients for h → 0 and its error: C. Ridders, 1982.
+    """Return the limit of the quotients for h → 0 and its error: C. Ridders, 1982.
 
     `base` is how much the error of a quotient shrinks when h is halved.
     """
@@ -95,7 +98,7 @@ def _extrapolated(
     for step in STEPS:
         h = step * size
         first = quotient(h)
-        if not np.isfinite(first):  # outside what f is defined for
+        if not np.isfinite(first):  # outside the domain of f
             last = []
             continue
         row = [first]
@@ -113,7 +116,7 @@ def _extrapolated(
 def _complex_step(f: Callable[[Any], Array]) -> float | None:
     try:
         y = np.asarray(f(1j * TINY))
-    except Exception:  # whatever it is that does not work with complex numbers
+    except Exception:  # f does not work on complex numbers
         return None
     slope = float(np.imag(y).sum() / TINY)
     return slope if y.dtype.kind == "c" and np.isfinite(slope) else None

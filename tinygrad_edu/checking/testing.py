@@ -1,10 +1,10 @@
-"""For tests of layers: `check_layer`, in one line of pytest.
+"""`check_layer`: a test for a layer in one line of pytest.
 
     def test_my_layer() -> None:
         check_layer(MyLayer(3, 2), (5, 3))
 
-It does for a layer what scikit-learn's `check_estimator` does for an estimator: it knows what all
-layers have in common, tries it, and says of each failure what to do about it.
+It is for layers what scikit-learn's `check_estimator` is for estimators: it checks properties that
+all layers share, and says for each failure how to mend it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LIMIT = 3000  # entries whose slopes are measured one by one
 
 
 class LayerError(AssertionError):
-    """What is wrong with a layer: `failures` holds a sentence for each check that failed.
+    """Raised for a layer that fails checks: `failures` holds a sentence for each.
 
     Example:
         >>> print(LayerError("Scale", {"dtypes": "it gives float64 for float32"}))
@@ -53,24 +53,24 @@ def check_layer(
     samples: bool = True,
     skip: Sequence[str] = (),
 ) -> None:
-    """Check what must hold for every layer; the layer itself is left as it is.
+    """Check properties that every layer must have, on copies of the layer.
 
-    parameters    all that it computes with and learns is found by `parameters()`
-    gradients     of inputs and parameters, in training and in eval(), against measured slopes
+    parameters    `parameters()` yields every tensor that the layer trains
+    gradients     those of inputs and parameters agree with slopes, in training and in eval()
     inputs        neither inputs nor parameters are changed, results are not overwritten
-    random        what it draws comes from a source of its own
-    training      eval() is repeatable and changes no state, train() reaches all inside; a buffer
-                  that follows the batches does so with the layer's `momentum`
-    state         what a copy has learnt goes into state_dict() and comes out of it whole
-    dtypes        a layer of float32 gives float32 for float32, and keeps its parameters so
-    samples       a sample's result does not depend on the others in eval(), and no samples are no
-                  mistake (`samples=False` where the first axis is something else)
-    errors        inputs of another shape are refused with a ValueError, TypeError or IndexError
-                  that says something, or accepted
+    random        random numbers come from the layer's own generator
+    training      eval() is repeatable and changes no state, train() reaches all submodules; a
+                  running buffer is updated by the layer's `momentum`
+    state         state_dict() holds the whole state, and load_state_dict() restores it
+    dtypes        a float32 layer returns float32 for float32, and its parameters stay float32
+    samples       in eval() a sample's result does not depend on the others, and an empty batch is
+                  accepted (`samples=False` if the first axis is not the samples)
+    errors        inputs of another shape are accepted, or refused with a ValueError, TypeError or
+                  IndexError that has a message
 
-    `input_shapes` is the shape of the input, or a list with one for each. Give a small layer: each
-    entry is measured. `domain` is what inputs are drawn from: between two numbers, or a function
-    (rng, shape) → array, for class indices say. `skip` names checks that do not apply.
+    `input_shapes` is the shape of the input, or a list with one for each. Pass a small layer: the
+    slope of each entry is measured. `domain` is the range of the inputs, (low, high), or a function
+    (rng, shape) → array, for example for class indices. `skip` names checks that do not apply.
 
     Raises:  LayerError with all failures; TypeError for what is no Module
     Source:  sklearn.utils.estimator_checks.check_estimator
@@ -114,14 +114,14 @@ def check_layer(
             except Exception as failure:
                 notes = "\n".join(getattr(failure, "__notes__", []))
                 failures[name] = f"raised {type(failure).__name__}: {failure}\n{notes}".rstrip()
-                if name == "parameters":  # it cannot be called at all
+                if name == "parameters":  # the layer cannot be called
                     break
     if failures:
         raise LayerError(type(layer).__name__, failures)
 
 
 class _Fails(Exception):
-    """One check has failed; the message says how, and what to do."""
+    """Raised by a check that failed; the message says how to mend it."""
 
 
 class _Trial:
@@ -142,7 +142,7 @@ class _Trial:
 
 
 def _output(layer: Module, inputs: Sequence[Any]) -> Tensor:
-    """The layer's result for variables (what is floating) on copies of the inputs."""
+    """Return the layer's result for copies of the inputs; floating ones are variables."""
     y = layer(*[Tensor(x, requires_grad=x.dtype.kind == "f") for x in inputs])
     if not isinstance(y, Tensor):
         raise _Fails(
@@ -198,7 +198,7 @@ def _gradients(trial: _Trial) -> None:
             layer = copy.deepcopy(original)  # noqa: B023  (called at once)
             parameters = dict(layer.named_parameters())
             for (name, _), new in zip(named, args[len(trial.inputs) :], strict=True):
-                # The parameter is, for this call, a result of what is differentiated.
+                # For this call the parameter is the result that is differentiated.
                 linked = as_recorded(new) if isinstance(new, Box) else None
                 parameters[name].value = new if linked is None else linked.value
                 parameters[name].record = None if linked is None else linked.record
@@ -217,7 +217,7 @@ def _inputs(trial: _Trial) -> None:
     for training in (True, False):
         layer = trial.copy(training)
         inputs = [x.copy() for x in trial.inputs]
-        tensors = [Tensor(x) for x in inputs]  # on that memory, as a user's batch is
+        tensors = [Tensor(x) for x in inputs]  # sharing memory, as with a user's batch
         before = {name: p.value.copy() for name, p in layer.named_parameters()}
         y = layer(*tensors)
         kept = y.value.copy()
@@ -284,7 +284,7 @@ def _training(trial: _Trial) -> None:
 
 
 def _momentum(trial: _Trial) -> None:
-    """A buffer that follows the batches goes the part of the way that `momentum` says."""
+    """Check that a running buffer moves by the fraction that `momentum` says."""
     layer = trial.copy(True)
     for path, module in layer.named_modules():
         momentum = getattr(module, "momentum", None)
@@ -408,7 +408,7 @@ def _errors(trial: _Trial) -> None:
 
 
 def _other_shapes(shapes: Sequence[Shape]) -> Iterator[tuple[Shape, ...]]:
-    """One more column, one axis less, one axis more, of the first input."""
+    """Yield the shapes with one more column, one axis less, one axis more in the first input."""
     first, *others = shapes
     if first:
         yield ((*first[:-1], first[-1] + 1), *others)

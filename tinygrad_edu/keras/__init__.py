@@ -1,8 +1,8 @@
-"""Networks from Keras, and to it.
+"""Conversion of networks from Keras and to Keras.
 
 bridges    `from_keras`, `to_keras`
-layers     which layer of Keras is which of ours, with its options
-images     which order of channels, rows and columns each layer sees
-files      `.keras` and `.weights.h5`, read without running anything that is in them
+layers     the table of Keras' layers, their options and our modules
+images     where channels must be moved between the first and the last axis
+files      `.keras` and `.weights.h5`, read without running code from them
 settings   loss, metrics and optimizer of a compiled model
 """

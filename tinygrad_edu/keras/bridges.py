@@ -1,10 +1,10 @@
-"""Bridges to Keras: `from_keras` and `to_keras`, for chains of the layers that both have.
+"""`from_keras` and `to_keras`: convert chains of the layers that both libraries have.
 
-A Keras model describes itself in JSON, layer by layer, in memory as in a `.keras` file. A layer is
-made here from that description, by a table of the kinds and settings that are known, and given its
-weights; whatever is not in the table is refused by name. So nothing that stands in a file is ever
-run or imported, Keras need not be installed to read one (h5py is enough), and it does not matter
-which back end the model was trained on.
+A Keras model describes itself in JSON, layer by layer, in memory as in a `.keras` file.
+`from_keras` builds each layer from that description by a table of known kinds and settings, then
+copies the weights. Anything that is not in the table is refused by name. So no code from a file is
+run or imported, Keras is not needed to read one (h5py is enough), and the model may have been
+trained on any back end.
 """
 
 from __future__ import annotations
@@ -60,24 +60,25 @@ LARGEST_CONFIG = 2**24  # bytes of the JSON in a .keras file
 
 
 def from_keras(source: Any, *, into: Module | None = None, settings: bool = False) -> Any:
-    """The `Sequential` that computes what a Keras model does, with a copy of its weights.
+    """Return a `Sequential` that computes what a Keras model computes, with a copy of its weights.
 
-    `source` is a built `keras.Sequential` of any back end, or the path of a `.keras` file; for a
-    `.weights.h5` file, which says nothing of its layers, `into` is the model that is given its
-    weights. Layers: Dense, Conv2D, MaxPooling2D, AveragePooling2D, Activation, ReLU, LeakyReLU,
-    Softmax, Flatten, Dropout, Embedding, BatchNormalization, LayerNormalization, and a Sequential
-    among them, which is opened. Images stay as Keras has them, (m, h, w, c): before the first
-    convolution the network turns them round itself.
+    `source` is a built `keras.Sequential` of any back end, or the path of a `.keras` file. A
+    `.weights.h5` file does not describe its layers: pass the model that receives its weights as
+    `into`. Layers: Dense, Conv2D, MaxPooling2D, AveragePooling2D, Activation, ReLU, LeakyReLU,
+    Softmax, Flatten, Dropout, Embedding, BatchNormalization, LayerNormalization, and nested
+    Sequential models, which are flattened. Images keep Keras' order, (m, h, w, c): the network
+    moves the channels before its first convolution.
 
     The model ends as in Keras, with the softmax or sigmoid that gives probabilities, and
     `tg.fit(model, x, y, loss="categorical_crossentropy", …)` takes those as Keras does. With
-    `settings=True` the result is (model, settings): how the Keras model was compiled, for
-    `tg.fit(model, x, y, **settings)`, which goes on step for step: loss, metrics, an SGD or Adam
-    optimizer with what it keeps, and a penalty for kernel_regularizer and bias_regularizer.
+    `settings=True` the result is (model, settings). `tg.fit(model, x, y, **settings)` continues the
+    training of the compiled model step for step: with its loss, metrics, SGD or Adam optimizer and
+    its state, and a penalty for kernel_regularizer and bias_regularizer.
 
-    Beside a loss of logits, "accuracy" compares a single output with 0, Keras with ½.
+    With a loss of logits, "accuracy" compares a single output with 0, Keras with ½.
     BatchNormalization moves its running variance towards the variance of the batch, ours towards
-    m/(m − 1) of it, as PyTorch: training on gives the same weights and other running variances.
+    m/(m − 1) times it, as PyTorch does: further training gives the same weights but other running
+    variances.
 
     Raises:  ValueError, naming the layer and the option, for what has no counterpart here; for a
              file that is damaged, or whose weights do not fit; ImportError for a file without h5py
@@ -126,7 +127,7 @@ def from_keras(source: Any, *, into: Module | None = None, settings: bool = Fals
 
 @contextmanager
 def _file(path: Path) -> Iterator[None]:
-    """Say which file it was that could not be read."""
+    """Raise errors inside of the block with the name of the file that could not be read."""
     try:
         yield
     except (FileNotFoundError, ImportError):
@@ -145,7 +146,7 @@ def _file(path: Path) -> Iterator[None]:
 
 
 def _described(keras_model: Any) -> tuple[dict[str, Any], Callable[[dict[str, Any]], list[Array]]]:
-    """The description of a model in memory, and the weights that belong to each layer in it."""
+    """Return the description of a model in memory, and the weights of each layer in it."""
     if not hasattr(keras_model, "to_json") or not hasattr(keras_model, "layers"):
         raise ValueError(
             f"from_keras takes a keras.Sequential or a path, received {type(keras_model).__name__}"
@@ -168,13 +169,13 @@ def _layers(keras_model: Any) -> Iterator[Any]:
 
 
 def _optimizer_state(keras_model: Any) -> list[Array]:
-    """What the optimizer keeps, in the order in which files have it."""
+    """Return the state arrays of the optimizer, in the order of the file."""
     optimizer = getattr(keras_model, "optimizer", None)
     return [np.asarray(v) for v in getattr(optimizer, "variables", ())]
 
 
 def _places(config: Any, prefix: str = "layers") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each layer of a description, with the place of its weights in a file."""
+    """Yield each layer of a description with the path of its weights in a file."""
     if not isinstance(config, dict) or config.get("class_name") != "Sequential":
         found = config.get("class_name") if isinstance(config, dict) else config
         raise ValueError(
@@ -197,7 +198,7 @@ def _places(config: Any, prefix: str = "layers") -> Iterator[tuple[str, dict[str
 
 
 def _numbered(names: Counter[str], kind: str) -> str:
-    """What a file calls the next layer of a kind: dense, dense_1, …, leaky_re_lu."""
+    """Return the name in a file of the next layer of a kind: dense, dense_1, …, leaky_re_lu."""
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)
     name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
     names[name] += 1
@@ -225,18 +226,18 @@ def _built(
         modules += [(module, layer.channels_last) for module in made]
     model: Any = Sequential(*arranged(modules))
     if (shape := _given_shape(config)) is not None:
-        model.keras_shape = shape  # for the way back
+        model.keras_shape = shape  # read by to_keras
     return (model, fit_arguments(config, model, penalties, state)) if settings else model
 
 
 def _given_shape(config: dict[str, Any]) -> tuple[int | None, ...] | None:
-    """The shape of one sample, where the description has it."""
+    """Return the shape of one sample, if the description has it."""
     shape = (config.get("build_config") or {}).get("input_shape")
     return None if not isinstance(shape, (list, tuple)) else tuple(shape[1:])
 
 
 def _filled(model: Module, file: Weights) -> Module:
-    """The model with the weights of a .weights.h5 file: all of them, or as it was."""
+    """Load the weights of a .weights.h5 file into the model, all of them or none; return it."""
     values: list[tuple[Tensor, Array]] = []
     modules = model if isinstance(model, Sequential) else [model]
     _check_order(model, file)
@@ -249,13 +250,14 @@ def _filled(model: Module, file: Weights) -> Module:
 
 
 def _check_order(model: Module, file: Weights) -> None:
-    """Refuse a model that flattens images in another order than the file's does: the weights behind
-    it would have the same shape and belong to other entries."""
+    """Refuse a model that flattens images in another axis order than the model of the file: the
+    weights after the Flatten would have the same shape but belong to other entries.
+    """
     if hasattr(model, "keras_shape"):  # made by from_keras
         return
     layers = list(_opened_up(model))
     turns = sum(isinstance(module, (ChannelsFirst, ChannelsLast)) for module in _turned(layers))
-    if file.count("permute") == turns:  # the file of what to_keras made of such a model
+    if file.count("permute") == turns:  # a file of a model that to_keras built
         return
     images = False
     for module in layers:
@@ -285,13 +287,13 @@ def _collect(modules: Any, prefix: str, file: Weights, values: list[tuple[Tensor
 
 
 def to_keras(model: Module, *, input_shape: Sequence[int | None] | None = None) -> Any:
-    """The `keras.Sequential` that computes what a model does, with a copy of its weights.
+    """Return a `keras.Sequential` that computes what a model computes, with a copy of its weights.
 
     The model is a `Sequential` of Linear, Conv2d, MaxPool2d, AvgPool2d, the activations, Flatten,
-    Dropout, Embedding, BatchNorm1d, BatchNorm2d and LayerNorm. `input_shape` is that of one sample;
-    it is known where the first layer that has weights comes first, and where the model came from
-    Keras. An activation that follows a Linear or Conv2d becomes a part of it. Images go in as they
-    do here, (m, c, h, w), unless the model came from Keras: a Permute turns them round.
+    Dropout, Embedding, BatchNorm1d, BatchNorm2d and LayerNorm. `input_shape` is the shape of one
+    sample; it is not needed if the model begins with a layer that determines it, or came from
+    Keras. An activation after a Linear or Conv2d becomes a part of it. Images have the order
+    (m, c, h, w) as here, unless the model came from Keras: a Permute layer moves the channels.
 
     Raises:  ValueError, naming the module, for what has no counterpart in Keras, or if the input
              shape is not known; ImportError without Keras (`pip install 'tinygrad_edu[keras]'`)
@@ -338,22 +340,23 @@ def _common_dtype(modules: list[Module]) -> str | None:
     """
     all_tensors = [tensor for module in modules for tensor in tensors(module)]
     if len({id(tensor) for tensor in all_tensors}) < len(all_tensors):
-        raise ValueError("a parameter stands in two layers, which a keras.Sequential cannot have")
+        raise ValueError("two layers share a parameter, which a keras.Sequential cannot have")
     dtypes = {str(tensor.dtype) for tensor in all_tensors}
     if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
         raise ValueError(
-            f"Keras' layers are made in one dtype, float32 or float64, received {sorted(dtypes)}"
+            f"all layers of Keras need one dtype, float32 or float64, received {sorted(dtypes)}"
         )
     return next(iter(dtypes), None)
 
 
 def _turned(modules: Iterable[Module]) -> Iterator[Module]:
-    """The layers as Keras goes through them, which has images with the channels last: images are
-    turned round only where ours are in the other order."""
-    last = False  # whether Keras' data are ours with the channels last
+    """Yield the layers for Keras, whose images have the channels last, with layers that move the
+    channels only where both orders meet.
+    """
+    last = False  # True where Keras' data have the channels last and ours in axis 1
     for module in modules:
         if isinstance(module, ChannelsFirst) and not last:
-            last = True  # ours turn them round, in Keras they stay
+            last = True  # ours are moved here, Keras' are not
         elif isinstance(module, ChannelsLast) and last:
             last = False
         else:
@@ -366,7 +369,7 @@ def _turned(modules: Iterable[Module]) -> Iterator[Module]:
 
 
 def _opened_up(model: Module) -> Iterator[Module]:
-    """The layers in their order, those of a Sequential among them too."""
+    """Yield the layers in order, those of nested Sequential modules too."""
     if type(model) is not Sequential:
         yield model
         return
@@ -393,7 +396,7 @@ def _input_shape(modules: list[Module]) -> tuple[int | None, ...]:
 
 
 def _activation(module: Module) -> str | None:
-    """The name by which Keras knows an activation; None for what is none, or has settings."""
+    """Return Keras' name of an activation; None for other modules, or settings that Keras lacks."""
     names = {Sigmoid: "sigmoid", Tanh: "tanh", ReLU: "relu", SiLU: "silu"}
     match module:
         case Softmax(axis=-1):
@@ -407,7 +410,7 @@ def _activation(module: Module) -> str | None:
 
 
 def _with_activations(layers: Iterable[Module]) -> Iterator[tuple[Module, str | None]]:
-    """Each layer with the activation that becomes a part of it in Keras; or which it is itself."""
+    """Yield each layer with the activation that Keras merges into it, or that it is itself."""
     modules, i = list(layers), 0
     while i < len(modules):
         module, name = modules[i], _activation(modules[i])
@@ -516,7 +519,7 @@ def _keras_layer(layers: Any, module: Module, activation: str | None, dtype: str
         layer = _OTHERS[kind](layers, module, dtype)
     if layer is None:
         raise ValueError(
-            f"{module!r} has no counterpart in Keras; what goes over is Linear, Conv2d, MaxPool2d, "
+            f"{module!r} has no counterpart in Keras; supported are Linear, Conv2d, MaxPool2d, "
             "AvgPool2d, Sigmoid, Tanh, ReLU, LeakyReLU, SiLU, GELU, Softplus, Softmax, Flatten, "
             "Dropout, Embedding, BatchNorm1d, BatchNorm2d and LayerNorm with settings that Keras "
             "has, one after the other in a Sequential"

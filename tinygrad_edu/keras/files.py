@@ -1,4 +1,4 @@
-"""The weights in an HDF5 file that Keras has saved. h5py reads them; nothing in a file is run."""
+"""The weights in an HDF5 file that Keras saved, read by h5py. No code in a file is run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXTRA = "{} is needed here and not installed: pip install 'tinygrad_edu[keras]'"
 
 @contextmanager
 def opened(source: Any) -> Iterator[Weights]:
-    """The weights in a file, or in what can be read like one.
+    """Open the weights in a file or file-like object, until the block ends.
 
     Raises:  ImportError without h5py, OSError for what is no HDF5 file
     """
@@ -28,15 +28,16 @@ def opened(source: Any) -> Iterator[Weights]:
 
 
 class Weights:
-    """The arrays in a file. Only what stands in the file itself, and as it is, is read: HDF5 can
-    also point at other files, and can claim an array far larger than the file."""
+    """The arrays of a file. Only datasets stored in the file itself are read: HDF5 can also refer
+    to other files, and declare an array far larger than the file.
+    """
 
     def __init__(self, file: Any) -> None:
         self.file = file
         self.taken: set[str] = set()
 
     def take(self, place: str) -> list[Array]:
-        """The arrays of a layer, in their order."""
+        """Return the arrays of a layer, in order."""
         self.taken.add(place)
         group = self._at(f"{place}/vars")
         return (
@@ -44,7 +45,7 @@ class Weights:
         )
 
     def left(self) -> list[str]:
-        """The places with arrays that nobody has taken."""
+        """Return the paths of arrays that were not taken."""
         places: list[str] = []
 
         def look(name: str, item: Any) -> None:
@@ -56,12 +57,14 @@ class Weights:
         return sorted(set(places))
 
     def count(self, kind: str) -> int:
-        """How many layers of a kind stand one after the other in the file, with weights or not."""
+        """Return how many layers of a kind are numbered consecutively in the file, with weights or
+        not.
+        """
         names = self._at("layers") or ()
         return sum(name == kind or name.startswith(f"{kind}_") for name in names)
 
     def _at(self, name: str) -> Any:
-        """What the file has under a name, refused where the name leads out of the file."""
+        """Return the object at a path in the file. Refuse links out of the file."""
         item = self.file
         for part in name.split("/"):
             link = item.get(part, getlink=True) if hasattr(item, "get") else None

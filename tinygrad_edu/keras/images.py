@@ -1,9 +1,9 @@
-"""Images: Keras has rows, columns, channels, and our layers channels, rows, columns.
+"""The order of axes of images: rows, columns, channels in Keras; channels, rows, columns here.
 
-A network from Keras takes images as Keras does. Before its first convolution stands
-`ChannelsFirst`, and before what looks at axes in another way, such as Flatten, `ChannelsLast`. So
-each layer sees its own order, the weights behind a Flatten stay where they are, and the way back to
-Keras finds the places where nothing has to be turned round.
+A network from Keras takes images in Keras' order. `ChannelsFirst` is inserted before its first
+convolution, and `ChannelsLast` before layers that depend on the order of all axes, such as Flatten.
+So each layer has its own order, the weights after a Flatten need not be permuted, and `to_keras`
+can remove these modules again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..nn import (
 
 
 class ChannelsFirst(Module):
-    """Images as our layers have them, from images as Keras has them.
+    """Move the channels of images from the last axis, where Keras has them, to axis 1.
 
     Shapes:  (m, h, w, c) → (m, c, h, w)
     Example:
@@ -43,7 +43,7 @@ class ChannelsFirst(Module):
 
 
 class ChannelsLast(Module):
-    """Images as Keras has them, from images as our layers have them.
+    """Move the channels of images from axis 1 to the last axis, where Keras has them.
 
     Shapes:  (m, c, h, w) → (m, h, w, c)
     Example:
@@ -55,13 +55,13 @@ class ChannelsLast(Module):
         return ops.transpose(x, (0, 2, 3, 1))
 
 
-OF_IMAGES = (Conv2d, MaxPool2d, AvgPool2d, BatchNorm2d)  # they look for channels in axis 1
-ANYWHERE = (Dropout, ReLU, LeakyReLU, Sigmoid, Tanh, SiLU, GELU, Softplus)  # each entry by itself
+OF_IMAGES = (Conv2d, MaxPool2d, AvgPool2d, BatchNorm2d)  # they expect the channels in axis 1
+ANYWHERE = (Dropout, ReLU, LeakyReLU, Sigmoid, Tanh, SiLU, GELU, Softplus)  # entry-wise: any order
 
 
 def arranged(layers: Iterable[tuple[Module, bool]]) -> list[Module]:
-    """The layers with what turns images round between them; of each it is told whether Keras has
-    the channels last there.
+    """Return the layers with the modules that move channels between them; each layer comes with a
+    flag that says if Keras has the channels last there.
 
     Example:
         >>> [type(m).__name__ for m in arranged([(MaxPool2d(2), True), (ReLU(), True)])]
@@ -70,7 +70,7 @@ def arranged(layers: Iterable[tuple[Module, bool]]) -> list[Module]:
     found: list[Module] = []
     for module in _arranged(layers):
         pair = {type(m) for m in (*found[-1:], module)}
-        if pair == {ChannelsFirst, ChannelsLast}:  # to and fro
+        if pair == {ChannelsFirst, ChannelsLast}:  # there and back
             found.pop()
         else:
             found.append(module)

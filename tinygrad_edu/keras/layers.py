@@ -1,8 +1,8 @@
-"""Keras' layers as ours: a table of the kinds and settings that are known.
+"""The table of Keras' layers: which module and options each becomes.
 
-A layer is made from the description that Keras gives of it, a dict, and is given its weights. What
-is asked of a description is taken out of it; what is left over, and not free to be anything, is
-refused by name.
+A layer is built from its Keras description, a dict, and its weights. Every option that is read is
+removed from the description. An option that remains is refused by name, unless it is known to have
+no effect.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ TURNED = (3, 2, 0, 1)  # Keras' kernels (rows, columns, in, out) as ours, (out, 
 
 
 class Layer:
-    """A layer as Keras describes it. What is asked of it is taken out; what is left is refused.
+    """A layer as Keras describes it. Options are removed as they are read; those that remain are
+    refused.
 
     Example:
         >>> config = {"name": "re_lu", "negative_slope": 0.2}
@@ -72,7 +73,7 @@ class Layer:
         [LeakyReLU(negative_slope=0.2)]
     """
 
-    # What has no say in what a trained layer computes.
+    # Options without effect on what a trained layer computes.
     FREE = ("name", "trainable", "dtype", "seed", "batch_shape", "build_config", "synchronized")
 
     def __init__(self, description: Mapping[str, Any], weights: list[Array]) -> None:
@@ -97,17 +98,17 @@ class Layer:
         if self.kind != "InputLayer" and name not in ("float32", "float64"):
             self.refuse(f"dtype {name!r}", "float32 and float64 are read")
         self.frozen = self.config.get("trainable") is False
-        self.channels_last = True  # of layers of images
+        self.channels_last = True  # for layers that work on images
 
     def modules(self) -> list[Module]:
-        """What it is with us."""
+        """Return the modules that compute what the layer computes."""
         made = MAKERS[self.kind](self)
         for module in made:
             for attribute in ("weight", "bias"):
                 regularizer = self.config.pop(REGULARIZERS.get((self.kind, attribute), ""), None)
                 if regularizer is not None:
                     l1, l2 = self._regularizer(regularizer)
-                    if (l1 or l2) and not self.frozen:  # Keras does not count what stays
+                    if (l1 or l2) and not self.frozen:  # Keras does not penalise frozen weights
                         self.penalties.append((getattr(module, attribute), l1, l2))
             if self.frozen:
                 for parameter in module.parameters():
@@ -119,7 +120,9 @@ class Layer:
         return made
 
     def take(self, option: str, default: Any, *accepted: Any) -> Any:
-        """An option's value; one of those accepted where any are given."""
+        """Remove an option and return its value, which must be one of those accepted, if any are
+        given.
+        """
         value = self.config.pop(option, default)
         if accepted and value not in accepted:
             told = " or ".join(map(repr, accepted))
@@ -127,14 +130,14 @@ class Layer:
         return value
 
     def number(self, option: str, default: Any, kind: type = float) -> Any:
-        """An option's value, which must be a number."""
+        """Remove an option and return its value, which must be a number."""
         value = self.take(option, default)
         if isinstance(value, bool) or not isinstance(value, (int, kind)):
             self.refuse(f"{option}={value!r:.80}", "here it is a number")
         return value
 
     def activation(self) -> list[Module]:
-        """The module of the option `activation`."""
+        """Return the modules for the option `activation`."""
         name = self.take("activation", "linear") or "linear"
         if not isinstance(name, str) or name not in ACTIVATIONS:
             self.refuse(f"activation={name!r:.80}", f"there are {', '.join(ACTIVATIONS)}")
@@ -142,7 +145,7 @@ class Layer:
         return [] if make is None else [make()]
 
     def array(self, i: int, shape: tuple[int | None, ...]) -> Array:
-        """The i-th array of its weights."""
+        """Return the i-th array of the layer's weights."""
         if i >= len(self.weights):
             raise ValueError(
                 f"{self.title} has no weights yet; let the Keras model begin with "
@@ -160,7 +163,7 @@ class Layer:
         return found
 
     def filled(self, module: Module) -> list[Module]:
-        """The module with the layer's weights, all of them."""
+        """Set all weights of the module to the layer's; return it."""
         _fill(self.title, module, self.weights)
         return [module]
 
@@ -175,7 +178,7 @@ class Layer:
         return float(l1 or 0.0), float(l2 or 0.0)
 
     def refuse(self, what: str, way_out: str) -> None:
-        """Say what of this layer has no counterpart."""
+        """Raise ValueError: an option of this layer has no counterpart."""
         raise ValueError(f"{self.title}: {what} has no counterpart here; {way_out}")
 
 
@@ -224,13 +227,13 @@ def _pooling(kind: type[MaxPool2d] | type[AvgPool2d]) -> Callable[[Layer], list[
 
 
 def _channels(layer: Layer) -> None:
-    """Take note of where the layer has the channels."""
+    """Set whether the layer has the channels last."""
     found = layer.take("data_format", "channels_last", "channels_last", "channels_first")
     layer.channels_last = found == "channels_last"
 
 
 def _pair(layer: Layer, option: str, default: Any = None) -> int | tuple[int, int]:
-    """The numbers for rows and columns, one where they are equal."""
+    """Return the numbers for rows and columns, or one number if they are equal."""
     found = layer.take(option, default) or default or (1, 1)
     pair = (found, found) if isinstance(found, int) else tuple(found)
     if len(pair) != 2 or not all(type(n) is int for n in pair):
@@ -298,7 +301,7 @@ def _batch_normalization(layer: Layer) -> list[Module]:
     scale, center = layer.take("scale", True, True, False), layer.take("center", True, True, False)
     if scale != center:
         layer.refuse(f"scale={scale} with center={center}", "here it has both or neither")
-    layer.take("renorm_momentum", None)  # which says nothing without renorm
+    layer.take("renorm_momentum", None)  # no effect without renorm
     n = len(layer.array(0, (None,)))
     momentum, eps = round(1 - layer.number("momentum", 0.99), 12), layer.number("epsilon", 1e-3)
     kind = BatchNorm1d if rank == 2 else BatchNorm2d
@@ -356,7 +359,7 @@ REGULARIZERS = {
 
 
 def tensors(module: Module) -> list[Tensor]:
-    """The tensors of a layer that Keras has as its weights, in Keras' order.
+    """Return the tensors of a module that are weights in Keras, in Keras' order.
 
     Example:
         >>> [tensor.shape for tensor in tensors(Linear(3, 2, rng=0))]
@@ -367,7 +370,8 @@ def tensors(module: Module) -> list[Tensor]:
 
 
 def beside(title: str, module: Module, arrays: Sequence[Array]) -> list[tuple[Tensor, Array]]:
-    """The tensors of a layer beside their new values, which Keras had, refused unless they fit.
+    """Return pairs of a module's tensors and the arrays from Keras. Raise ValueError if the shapes
+    differ.
 
     Example:
         >>> beside("dense", Linear(3, 2, rng=0), [np.ones((2, 3))])

@@ -1,4 +1,4 @@
-"""How a Keras model was compiled, as arguments of `fit`."""
+"""The settings of a compiled Keras model, as arguments of `fit`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fit_arguments(
     penalties: list[tuple[Tensor, float, float]],
     state: Sequence[Array],
 ) -> dict[str, Any]:
-    """The arguments of `fit` that say what `compile` said.
+    """Return the arguments of `fit` that correspond to `compile` of a Keras model.
 
     Example:
         >>> sgd = {"class_name": "SGD", "config": {"learning_rate": 0.1, "momentum": 0.0,
@@ -95,7 +95,7 @@ def _loss(loss: Any) -> Any:
 
 
 def _metric(metric: Any) -> tuple[str, str]:
-    """What a metric is called, and the name by which it is known here."""
+    """Return the name of a metric in Keras, and the name by which it is known here."""
     if isinstance(metric, str):
         name = known = metric
     else:
@@ -112,7 +112,7 @@ def _metric(metric: Any) -> tuple[str, str]:
 
 
 class KerasAdam(Adam):
-    """Adam with Keras' arithmetic: eps stands beside √v, not beside √v̂.
+    """Adam with Keras' arithmetic: eps is added to √v, not to √v̂.
 
         W ← W − lr · √(1 − β₂ᵗ)/(1 − β₁ᵗ) · m/(√v + eps)      at its t-th step
 
@@ -137,7 +137,7 @@ class KerasAdam(Adam):
 
 
 def _optimizer(optimizer: Any, model: Module, state: Sequence[Array]) -> Optimizer:
-    """Keras' SGD or Adam as ours, with what it keeps for each weight."""
+    """Return Keras' SGD or Adam as an optimizer of ours, with its state for each weight."""
     kind, config = optimizer.get("class_name"), dict(optimizer.get("config", {}))
     if kind not in ("SGD", "Adam"):
         raise ValueError(
@@ -168,7 +168,9 @@ def _optimizer(optimizer: Any, model: Module, state: Sequence[Array]) -> Optimiz
 
 
 def _kept(made: Optimizer, steps: int, kept: list[Array]) -> dict[int, State]:
-    """What Keras' optimizer has kept: velocities, −lr·v there for v here, or m and v by turns."""
+    """Return the state of Keras' optimizer as ours: for SGD velocities, −lr·v there for v here; for
+    Adam m and v in turn.
+    """
     trained = [i for i, p in enumerate(made.parameters) if p.requires_grad]
     each = 1 if isinstance(made, SGD) else 2
     expected = [made.parameters[i].shape for i in trained for _ in range(each)]

@@ -1,7 +1,7 @@
-"""Looking at a graph and at a model.
+"""Pictures of a recorded graph, and a table of a model.
 
-picture    `picture`: what is shown of a recorded graph
-layout     where boxes and lines go
-drawing    the same as SVG and as DOT
-summary    `summary`: a table of a model's layers, and what they cost
+picture    `picture`: what a picture of a recorded graph shows
+layout     the positions of boxes and lines
+drawing    the picture as SVG and as DOT
+summary    `summary`: a table of a model's layers and their costs
 """

@@ -4,14 +4,14 @@
     cornered box, thick line     a parameter
     oval, dashed line            a constant: data, targets
     cornered box, double line    a module that is not opened
-    large box with a title       a module that is
+    large box with a title       an opened module
 
-Shape and line tell the kinds apart, also in grey; colour only helps. Data flow from left to right,
-and leaves that only one operation needs hang on it. What would be too wide for a slide is broken
-into rows, as text is, between two boxes: each row goes on where the one above it ended.
+Shapes and line styles distinguish the kinds without colour. Data flow from left to right; a leaf
+that only one operation uses is attached to it. A picture too wide for a slide is broken into rows
+between two boxes, like text: each row continues the one above.
 
-Where things go is found by `layout`: of the libraries that are well kept networkx and igraph place
-points, not boxes of given sizes with boxes inside, and Graphviz is a program of its own.
+`layout` computes the positions. networkx and igraph place points, not boxes of given sizes with
+boxes inside, and Graphviz is a separate program.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import Any
 
 from .layout import Frame, Node, Point, lay_out, stack
 
-SIZE, LINE, MARGIN = 13.0, 16.0, 10.0  # of letters, lines and the margin, in px
-WIDE = 1580.0  # what fits on a slide
+SIZE, LINE, MARGIN = 13.0, 16.0, 10.0  # px of letters, lines and the margin
+WIDE = 1580.0  # px that fit on a slide
 ARROW = 7.0
 
 
 class Kind(Enum):
-    """What a box stands for.
+    """The kind of a box: operation, parameter, constant or module.
 
     Example:
         >>> [kind.value for kind in Kind]
@@ -45,7 +45,7 @@ class Kind(Enum):
 
 @dataclass(eq=False)
 class Group(Frame):
-    """A box around others: a module.
+    """A box around others: an opened module.
 
     Example:
         >>> Group(title="Linear(3, 2)").title
@@ -59,9 +59,9 @@ class Group(Frame):
 class Shape(Node):
     """A box of the picture: its kind, its lines of text, the group that it stands in.
 
-    named   whether the first line of the text is a name
-    plain   how many lines are about the box itself; those after them are about its gradient
-    more    what is shown to those who point at it
+    named   True if the first line of the text is a name
+    plain   the number of lines about the box itself; the others are about its gradient
+    more    the tooltip
 
     Example:
         >>> Shape(text=["W1", "(30, 10)"], named=True).kind
@@ -77,7 +77,7 @@ class Shape(Node):
 
 
 class Graph:
-    """Boxes, groups of them, and lines between them.
+    """Boxes, groups of boxes, and lines between boxes.
 
     Example:
         >>> graph = Graph()
@@ -94,25 +94,25 @@ class Graph:
         self.lines: list[tuple[Shape, Shape]] = []
 
     def group(self, title: str, outer: Group | None) -> Group:
-        """A new group."""
+        """Add a group."""
         group = Group(title=title, inside=outer or self.root)
         self.groups.append(group)
         return group
 
     def shape(self, kind: Kind, text: list[str], group: Group | None, **more: Any) -> Shape:
-        """A new box."""
+        """Add a box."""
         shape = Shape(kind=kind, text=text, group=group or self.root, **more)
         self.shapes.append(shape)
         return shape
 
     def line(self, a: Shape, b: Shape) -> None:
-        """A line from one box to another; between modules once for all."""
+        """Add a line from one box to another; between two modules only one."""
         closed = Kind.MODULE in (a.kind, b.kind)
         if a is not b and not (closed and (a, b) in self.lines):
             self.lines.append((a, b))
 
     def contents(self) -> str:
-        """How many boxes of each kind there are, in words."""
+        """Return a description of the graph: the number of boxes of each kind."""
         counts = [(kind.value, sum(s.kind is kind for s in self.shapes)) for kind in Kind]
         return ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in counts if n)
 
@@ -121,7 +121,7 @@ class Graph:
 
 
 def _place(graph: Graph) -> list[tuple[Node, Node, list[Point]]]:
-    """Give all boxes sizes and places; returns the pieces of the lines."""
+    """Set sizes and positions of all boxes; return the pieces of the lines."""
     for group in graph.groups:
         group.width, group.head = _width(group.title) + 24, LINE + 2
     for shape in graph.shapes:
@@ -141,8 +141,9 @@ def _place(graph: Graph) -> list[tuple[Node, Node, list[Point]]]:
 
 
 def _hung(graph: Graph) -> dict[Shape, Shape]:
-    """Leaves, and the operation in their group that each hangs on: the first that it goes into.
-    Of what goes into an operation one stays on its left, up to two hang."""
+    """Return leaves and the operation of the same group that each is attached to: the first that
+    uses it. One operand of an operation stays on its left, up to two others are attached.
+    """
     into: dict[Shape, list[Shape]] = {}
     hung: dict[Shape, Shape] = {}
     met: set[Shape] = set()
@@ -163,7 +164,7 @@ def _hung(graph: Graph) -> dict[Shape, Shape]:
 
 
 def _width(text: str, bold: bool = False) -> float:
-    """How wide a text is at most, in px, in the usual fonts without serifs."""
+    """Return an upper bound of the width of a text in px, in common sans-serif fonts."""
     widths = [
         0.38 if c in " .,:;'|!()[]ijlftr" else 0.92 if c in "mwMW@⊙∂…" else 0.63 for c in text
     ]
@@ -182,7 +183,7 @@ LOOKS: dict[Kind, tuple[float | None, str, str, float, str]] = {
 
 
 def svg(graph: Graph) -> str:
-    """The graph as a picture.
+    """Return the graph as SVG.
 
     Example:
         >>> graph = Graph()
@@ -214,8 +215,9 @@ def svg(graph: Graph) -> str:
 
 
 def _rows(graph: Graph) -> list[tuple[float, float]]:
-    """From where to where each row goes: one for what is at most WIDE, else as few as can be seen
-    as large as that, or largest, on a slide of 16 by 9."""
+    """Return the left and right end of each row: one row if the picture is at most WIDE, else the
+    number of rows with which it appears largest on a slide of 16 by 9.
+    """
     total, height = graph.root.width, graph.root.height + 2 * MARGIN
     gaps, end = [], 0.0
     whole = [node for node in (*graph.shapes, *graph.groups) if node.width < 0.6 * WIDE]
@@ -246,7 +248,7 @@ def _row(
     y: float,
     broken: bool,
 ) -> list[str]:
-    """What stands in one row; the others' parts are left out, or cut off at its ends."""
+    """Return the elements of one row; lines to other rows are cut off at its ends."""
     left, right = row
     height = graph.root.height
 
@@ -312,7 +314,7 @@ def _outline(kind: Kind, x: float, y: float, width: float, height: float) -> str
 
 
 def _line(points: list[Point], arrow: bool) -> str:
-    """A line through the points: level through columns, bent between them."""
+    """Return a path through the points: horizontal through columns, curved between them."""
     (x0, y0), *_, (x1, y1) = points
     upright = x0 == x1 and len(points) == 2
     head = ""
@@ -333,7 +335,7 @@ def _line(points: list[Point], arrow: bool) -> str:
 
 
 def _legend(kinds: list[Kind]) -> tuple[str, float]:
-    """What the shapes mean, and how wide that is."""
+    """Return the legend of the shapes, and its width."""
     parts, x = [], 0.0
     for kind in kinds:
         parts.append(_outline(kind, x + 1, 0, 26, 14))
@@ -353,7 +355,7 @@ STYLES = {
 
 
 def dot(graph: Graph) -> str:
-    """The graph in the language of Graphviz.
+    """Return the graph in the language of Graphviz.
 
     Source:  https://graphviz.org/doc/info/lang.html
     Example:

@@ -1,10 +1,10 @@
-"""Layout: where the boxes of a graph go, from left to right, and the lines between them.
+"""Layout: positions of boxes from left to right, and of the lines between them.
 
-The method is Sugiyama's. The column of a node is the length of the longest way to it; a line over
-several columns gets a place of its own in each that it passes. The order within a column is that
-of the neighbours' mean, as long as it makes fewer lines cross; the heights are those that bend the
-lines least. A frame, with nodes inside, is laid out first and then is a node of what it stands in,
-with a port on its border for each line that comes in or goes out.
+The method is Sugiyama's. The column of a node is the length of the longest path to it; a line over
+several columns gets a position in each of them. Within a column, nodes are ordered by the mean
+position of their neighbours, as long as that reduces crossings; heights are chosen so that lines
+bend least. A frame, a box with nodes inside, is laid out first and is then a node of the frame
+around it, with a port on its border for each line that crosses the border.
 
 Source:  K. Sugiyama, S. Tagawa, M. Toda, "Methods for visual understanding of hierarchical system
          structures", 1981
@@ -25,9 +25,9 @@ Point = tuple[float, float]
 
 @dataclass(eq=False)
 class Node:
-    """A box of a given size; `x`, `y` is its upper left corner once it has been laid out.
+    """A box of a given size; after the layout `x`, `y` is its upper left corner.
 
-    parts   what stands inside, at places that are relative to it until all is done
+    parts   the nodes inside, at positions relative to this one until the layout is complete
 
     Example:
         >>> Node(width=40, height=20, y=100).middle
@@ -39,21 +39,22 @@ class Node:
     x: float = 0.0
     y: float = 0.0
     parts: list[Node] = field(default_factory=list)
-    inside: Node | None = field(default=None, repr=False)  # each would tell of all others
+    inside: Node | None = field(default=None, repr=False)  # its repr would contain all others
 
     @property
     def middle(self) -> float:
-        """Half its height, from the top of the picture."""
+        """The height of its centre, from the top of the picture."""
         return self.y + self.height / 2
 
 
 @dataclass(eq=False)
 class Frame(Node):
-    """A box around nodes, with room for a title of height `head` and at least as wide as `width`.
+    """A box around nodes, with room for a title of height `head`, at least as wide as `width`.
 
-    entries, exits   a port for each node outside that lines come from, and each inside
-    lines            what is to be joined in this frame: nodes, ports, and ports of frames inside
-    routes           the lines as they are drawn: from, to, and the points on the way
+    entries, exits   a port for each outer node from which lines enter, and for each inner node
+                     from which lines leave
+    lines            pairs to connect in this frame: nodes, ports, and ports of frames inside
+    routes           the drawn lines: from, to, and the points between
 
     Example:
         >>> lay_out(frame := Frame(parts=[Node(40, 20)], head=18, pad=10), [])
@@ -71,7 +72,8 @@ class Frame(Node):
 
 
 def stack(nodes: Sequence[Node]) -> Node:
-    """Nodes above one another as one: an operation and the leaves that hang on it.
+    """Return a node that contains nodes above one another: an operation and the leaves attached to
+    it.
 
     Example:
         >>> stack([Node(10, 20), Node(30, 20)]).height - HANG_GAP
@@ -89,8 +91,8 @@ def stack(nodes: Sequence[Node]) -> Node:
 def lay_out(
     root: Frame, lines: Iterable[tuple[Node, Node]]
 ) -> list[tuple[Node, Node, list[Point]]]:
-    """Give everything inside `root` its place; returns the pieces of the lines, each from one node
-    or port to the next.
+    """Set the positions of everything inside `root`; return the pieces of the lines, each from one
+    node or port to the next.
 
     Example:
         >>> a, b = Node(40, 20), Node(40, 20)
@@ -102,7 +104,7 @@ def lay_out(
     frames = [node for node in _descendants(root) if isinstance(node, Frame)]
     for source, target in lines:
         _cut_into_pieces(source, target)
-    for frame in reversed(frames):  # what stands inside comes first
+    for frame in reversed(frames):  # inner frames first
         _Level(frame).place()
     pieces = []
     for node in _descendants(root):
@@ -122,7 +124,7 @@ def _held_by(node: Node) -> Iterator[Node]:
 
 
 def _descendants(root: Node) -> list[Node]:
-    """The node and all that stand in it, outer ones first; tells each where it stands."""
+    """Return the node and all nodes inside, outer ones first; set for each the node around it."""
     found = [root]
     for node in found:  # grows on the way
         for part in node.parts:
@@ -132,7 +134,7 @@ def _descendants(root: Node) -> list[Node]:
 
 
 def _frames_around(node: Node) -> list[Frame]:
-    """From the outermost to the innermost."""
+    """Return the frames around a node, outermost first."""
     around, outer = [], node.inside
     while outer is not None:
         if isinstance(outer, Frame):
@@ -142,7 +144,7 @@ def _frames_around(node: Node) -> list[Frame]:
 
 
 def _cut_into_pieces(source: Node, target: Node) -> None:
-    """A line as one piece for each frame that it passes, from port to port."""
+    """Cut a line into one piece for each frame that it passes, from port to port."""
     left, right = _frames_around(source), _frames_around(target)
     shared = sum(a is b for a, b in zip(left, right, strict=False))
     at = source
@@ -163,7 +165,7 @@ def _cut_into_pieces(source: Node, target: Node) -> None:
 
 
 class _Level:
-    """What stands directly in one frame: items, which are nodes, frames, stacks and ports."""
+    """The direct content of one frame: its items, which are nodes, frames, stacks and ports."""
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
@@ -171,7 +173,7 @@ class _Level:
         items = [*self.entries, *frame.parts, *self.exits]
         self.lines = [
             (a, b) for a, b in frame.lines if self.item(a) is not self.item(b)
-        ]  # the others stay within a stack
+        ]  # the others are inside of a stack
         self.hung = [(a, b) for a, b in frame.lines if self.item(a) is self.item(b)]
         self.column = self._columns(items)
         self.columns: list[list[Node]] = [
@@ -179,8 +181,8 @@ class _Level:
         ]
         for item in items:
             self.columns[self.column[item]].append(item)
-        # Each line as a chain of what it passes. A place that it has in a column is a node, too,
-        # and one for all lines from the same source.
+        # Each line as a chain of nodes. Its position in a column that it passes is a node too,
+        # shared by all lines from the same source.
         self.chains: list[list[Node]] = []
         places: dict[tuple[Node, int], Node] = {}
         for a, b in self.lines:
@@ -198,7 +200,7 @@ class _Level:
         targets = {b for _, b in frame.lines}
         for a, b in dict.fromkeys(step for chain in self.chains for step in pairwise(chain)):
             i, j = self.item(a), self.item(b)
-            # What matters is that data go straight on, and a long line where nothing is.
+            # Straight lines matter most between operations, and for long lines.
             passed = len({i, j} & self.places)
             leaf = a not in targets and a.inside is not None and a in a.inside.parts
             weight = 4.0 if passed == 2 else 0.05 if leaf or passed else 1.0
@@ -206,13 +208,15 @@ class _Level:
             self.before[j].append((b, a, weight))
 
     def item(self, node: Node) -> Node:
-        """What a node is, or stands in, directly in the frame."""
+        """Return the item of the frame that a node is, or is inside of."""
         while node.inside is not None and node.inside is not self.frame:
             node = node.inside
         return node
 
     def _columns(self, items: list[Node]) -> dict[Node, int]:
-        """The longest way to each from the left; what nothing leads to stands before its target."""
+        """Return the column of each item: the length of the longest path to it. An item without
+        incoming lines goes to the column before its first target.
+        """
         after, missing = defaultdict(list), dict.fromkeys(items, 0)
         for a, b in self.lines:
             after[self.item(a)].append(self.item(b))
@@ -257,19 +261,19 @@ class _Level:
         self.columns = best
 
     def _rank(self, node: Node) -> float:
-        """The place in the column; of two in one item the upper one comes first."""
+        """Return the position in the column; of two nodes in one item the upper one comes first."""
         item = self.item(node)
         return self.number[item] + self._down(node) / (item.height + 1)
 
     def _down(self, node: Node) -> float:
-        """How far below the top of its item a line leaves or arrives."""
+        """Return how far below the top of its item a line leaves or arrives."""
         item, y = self.item(node), node.height / 2
         while node is not item and node.inside is not None:
             y, node = y + node.y, node.inside
         return y
 
     def _crossings(self) -> int:
-        """How many pairs of lines end in another order than they begin."""
+        """Return how many pairs of lines cross."""
         ends: dict[int, list[Point]] = defaultdict(list)
         for i, found in self.after.items():
             ends[self.column[i]] += [(self._rank(a), self._rank(b)) for a, b, _ in found]
@@ -340,8 +344,9 @@ class _Level:
     def _spread(
         self, column: list[Node], wanted: dict[Node, float], weights: dict[Node, float]
     ) -> None:
-        """As near to the wanted heights as the order and the gaps allow: least squares, by pooling
-        neighbours that are in each other's way."""
+        """Set heights as near to the wanted ones as the order and the gaps allow: least squares, by
+        pooling neighbours that would overlap.
+        """
         blocks: list[list[float]] = []  # weight, weighted sum, members
         shift, shifts = 0.0, []
         for k, item in enumerate(column):
@@ -358,7 +363,9 @@ class _Level:
             item.y = y + shift
 
     def _draw(self, left: list[float], right: list[float]) -> None:
-        """The points of each line. Between columns it may bend, through a column it goes level."""
+        """Set the points of each line. It may bend between columns and is horizontal through
+        them.
+        """
         arriving = defaultdict(list)
         for n, chain in enumerate(self.chains):
             arriving[chain[-1]].append((self._y(chain[-2]), n))
@@ -398,7 +405,7 @@ class _Level:
 
 
 def _without_needless(points: list[Point]) -> list[Point]:
-    """The points of a line without those in the middle of a level piece."""
+    """Return the points of a line without those in the middle of a horizontal piece."""
     kept: list[Point] = []
     for point in points:
         if len(kept) > 1 and kept[-2][1] == kept[-1][1] == point[1]:

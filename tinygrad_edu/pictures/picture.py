@@ -1,9 +1,9 @@
-"""Picture: a recorded graph to look at, as SVG or as DOT text.
+"""`picture`: a recorded graph as SVG or as DOT text.
 
-Here it is decided what is shown: a box for each operation, with the author's name for its result,
-what it does and the shape; one for each parameter, input and constant; and one around what a module
-computes. Plain numbers are written into the box of their operation. `layout` finds the places,
-`drawing` draws.
+This module decides what is shown: a box for each operation, with the author's name for its result,
+the operation and the shape; one for each parameter, input and constant; and one around the
+operations of a module. Plain numbers are part of their operation's box. `layout` computes the
+positions, `drawing` writes the SVG.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ SIGNS = {
 
 @dataclass(frozen=True, repr=False)
 class Picture:
-    """A picture of a graph. In a notebook it shows itself.
+    """A picture of a graph. A notebook displays it.
 
     svg   the picture
-    dot   the same graph in the language of Graphviz, for those who have it
+    dot   the same graph in the language of Graphviz
 
     Example:
         >>> x = tg.Tensor(3.0, requires_grad=True)
@@ -60,7 +60,7 @@ class Picture:
     contents: str
 
     def save(self, path: Any) -> None:
-        """Write it to a file that ends in .svg, .dot or .gv.
+        """Write the picture to a file that ends in .svg, .dot or .gv.
 
         Raises:  ValueError for another ending, OSError if the file cannot be written
         """
@@ -82,16 +82,17 @@ class Picture:
 def picture(
     of: Any, *inputs: Any, gradients: bool = False, depth: int | None = None, **settings: Any
 ) -> Picture:
-    """The graph of a result, or of what a function or model computes from the inputs.
+    """Return a picture of a result's graph, or of what a function or model computes from the
+    inputs.
 
-        tg.picture(loss)            names are those of the variables where it is called
-        tg.picture(model, X)        the model is called once, and left as it was
-        tg.picture(f, X, Y, W)      names are those in f, and in what it calls
+        tg.picture(loss)            names are the caller's local variables
+        tg.picture(model, X)        the model is called once, and its state is restored
+        tg.picture(f, X, Y, W)      names are the local variables of f and of functions it calls
 
-    With `gradients` each box through which the error flows back tells the shape of its gradient.
-    `depth` is how far modules are opened: 0 shows the outermost as one box each, None all.
+    With `gradients` each box that has a gradient shows its shape. `depth` is the number of levels
+    of modules that are opened: 0 shows the outermost ones as a box each, None opens all.
 
-    Raises:  TypeError for what is no tensor and gives none, RuntimeError where nothing was recorded
+    Raises:  TypeError if there is no tensor to show, RuntimeError if nothing was recorded
              or `backward()` has released the graph
     Source:  the layout is Sugiyama's, see `layout`
     Example:
@@ -131,11 +132,13 @@ def picture(
     return Picture(svg(graph), dot(graph), graph.contents())
 
 
-Found = list[tuple[int, str, Any]]  # how far away a name was found, the name, and whose it is
+Found = list[tuple[int, str, Any]]  # how many calls away a name was found, the name, the object
 
 
 def _names(nodes: list[Box], calls: list[_Call], found: Found, modules: list[Module]) -> Names:
-    """The names of tensors and arrays: of parameters, as the author has given them, of layers."""
+    """Return the names of tensors and arrays: of parameters, the author's variables, and results of
+    layers.
+    """
     names = Names()
     inside = {id(x) for node in nodes for x in (*node.record[2], node)}
     for module in [call.module for call in calls if call.outer is None] + modules:
@@ -157,14 +160,15 @@ def _names(nodes: list[Box], calls: list[_Call], found: Found, modules: list[Mod
 
 
 def _variables(frame: FrameType) -> tuple[Found, list[Module]]:
-    """The variables where the picture was asked for, then those of its module; and what stands in
-    short lists of these."""
+    """Return the tensors and arrays among the caller's local variables, then its globals, also in
+    short lists; and the modules among them.
+    """
     found: Found = []
     modules = []
     for depth, variables in enumerate([frame.f_locals, frame.f_globals]):
         for name, x in list(variables.items()):
             if name.startswith("_"):
-                continue  # such as the last results that a notebook keeps
+                continue  # such as the results that a notebook keeps
             if isinstance(x, Module):
                 modules.append(x)
             elif isinstance(x, (list, tuple)) and len(x) < 100:
@@ -178,12 +182,12 @@ def _variables(frame: FrameType) -> tuple[Found, list[Module]]:
 def _run(
     function: Any, inputs: tuple[Any, ...], settings: Mapping[str, Any]
 ) -> tuple[Box, Found, list[Module]]:
-    """Call it; what it gave, and the names that were met on the way."""
+    """Call the function; return its result, the names found, and the modules."""
     parts = {}
-    if isinstance(function, Module):  # what it does with its inputs is to be seen, too
+    if isinstance(function, Module):  # so that operations on its inputs are recorded too
         parts = {"model": function}
         inputs = tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
-    before = states(parts)  # running means, and where random numbers have come to
+    before = states(parts)  # running means and states of generators
     try:
         seen = local_variables()
         with recording(ALL):
@@ -199,11 +203,11 @@ def _run(
 def _arguments(
     function: Any, inputs: tuple[Any, ...], settings: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any]]:
-    """The inputs by the names that the function has for them."""
+    """Return the inputs with the names of the function's parameters."""
     called = function.forward if isinstance(function, Module) else function
     try:
         bound = inspect.signature(called).bind(*inputs, **settings).arguments
-    except (TypeError, ValueError):  # of built-in functions
+    except (TypeError, ValueError):  # a built-in function
         bound = {f"x{k}": x for k, x in enumerate(inputs, 1)}
     for name, x in bound.items():
         if not isinstance(x, Module):
@@ -215,7 +219,7 @@ def _arguments(
 
 @dataclass(eq=False)
 class _Call:
-    """A call of a module: the ages between which it ran, and the call that it was made in."""
+    """A call of a module: the ages before and after it, and the call that it is part of."""
 
     begun: int
     ended: int
@@ -228,7 +232,7 @@ class _Call:
 
     @property
     def around(self) -> list[_Call]:
-        """This call and those around it, the outermost first."""
+        """The calls that contain this one, and this one, outermost first."""
         return [*(self.outer.around if self.outer else ()), self]
 
     @property
@@ -239,8 +243,9 @@ class _Call:
 
 
 def _calls(nodes: list[Box]) -> list[_Call]:
-    """The calls of modules that these results come from, by their beginnings; without those with
-    one operation and no tensor of its own, around which a box would tell nothing."""
+    """Return the module calls that computed these results, in order, except those with one
+    operation and no tensor of their own.
+    """
     ages = [node.record[0] for node in nodes]
     used = {id(x) for node in nodes for x in node.record[2]}
     found: list[_Call] = []
@@ -260,8 +265,9 @@ def _calls(nodes: list[Box]) -> list[_Call]:
 
 @dataclass
 class _Shown:
-    """How the parts of a graph are shown: names, the result and its name, and the ids of what the
-    error comes by on its way back, if that is asked for."""
+    """Settings of a picture: names, the result and its title, and the ids of tensors that have a
+    gradient to show.
+    """
 
     names: Names
     output: Box
@@ -269,7 +275,7 @@ class _Shown:
     reached: set[int]
 
     def graph(self, nodes: list[Box], calls: list[_Call], depth: int | None) -> Graph:
-        """The graph with its modules opened down to `depth`."""
+        """Return the graph with its modules opened down to `depth`."""
         graph = Graph()
         groups: dict[_Call | None, Group | None] = {None: None}
         shapes: dict[int, Shape] = {}
@@ -290,7 +296,7 @@ class _Shown:
                 key, where = id(around[node][depth]), group(around[node][:depth])
                 if key not in shapes:
                     shapes[key] = graph.shape(Kind.MODULE, [around[node][depth].title, ""], where)
-                shapes[key].text[1] = str(node.value.shape)  # of the last one
+                shapes[key].text[1] = str(node.value.shape)  # the shape of the last result
                 shapes[id(node)] = shapes[key]
             else:
                 shapes[id(node)] = self._operation(graph, node, group(around[node]))
@@ -346,7 +352,9 @@ class _Shown:
         return self.names.of.get(x, "") if isinstance(x, Box) else self.names.arrays.get(id(x), "")
 
     def _word(self, x: Any) -> str:
-        """What stands for an operand in the box of its operation: its name, if it is short."""
+        """Return the text for an operand in its operation's box: its name if that is short, else a
+        dot.
+        """
         if not _has_a_box(x):
             return _short(x)
         name = self._name(x)
@@ -354,19 +362,20 @@ class _Shown:
 
 
 def _home(x: int, users: list[tuple[int, list[_Call]]]) -> list[_Call]:
-    """The calls around a leaf, given the ages of its users and the calls around these: a module's
-    own tensor stands in it, what comes from elsewhere outside of all."""
+    """Return the calls in which to draw a leaf, given the ages of its users and the calls around
+    these: a module's own tensor inside of the module, others outside.
+    """
     for _, around in users:
         for k, call in enumerate(around):
             outside = [age for age, other in users if call not in other]
-            # Where it is needed before, too, lines would have to go back.
+            # An earlier use elsewhere would need a line that goes back.
             if x in call.own and all(age > call.ended for age in outside):
                 return around[: k + 1]
     return []
 
 
 def _reached(nodes: list[Box]) -> set[int]:
-    """The ids of what the error comes by on its way back."""
+    """Return the ids of the tensors that have a gradient."""
     reached = {id(nodes[-1])}
     for node in reversed(nodes):
         if id(node) in reached:
@@ -378,7 +387,9 @@ def _reached(nodes: list[Box]) -> set[int]:
 
 
 def _has_a_box(x: Any) -> bool:
-    """Whether an argument has a box of its own; a plain number stands in that of its operation."""
+    """Return True if an argument has a box of its own; a plain number is part of its operation's
+    box.
+    """
     return isinstance(x, Box) or np.ndim(x) > 0
 
 
@@ -387,7 +398,7 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    """A number or setting in a few characters."""
+    """Return a number or setting in a few characters."""
     if isinstance(value, (float, np.floating)):
         return f"{value:.4g}"
     if isinstance(value, np.ndarray) and value.ndim:
@@ -403,7 +414,7 @@ def _short(value: Any) -> str:
 
 
 def _two_lines(name: str) -> list[str]:
-    """A long name, cut where a word ends."""
+    """Return a long name in two lines, cut where a word ends."""
     if len(name) <= 20 or "_" not in name[4:-4]:
         return [name]
     cut = max(k for k, letter in enumerate(name[:21]) if letter == "_")

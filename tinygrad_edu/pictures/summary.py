@@ -1,8 +1,8 @@
-"""Summary: a table of a model's layers, with what each gives, holds and costs.
+"""`summary`: a table of a model's layers, with their output shapes, parameters and costs.
 
-Nothing is known of any kind of layer here: the model is called on zeros, for two and for three
-samples, and it is looked at who was called and what was recorded. What grows with the number of
-samples is told for one sample, and an axis that does is called m.
+It works for any module: the model is called on zeros, for two and for three samples, and the calls
+of modules and the recorded operations are noted. What grows with the number of samples is shown for
+one sample; an axis that grows is called m.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _CALL = Module.__call__.__code__
 
 @dataclass
 class Row:
-    """A call of a module: what the module itself does and holds, without those inside it.
+    """A call of a module, without the modules called inside it.
 
     name           its path in the model and its title
-    depth          in how many others it stands
-    shape          of what it gives, with "m" for the number of samples; "" if it gave no tensor
-    trainable      numbers in its parameters that are trained
-    fixed          numbers in its other tensors: frozen parameters, buffers
-    multiply_adds  of its matrix products and their kin, for one sample
+    depth          the number of modules around it
+    shape          its output shape, with "m" for the number of samples; "" if there is no tensor
+    trainable      the number of entries of its trained parameters
+    fixed          the number of entries of its other tensors: frozen parameters, buffers
+    multiply_adds  those of its matrix products, convolutions and the like, for one sample
     memory         bytes of the results that are kept for backward(), for one sample
 
     Example:
@@ -67,7 +67,7 @@ class Summary:
 
     rows     one for each call of a module, outer ones before those inside
     size     bytes of all parameters and buffers
-    unknown  operations that a multiply-add count may be missing for: those of the user's own
+    unknown  user-defined operations, whose multiply-adds are not counted
 
     Example:
         >>> table = tg.summary(tg.nn.Linear(30, 10, rng=0), (30,))
@@ -136,13 +136,14 @@ class Summary:
 
 
 def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> Summary:
-    """A table of a model's layers for inputs of these shapes, each the shape of *one* sample.
+    """Return a table of a model's layers for inputs of these shapes, each the shape of *one*
+    sample.
 
-    The model is called on zeros in evaluation mode, and left as it was. `dtype` is that of the
-    inputs: by default that of the parameters; an Embedding wants `dtype=int`.
+    The model is called on zeros in evaluation mode; its modes are restored. `dtype` is the dtype of
+    the inputs, by default that of the parameters; an Embedding needs `dtype=int`.
 
-    Raises:  TypeError for what is no module or no shape, and what the model raises where the shapes
-             do not fit it
+    Raises:  TypeError if `model` is no module or a shape no tuple, and the model's own error if the
+             shapes do not fit
     Source:  keras.Model.summary, torchinfo
     Example:
         >>> network = tg.nn.Sequential(
@@ -191,7 +192,7 @@ def summary(model: Module, *input_shapes: Sequence[int], dtype: Any = None) -> S
 
 @dataclass
 class _Call:
-    """A call of a module, as it was seen: when, how deep inside others, and what it gave."""
+    """A call of a module: the ages before and after it, its depth inside others, and its result."""
 
     module: Module
     depth: int
@@ -207,7 +208,7 @@ class _Run:
 
 
 def _run(model: Module, inputs: list[Any]) -> _Run:
-    """Call the model and note who is called, and the operations that its result comes from."""
+    """Call the model; return the calls of modules, and the operations that led to their results."""
     calls: list[_Call] = []
     open_calls: list[_Call] = []
 
@@ -229,7 +230,7 @@ def _run(model: Module, inputs: list[Any]) -> _Run:
 
 
 def _table(model: Module, two: _Run, three: _Run) -> Summary:
-    """What both runs have told, put together."""
+    """Combine both runs into the table."""
     if len(two.calls) != len(three.calls):
         raise ValueError(
             f"{type(model).__name__} calls other modules for 2 samples than for 3, so that nothing "
@@ -257,7 +258,7 @@ def _table(model: Module, two: _Run, three: _Run) -> Summary:
 
 
 def _own(module: Module) -> list[Box]:
-    """The tensors of a module itself, without those of modules inside it."""
+    """Return the tensors of a module itself, without those of modules inside it."""
     return [part for _, part in parts_of(vars(module), "") if isinstance(part, Box)]
 
 
@@ -277,7 +278,7 @@ def _row(module: Module, paths: dict[int, str], depth: int, counted: set[int]) -
 
 
 def _shape(two: Any, three: Any) -> str:
-    """The shape of a result, with m in place of what grows with the samples."""
+    """Return the shape of a result, with m for an axis that grows with the samples."""
     if not (isinstance(two, (Box, np.ndarray)) and isinstance(three, (Box, np.ndarray))):
         return ""
     few, more = (np.shape(x.value if isinstance(x, Box) else x) for x in (two, three))
@@ -288,7 +289,9 @@ def _shape(two: Any, three: Any) -> str:
 
 
 def _axis(length: int, growth: int) -> str:
-    """How long an axis is, given its length for 2 samples and its growth with a third."""
+    """Return the length of an axis as text, given its length for 2 samples and its growth with a
+    third.
+    """
     rest = length - 2 * growth
     if not growth:
         return str(length)
@@ -296,7 +299,7 @@ def _axis(length: int, growth: int) -> str:
 
 
 def _costs(run: _Run) -> list[tuple[int, int]]:
-    """Multiply-adds and bytes of each call, without those of calls inside it."""
+    """Return multiply-adds and bytes of each call, without those of calls inside it."""
     begins = [call.begun for call in run.calls]
     found = [[0, 0] for _ in run.calls]
     for node in run.nodes:
@@ -314,7 +317,7 @@ def _matmul(node: Box) -> int:
 
 
 def _einsum(node: Box) -> int:
-    """Each entry of the sum over all letters costs one, whatever the order."""
+    """Return the multiply-adds of an einsum: one for each combination of its indices."""
     _, _, _, raw, settings = node.record
     inputs, _ = ops._einsum_terms(settings["subscripts"], [np.ndim(x) for x in raw])
     lengths: dict[str, int] = {}
@@ -341,14 +344,14 @@ def _multiply_adds(node: Box) -> int:
 
 
 def _is_foreign(op: Op) -> bool:
-    """Whether somebody else has written an operation, of which nothing is known."""
+    """Return True for an operation from outside of this package, whose cost is unknown."""
     return not (
         isinstance(op.forward, np.ufunc) or op.forward.__module__.startswith("tinygrad_edu.")
     )
 
 
 def _bytes(n: int) -> str:
-    """A number of bytes to be read."""
+    """Return a number of bytes as text."""
     size, unit = float(n), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if size < 1024:
