@@ -1,4 +1,4 @@
-"""Time and memory, as ratios to other contestants measured in the same run.
+"""Measurements of time and memory, as ratios to other implementations in the same run.
 
 python -m benchmarks steps       an operation, a training step and the import beside NumPy
 python -m benchmarks peers       seven networks in every framework that is installed

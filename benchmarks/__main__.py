@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_names(p: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """End the command with code 2 for a network or a sweep that does not exist."""
+    """Exit with code 2 for an unknown network or sweep."""
     from . import cases, sweeps
 
     for option, known in (("network", cases.NETWORKS), ("sweep", sweeps.SWEEPS)):
@@ -165,7 +165,7 @@ def _check_names(p: argparse.ArgumentParser, options: argparse.Namespace) -> Non
 
 
 def _all(write: bool) -> int:
-    """Every command in a process of its own; the first exit code that is not 0."""
+    """Run every command in a process of its own; return the first exit code that is not 0."""
     commands = [[name, "--threads", "1"] for name in ALL]
     commands += [[name, "--threads", "2"] for name in ("peers", "sweeps")]
     codes = []

@@ -1,4 +1,4 @@
-"""`python -m benchmarks keras`: is it the same mathematics, as accurate, as fast, as light?"""
+"""`python -m benchmarks keras`: compare mathematics, accuracy, speed and memory with Keras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks that are timed: their sizes, their first weights and the batches they train on.
+"""The networks that are timed: their sizes, initial weights and batches.
 
 The seven run from where the calls cost everything (a single unit) to where the matrix products do
 (`wide`). Weights and samples are drawn from fixed seeds, new arrays each time, so that every
@@ -44,7 +44,7 @@ class Network:
         return self.sizes[-1]
 
     def weights(self) -> list[Array]:
-        """W1, b1, W2, b2, … to start from, scaled so that no layer saturates."""
+        """Return the initial W1, b1, W2, b2, …, scaled so that no layer saturates."""
         rng = np.random.default_rng(42)
         gain = 2.0 if self.hidden == "relu" else 1.0
         weights: list[Array] = []
@@ -53,7 +53,7 @@ class Network:
         return [w.astype(self.dtype) for w in weights]
 
     def batches(self) -> tuple[Array, Array]:
-        """X (steps, batch, n) and Y (steps, batch, k): 0 and 1, or one-hot rows."""
+        """Return X (steps, batch, n) and Y (steps, batch, k): 0 and 1, or one-hot rows."""
         rng = np.random.default_rng(0)
         X = rng.random((self.steps, self.batch, self.sizes[0]), dtype=np.float32)
         labels = rng.integers(0, max(2, self.k), (self.steps, self.batch))

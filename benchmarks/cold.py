@@ -1,4 +1,4 @@
-"""Training from a cold start, in a process of its own: `python -m benchmarks.cold FOLDER PROGRAM`.
+"""Train from a cold start, in a process of its own: `python -m benchmarks.cold FOLDER PROGRAM`.
 
 PROGRAM is Keras or tinygrad_edu, for one epoch of the arrays and the network in FOLDER; or one of
 those in `cold_training`. Prints the seconds of the imports and of the training, the peak of the
@@ -51,7 +51,7 @@ def network(folder: Path) -> dict[str, Any]:
 
 
 def _program(name: str, folder: Path) -> Callable[[Path, dict[str, Any]], Any]:
-    """Import what the program needs; what it gives trains."""
+    """Import what the program needs; return its training function."""
     if "layers" in network(folder):
         return {"Keras": _keras, "tinygrad_edu": _ours}[name]()
     from . import cold_training
@@ -127,8 +127,9 @@ def _ours() -> Callable[[Path, dict[str, Any]], None]:
 
 
 def peak() -> int:
-    """The most memory that this process has had. Linux's getrusage would also count its parent's,
-    as it was when the process began."""
+    """Return the peak memory of this process. Linux's getrusage would include the peak of the
+    parent before the fork.
+    """
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
@@ -173,7 +174,7 @@ def cold_starts(task: Task, rounds: int) -> dict[str, dict[str, list[float]]] | 
 
 
 def installed_size(side: str) -> int:
-    """Bytes on the disk of a side's packages and all that they need."""
+    """Return the bytes on the disk of the packages of one side and their dependencies."""
     seen: dict[str, int] = {}
     waiting = list(SIDES[side])
     while waiting:

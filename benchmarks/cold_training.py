@@ -1,4 +1,5 @@
-"""`python -m benchmarks cold`: from a cold process to the chapter's mini-batch network trained.
+"""`python -m benchmarks cold`: the time from starting Python to the chapter's trained mini-batch
+network.
 
 Every contestant is a process of its own, started in turns with the others: it imports, reads the
 arrays from a file, trains 30–10–1 with sigmoids for 500 epochs of batches of 32, notes the loss of
@@ -27,7 +28,7 @@ Train = Callable[[Path, Settings], Settings]
 
 
 def by_hand() -> Train:
-    """The chapter's formulas in NumPy, from `models/reference.py`."""
+    """Train with the chapter's formulas in NumPy, from `models/reference.py`."""
     import numpy as np
 
     from models.reference import MinibatchNetwork
@@ -39,7 +40,7 @@ def by_hand() -> Train:
 
 
 def ours() -> Train:
-    """`models/networks.py`, whose steps are captured."""
+    """Train with `models/networks.py`, whose steps are captured."""
     import numpy as np
 
     from models.networks import MinibatchNetwork
@@ -62,7 +63,7 @@ def _network(kind: Any, np: Any, folder: Path, settings: Settings) -> Settings:
 
 
 def on_numba() -> Train:
-    """A loop with `tg.compile(…, backend="numba")` and its `epoch`."""
+    """Train with a loop of `tg.compile(…, backend="numba")` and its `epoch`."""
     import numpy as np
 
     import tinygrad_edu as tg
@@ -100,7 +101,7 @@ def on_numba() -> Train:
 
 
 def jax() -> Train:
-    """An epoch as one `lax.scan`, compiled."""
+    """Train with an epoch as one compiled `lax.scan`."""
     import numpy as np
     from jax import config, jit, lax, nn, value_and_grad
     from jax import numpy as jnp
@@ -145,7 +146,7 @@ def jax() -> Train:
 
 
 def pytorch() -> Train:
-    """The usual loop, eager."""
+    """Train with the usual eager loop."""
     import numpy as np
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
@@ -181,7 +182,9 @@ def pytorch() -> Train:
 
 
 def _start(np: Any, folder: Path) -> tuple[Any, ...]:
-    """The data, the first weights and the source of the orders, as the chapter has them."""
+    """Return the data, the initial weights and the generator of the permutations, as in the
+    chapter.
+    """
     data = np.load(folder / "data.npz")
     rng = np.random.RandomState(42)
     weights = [rng.normal(0, 1, (30, 10)), np.zeros(10), rng.normal(0, 1, (10, 1)), np.zeros(1)]
@@ -210,7 +213,8 @@ DATA = "the data by scikit-learn"
 
 
 def race(rounds: int, epochs: int) -> tuple[dict[str, dict[str, list[float]]], dict[str, str]]:
-    """Processes of all in turns: what each told, round by round; and who was left out, and why.
+    """Run processes of all programs in turn; return the results by round, and which were left out
+    and why.
 
     Raises:  AssertionError where the score or the last validation loss of one are not those by hand
     """
@@ -251,7 +255,7 @@ def race(rounds: int, epochs: int) -> tuple[dict[str, dict[str, list[float]]], d
 
 
 def run(rounds: int, epochs: int, facts: dict[str, Any], command: str, write: bool) -> int:
-    """Race, print the table, and keep it if that is wanted."""
+    """Run the race, print the table, and save it on request."""
     found, left_out = race(rounds, epochs)
     score = found[BY_HAND]["score"][0]
     data_seconds = statistics.median(measured(Path(), DATA, {})["import"] for _ in range(3))
@@ -308,7 +312,7 @@ def _beside_jax(found: Mapping[str, dict[str, list[float]]]) -> str:
 
 
 def load_by_scikit_learn() -> Train:
-    """The data as `models` gets them; nothing is trained."""
+    """Load the data as `models` does, without training."""
     from models.datasets import breast_cancer
 
     breast_cancer()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks comparisons`: what it costs to compare captured steps with their functions.
+"""`python -m benchmarks comparisons`: the cost of comparing captured steps with their functions.
 
 A captured step runs the function as well for its first two calls, and later at most once in a
 thousand. Counted is the share of CPU time that these later comparisons take in a round of training

@@ -1,4 +1,4 @@
-"""`python -m benchmarks feeding`: ways to bring the shuffled batches of an epoch to the network.
+"""`python -m benchmarks feeding`: ways to pass the shuffled batches of an epoch to a network.
 
 All give the same batches; what is timed is an epoch of Fashion-MNIST's shape, with the training
 step of 784–100–10 captured, and without any.
@@ -24,21 +24,21 @@ Batches = Iterator[tuple[Any, ...]]
 
 
 def indexed(x: Any, y: Array, batch: int, order: Array) -> Batches:
-    """`x[rows]` for each batch: new memory each time."""
+    """Take `x[rows]` for each batch: new memory each time."""
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         yield x[rows], y[rows]
 
 
 def shuffled(x: Any, y: Array, batch: int, order: Array) -> Batches:
-    """A shuffled copy of all, of which the batches are slices."""
+    """Copy all rows in shuffled order, and take slices as batches."""
     x, y = x[order], y[order]
     for start in range(0, len(order), batch):
         yield x[start : start + batch], y[start : start + batch]
 
 
 def ours(x: Any, y: Array, batch: int, order: Array) -> Batches:
-    """Batches of `minibatches`, which writes into buffers that are no longer referred to."""
+    """Take the batches of `minibatches`, which reuses buffers without references."""
 
     class Given:
         def permutation(self, m: int) -> Array:
@@ -49,7 +49,7 @@ def ours(x: Any, y: Array, batch: int, order: Array) -> Batches:
 
 
 def ahead(x: Any, y: Array, batch: int, order: Array) -> Batches:
-    """The next batch prepared by a second thread while this one is trained on."""
+    """Prepare the next batch in a second thread while this one is used."""
     ready: Queue[Any] = Queue(maxsize=1)
 
     def prepare() -> None:
@@ -77,7 +77,7 @@ WAYS: dict[str, tuple[Callable[..., Batches], bool]] = {
 def epochs(
     samples: int, batch: int, dtype: str, train: bool
 ) -> dict[str, Callable[[], list[float]]]:
-    """An epoch each way; each gives what it saw: the losses, or the sums of the batches."""
+    """Run an epoch each way; return the losses or the sums of the batches."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (samples, 784), dtype=np.uint8)
     x = np.divide(images, 255, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Facts that figures depend on besides the code: the machine, the versions, the threads.
+"""The machine, the versions and the threads, on which figures depend besides the code.
 
 Nothing here imports NumPy: the number of threads is read by each library when it is imported.
 """
@@ -49,7 +49,7 @@ def bind(threads: int) -> str:
 
 
 def facts(threads: str) -> dict[str, Any]:
-    """The machine, the versions and the threads, as they stand in every report."""
+    """Return the machine, the versions and the threads, as listed in every report."""
     return {
         "processor": _processor(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -60,8 +60,9 @@ def facts(threads: str) -> dict[str, Any]:
 
 
 def pools() -> list[str]:
-    """The libraries of matrix products that are loaded, with the threads that they take by their
-    own account; none without threadpoolctl."""
+    """Return the loaded BLAS libraries with their numbers of threads; nothing without
+    threadpoolctl.
+    """
     try:
         from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
     except ModuleNotFoundError:
@@ -74,7 +75,7 @@ def pools() -> list[str]:
 
 
 def sentence(facts: dict[str, Any]) -> str:
-    """The same as a line of text."""
+    """Return these facts as a line of text."""
     versions = ", ".join(f"{name} {v}" for name, v in facts["versions"].items())
     return (
         f"{facts['processor']}, {facts['system']}, Python {facts['python']}, {versions}; "

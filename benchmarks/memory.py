@@ -1,4 +1,4 @@
-"""`python -m benchmarks memory`: the peak of an epoch over the data itself.
+"""`python -m benchmarks memory`: the peak memory of an epoch, without the data.
 
 Every contestant trains 784–100–10 on batches of 256 of as many samples as Fashion-MNIST has, in a
 process of its own. Two things are measured: the arrays and objects that Python has made during the
@@ -34,7 +34,7 @@ Program = Callable[[Any, Any], Epoch]
 
 
 def by_hand(x: Any, y: Any) -> Epoch:
-    """The chapter's formulas, batches by `x[rows]`."""
+    """Train with the chapter's formulas, batches by `x[rows]`."""
     import numpy as np
 
     from .cases import NETWORKS
@@ -59,7 +59,7 @@ def by_hand(x: Any, y: Any) -> Epoch:
 
 
 def fit(x: Any, y: Any, *, compile: bool) -> Epoch:
-    """`tg.fit`, by recorded steps or captured ones."""
+    """Train with `tg.fit`, by recorded or captured steps."""
     import tinygrad_edu as tg
 
     train = tg.fit
@@ -78,7 +78,7 @@ def fit(x: Any, y: Any, *, compile: bool) -> Epoch:
 
 
 def on_numba(x: Any, y: Any) -> Epoch:
-    """An epoch of a captured step in one call."""
+    """Train with an epoch of a captured step in one call."""
     import numpy as np
 
     import tinygrad_edu as tg
@@ -114,7 +114,7 @@ def _model() -> tuple[Any, Any]:
 
 
 def pytorch(x: Any, y: Any) -> Epoch:
-    """The usual loop, batches by `x[rows]`."""
+    """Train with the usual loop, batches by `x[rows]`."""
     import torch
 
     X, Y = torch.from_numpy(x), torch.from_numpy(y)
@@ -134,7 +134,7 @@ def pytorch(x: Any, y: Any) -> Epoch:
 
 
 def keras(x: Any, y: Any) -> Epoch:
-    """`fit`."""
+    """Train with Keras' `fit`."""
     import keras
 
     model = keras.Sequential(

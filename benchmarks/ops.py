@@ -1,4 +1,4 @@
-"""`python -m benchmarks ops`: what every operation costs, recorded and with its backward sweep.
+"""`python -m benchmarks ops`: the cost of every operation, recorded and with its backward pass.
 
 Beside NumPy's own call, where there is one, and PyTorch's eager operation with its backward, where
 that is the same: values and gradients are compared first. The arrays are small, so that it is the
@@ -83,7 +83,7 @@ def rows() -> Iterator[Row]:
 
 
 def _elementwise() -> Iterator[Row]:
-    """Functions of each entry."""
+    """Return the cases of element-wise functions."""
     i = _inputs()
     x, y, v, p = i.x, i.y, i.v, i.p
     where = x > 0
@@ -145,7 +145,7 @@ def _elementwise() -> Iterator[Row]:
 
 
 def _products() -> Iterator[Row]:
-    """Products of vectors and matrices."""
+    """Return the cases of products of vectors and matrices."""
     i = _inputs()
     x, y, v = i.x, i.y, i.v
     yield _alike("matmul", x, y)
@@ -173,7 +173,7 @@ def _products() -> Iterator[Row]:
 
 
 def _reductions() -> Iterator[Row]:
-    """Sums, means and extremes along axes."""
+    """Return the cases of sums, means and extremes along axes."""
     i = _inputs()
     x = i.x
     for name in ("sum", "mean"):
@@ -213,7 +213,7 @@ def _reductions() -> Iterator[Row]:
 
 
 def _layouts() -> Iterator[Row]:
-    """Layouts and indices."""
+    """Return the cases of layouts and indices."""
     i = _inputs()
     x, y, v, labels = i.x, i.y, i.v, i.labels
     yield Row(
@@ -276,7 +276,7 @@ def _layouts() -> Iterator[Row]:
 
 
 def _rearrangements() -> Iterator[Row]:
-    """Functions composed of indexing and joining."""
+    """Return the cases of functions composed of indexing and joining."""
     x = _inputs().x
     more: dict[str, Call] = {
         "flip": lambda m, a: m.flip(a, (0,)),
@@ -295,7 +295,7 @@ def _rearrangements() -> Iterator[Row]:
 
 
 def _windows() -> Iterator[Row]:
-    """Windows of arrays, and rows of a table."""
+    """Return the cases of windows of arrays, and rows of a table."""
     i = _inputs()
     x, images, kernels, labels = i.x, i.images, i.kernels, i.labels
     yield Row(
@@ -333,7 +333,7 @@ def _windows() -> Iterator[Row]:
 
 
 def _losses() -> Iterator[Row]:
-    """Losses."""
+    """Return the cases of losses."""
     i = _inputs()
     x, y, p, q, labels, bits = i.x, i.y, i.p, i.q, i.labels, i.bits
     yield Row(
@@ -376,7 +376,7 @@ CHAIN: dict[str, tuple[Call, Call]] = {
 
 
 def contestants(row: Row) -> dict[str, Call]:
-    """The calls that are timed, NumPy's first where there is one.
+    """Return the calls that are timed, NumPy's first if there is one.
 
     Raises:  AssertionError where values or gradients differ
     """
@@ -414,7 +414,7 @@ def _there_and_back(forward: Call, tensors: list[Any], g: Any) -> Call:
 
 
 def chains(name: str) -> dict[str, Call]:
-    """The operation so many times one after the other, and back."""
+    """Return functions that apply the operation many times in a chain, and go back."""
     ours, theirs = CHAIN[name]
     rng = np.random.default_rng(0)
     x = rng.normal(size=(8, 8)).astype(np.float32)

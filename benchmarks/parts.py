@@ -25,13 +25,15 @@ WAYS = {
 
 
 def without_arithmetic(network: Network) -> Network:
-    """As many layers, and one entry in each array (two classes where there are several)."""
+    """Return a network with as many layers, and one entry in each array (two classes if there are
+    several).
+    """
     sizes = (1,) * (len(network.sizes) - 1) + (min(network.k, 2),)
     return replace(network, sizes=sizes, batch=1)
 
 
 def divide(network: Network, rounds: int) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """Seconds of each part of a step, for each way to do it."""
+    """Return the seconds of each part of a step, for each way to do it."""
     made, left_out = contestants(network, WAYS)
     bare, _ = contestants(without_arithmetic(network), made, exact=False)
     timings = compare(

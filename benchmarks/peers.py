@@ -3,8 +3,8 @@ framework that is installed.
 
 A contestant trains a network for one epoch over the same batches from the same weights. Before
 anything is timed, two epochs of each must give the losses and the weights of the step written by
-hand: in float64, where nothing but a mistake could make them differ. What is not installed is left
-out, and said.
+hand, in float64, where only a mistake could make them differ. Frameworks that are not installed are
+listed as left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Contestant:
 
 
 def by_hand(network: Network, *, slides: bool, penalties: bool = False) -> Contestant:
-    """The slides' formulas D5–D8 for any number of layers: as short as they can be said, or as on
+    """Train by the slides' formulas D5–D8 for any number of layers: as short as possible, or as on
     the slides, which clip before every exponential and logarithm.
 
     With `penalties` it is the whole step of the chapter's MinibatchNetwork and MultiClassNetwork,
@@ -117,7 +117,7 @@ def _output_in_place(z: Array, y: Array, e: Array, row: Array) -> Any:
 
 
 def optimised(network: Network) -> Contestant:
-    """By hand with every array made once: nothing is allocated in a step."""
+    """Train by hand with preallocated arrays: no step allocates memory."""
     X, Y = network.batches()
     weights = network.weights()
     layers = list(zip(weights[::2], weights[1::2], strict=True))
@@ -167,7 +167,7 @@ def optimised(network: Network) -> Contestant:
 
 
 def products(network: Network) -> Callable[[], float]:
-    """The matrix products of an epoch and nothing else: what no step can do without."""
+    """Compute the matrix products of an epoch only: the minimum that a step needs."""
     X, _ = network.batches()
     W = network.weights()[::2]
     A = [np.full((network.batch, n), 0.5, network.dtype) for n in network.sizes[1:]]
@@ -192,8 +192,9 @@ def products(network: Network) -> Callable[[], float]:
 
 
 def ours(network: Network, backend: str | None = None, whole: bool = False) -> Contestant:
-    """Modules, a loss, backward and SGD; recorded anew in every step, or captured in the first;
-    called for every batch, or once for the whole epoch."""
+    """Train with modules, a loss, backward and SGD; recorded in every step, or captured in the
+    first; called for every batch, or once for the whole epoch.
+    """
     X, Y = network.batches()
     modules: list[nn.Module] = []
     for n_in, n_out in zip(network.sizes, network.sizes[1:], strict=False):
@@ -232,7 +233,7 @@ HIDDEN: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 
 
 def pytorch(network: Network) -> Contestant:
-    """Modules, a loss, backward and SGD in PyTorch, eager."""
+    """Train with modules, a loss, backward and SGD in PyTorch, eager."""
     import torch
     from torch.nn import functional
 
@@ -264,7 +265,9 @@ def pytorch(network: Network) -> Contestant:
 
 
 def jax(network: Network, *, scan: bool) -> Contestant:
-    """A pure function differentiated and compiled by XLA: one step, or an epoch's loop with it."""
+    """Train with a pure function that XLA differentiates and compiles: one step, or a whole
+    epoch.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -303,7 +306,7 @@ def jax(network: Network, *, scan: bool) -> Contestant:
 
 
 def scikit_learn(network: Network) -> Contestant:
-    """`MLPClassifier.partial_fit`, its own loop over the batches of an epoch."""
+    """Train with `MLPClassifier.partial_fit`, its own loop over the batches of an epoch."""
     from sklearn.neural_network import MLPClassifier  # type: ignore[import-untyped]
 
     X, Y = network.batches()
@@ -336,7 +339,7 @@ def scikit_learn(network: Network) -> Contestant:
 
 
 def mygrad(network: Network) -> Contestant:
-    """MyGrad's tensors, with the update by hand as its own examples have it."""
+    """Train with MyGrad's tensors and an update by hand, as in its examples."""
     import mygrad
     from mygrad.nnet.activations import relu, sigmoid
     from mygrad.nnet.losses import softmax_crossentropy
@@ -368,7 +371,7 @@ def mygrad(network: Network) -> Contestant:
 
 
 def autograd(network: Network) -> Contestant:
-    """HIPS autograd: `value_and_grad` of a function written in its NumPy."""
+    """Train with HIPS autograd: `value_and_grad` of a function of its NumPy."""
     import autograd.numpy as anp
     from autograd import value_and_grad
     from autograd.scipy.special import expit, logsumexp
@@ -400,7 +403,7 @@ def autograd(network: Network) -> Contestant:
 
 
 def keras(network: Network, *, way: str) -> Contestant:
-    """Keras as it is used: `fit` over the epoch, or `train_on_batch` for every batch."""
+    """Train with Keras: `fit` for the epoch, or `train_on_batch` for every batch."""
     import keras
 
     keras.config.set_floatx(network.dtype)  # of the learning rate too
@@ -455,7 +458,8 @@ PEERS: dict[str, Callable[[Network], Contestant]] = {
 def contestants(
     network: Network, names: Iterable[str] = PEERS, *, exact: bool = True
 ) -> tuple[dict[str, Contestant], dict[str, str]]:
-    """The named peers, seen to compute the same thing; and those left out, with the reason.
+    """Return the named peers, after checking that they compute the same; and those left out, with
+    the reason.
 
     exact   in float64 too, where nothing but a mistake could make them differ
 
@@ -493,7 +497,7 @@ def _check(name: str, got: Any, want: Any, tolerance: float) -> None:
 
 @contextmanager
 def precision(dtype: str) -> Iterator[None]:
-    """JAX turns float64 into float32 unless it is told not to."""
+    """Let JAX compute in float64 while the block runs; by default it casts to float32."""
     if dtype != "float64":
         yield
         return

@@ -1,4 +1,4 @@
-"""Pictures of what was measured: curves, differences, times, ratios; readable without colours."""
+"""Plots of the measurements: curves, differences, times, ratios; readable without colours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def curves(
     chapter: float | None,
     path: Path,
 ) -> Path:
-    """Loss and accuracy over the epochs, training and validation: ours as lines, Keras as marks."""
+    """Plot loss and accuracy over the epochs, training and validation: ours as lines, Keras as
+    marks.
+    """
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     figure.suptitle(title)
     units = {"loss": f"loss ({loss})", "accuracy": "accuracy (share of samples right)"}
@@ -71,7 +73,7 @@ def curves(
 
 
 def difference(title: str, steps: list[int], weights: list[float], dtype: str, path: Path) -> Path:
-    """The largest difference of a weight over the steps, both axes logarithmic."""
+    """Plot the largest difference of a weight over the steps, both axes logarithmic."""
     figure = Figure(figsize=(7, 4.4), layout="constrained")
     axes = figure.subplots()
     floor = float(np.finfo(dtype).tiny)
@@ -99,7 +101,7 @@ def difference(title: str, steps: list[int], weights: list[float], dtype: str, p
 def times(
     title: str, timings: Mapping[str, Timing], first: Mapping[str, float], path: Path
 ) -> Path:
-    """Bars of the time of an epoch, with the first one apart."""
+    """Plot bars of the time of an epoch, with the first epoch apart."""
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     figure.suptitle(title)
     steady, cold = figure.subplots(1, 2, sharey=True)
@@ -150,7 +152,7 @@ PRODUCTS = "the matrix products alone"
 
 
 def sweep(points: Mapping[Any, Mapping[str, Timing]], what: str, threads: str, path: Path) -> Path:
-    """Two panels over a size: ratio to the matrix products, and ours to the fastest peer."""
+    """Plot two panels over a size: ratio to the matrix products, and ours to the fastest peer."""
     figure = Figure(figsize=(12, 5.2), layout="constrained")
     figure.suptitle(f"Time of a training step: {what} ({threads.split(' for ')[0]})")
     left, right = figure.subplots(1, 2)
@@ -213,7 +215,7 @@ def sweep(points: Mapping[Any, Mapping[str, Timing]], what: str, threads: str, p
 
 
 def _label(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Names to the right of the lines' ends, moved apart where they would touch."""
+    """Write names to the right of the lines' ends, moved apart where they would overlap."""
     low, high = (float(np.log(limit)) for limit in axes.get_ylim())
     apart = (high - low) / 18
     heights = {name: float(np.log(y)) for _, y, name, _ in ends}
@@ -250,7 +252,9 @@ def _label(axes: Axes, ends: list[tuple[float, float, str, str]]) -> None:
 
 
 def ratios(cases: Mapping[str, Mapping[str, Timing]], threads: str, path: Path) -> Path:
-    """A panel for each network: every contestant's ratio to the matrix products, with quartiles."""
+    """Plot a panel for each network: every contestant's ratio to the matrix products, with
+    quartiles.
+    """
     rows = -(-len(cases) // 2)
     most = max(len(timings) for timings in cases.values())
     figure = Figure(figsize=(13, rows * (0.24 * most + 0.9)), layout="constrained")
@@ -298,7 +302,9 @@ def ratios(cases: Mapping[str, Mapping[str, Timing]], threads: str, path: Path) 
 
 
 def parts(cases: Mapping[str, Mapping[str, Mapping[str, float]]], threads: str, path: Path) -> Path:
-    """A bar for each way to do each network's step: products, other array work, Python's calls."""
+    """Plot a bar for each way to do each network's step: products, other array work, Python's
+    calls.
+    """
     figure = Figure(figsize=(11, 1.2 + 1.05 * len(cases)), layout="constrained")
     axes = figure.subplots()
     fills = {"products": ("0.25", ""), "array work": ("0.7", "//"), "calls": ("white", "")}

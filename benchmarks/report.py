@@ -1,4 +1,4 @@
-"""Reports of measurements: printed as tables, and kept as Markdown and JSON."""
+"""Reports of measurements: printed as tables, and saved as Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
-    """A Markdown table; all but the first columns are numbers and stand to the right."""
+    """Return a Markdown table; all columns but the first ones are numbers, aligned right."""
     marks = ["---" if i < text_columns else "--:" for i in range(len(header))]
     lines = ["| " + " | ".join(row) + " |" for row in (header, *rows)]
     return "\n".join([lines[0], f"|{'|'.join(marks)}|", *lines[1:]])
 
 
 def timings_table(cases: Mapping[str, tuple[dict[str, Timing], str, float | None]]) -> str:
-    """A block of rows for each case: its timings, whose ratio is bounded, and by what."""
+    """Return a block of rows for each case: its timings, whose ratio is bounded, and the bound."""
     rows = []
     for what, (timings, subject, limit) in cases.items():
         for name, t in timings.items():
@@ -33,14 +33,16 @@ def timings_table(cases: Mapping[str, tuple[dict[str, Timing], str, float | None
 
 
 def ratio(value: float) -> str:
-    """Two decimals; for small ones two digits, for large ones whole numbers."""
+    """Return a ratio as text: two decimals; for small ones two digits, for large ones an
+    integer.
+    """
     if value < 0.1:
         return f"{value:.2g}"
     return f"{value:.2f}" if value < 100 else f"{value:.0f}"
 
 
 def duration(seconds: float) -> str:
-    """Three digits in seconds, milliseconds or microseconds."""
+    """Return a duration as text: three digits in seconds, milliseconds or microseconds."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

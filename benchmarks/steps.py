@@ -1,4 +1,6 @@
-"""`python -m benchmarks steps`: what recording and sweeping back cost beside NumPy."""
+"""`python -m benchmarks steps`: the cost of recording and of the backward pass, compared with
+NumPy.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,7 @@ def run(rounds: int, facts: dict[str, Any], command: str, write: bool) -> int:
 
 
 def add_contestants(shape: tuple[int, int] = (8, 8)) -> dict[str, Callable[[], Any]]:
-    """One addition: NumPy's, and recorded."""
+    """Return one addition: NumPy's, and a recorded one."""
     rng = np.random.default_rng(0)
     a, b = rng.random(shape), rng.random(shape)
     s, t = tg.Tensor(a, requires_grad=True), tg.Tensor(b, requires_grad=True)
@@ -55,7 +57,7 @@ def add_contestants(shape: tuple[int, int] = (8, 8)) -> dict[str, Callable[[], A
 
 
 def import_contestants() -> dict[str, Callable[[], Any]]:
-    """A whole process that imports, from start to end."""
+    """Return processes that only import, from start to end."""
 
     def importing(module: str) -> Callable[[], Any]:
         command = [sys.executable, "-c", f"import {module}"]

@@ -38,23 +38,23 @@ def _steps(batch: int) -> int:
 
 
 def by_batch(batch: int) -> Network:
-    """784–100–10 on batches of that size."""
+    """Return a network 784–100–10 with batches of that size."""
     return Network(f"batch {batch}", (784, 100, 10), batch, _steps(batch))
 
 
 def by_width(width: int) -> Network:
-    """Two layers of that many units."""
+    """Return a network of two layers with that many units."""
     return Network(f"width {width}", (64, width, width, 10), 64, 8 if width < 1000 else 1, lr=0.01)
 
 
 def by_depth(depth: int) -> Network:
-    """So many layers of 64 units."""
+    """Return a network of that many layers with 64 units."""
     sizes = (64,) * (depth + 1)
     return Network(f"depth {depth}", sizes, 64, max(1, 40 // depth), hidden="relu", lr=1e-3 / depth)
 
 
 def by_dtype(what: str) -> Network:
-    """The chapter's two shapes of network in either precision."""
+    """Return the chapter's two network shapes in either precision."""
     name, dtype = what.split()
     if name == "mini":
         return Network(what, (30, 10, 1), 32, 100, dtype=dtype)
@@ -76,7 +76,9 @@ SWEEPS: dict[str, tuple[Callable[[Any], Network], list[Any], str]] = {
 def measure(
     network: Network, rounds: int, budget: float, exact: bool = True
 ) -> tuple[dict[str, Timing], dict[str, str]]:
-    """The contestants on one network, the matrix products first; and who was left out, and why."""
+    """Time the contestants on one network, the matrix products first; return also who was left out,
+    and why.
+    """
     names = list(CONTESTANTS)
     long = len(network.sizes) - 1 > LONGEST
     if long:
@@ -90,7 +92,7 @@ def measure(
 
 
 def beside_the_fastest(timings: Mapping[str, Timing]) -> tuple[str, dict[str, float]]:
-    """The fastest that is not ours, and how many times as long each takes."""
+    """Return the fastest that is not ours, and the ratio of each to it."""
     others = {n: t.ratio for n, t in timings.items() if n != PRODUCTS and not n.startswith(OURS)}
     fastest = min(others, key=lambda name: others[name])
     return fastest, {n: t.ratio / others[fastest] for n, t in timings.items() if n != PRODUCTS}

@@ -1,4 +1,4 @@
-"""Tasks for the comparison with Keras: the chapter's networks, or a module from a file of your own.
+"""Tasks for the comparison with Keras: the chapter's networks, or a module from your own file.
 
 A file says what it trains in plain names: a `Sequential`, or a function that returns one, under the
 name that is given; `data()` returning (x, y, x_val, y_val), where it is not the pictures' data; and
@@ -63,7 +63,7 @@ class Task:
 
 
 def task(name: str, *, dtype: str = "float32", data: str = "auto") -> Task:
-    """The named network of the chapter, or the module of a file: FILE.py:NAME.
+    """Return the named network of the chapter, or the module in a file: FILE.py:NAME.
 
     Raises:  ValueError for another name, FileNotFoundError for a file that is not there
     """
@@ -187,8 +187,9 @@ def _of_a_file(path: Path, member: str, dtype: str, data: str) -> Task:
 
 
 def shortened(task: Task, epochs: int | None) -> Task:
-    """The task with another number of epochs, where one is given. The chapter's accuracy is that of
-    its own number."""
+    """Return the task with another number of epochs, if one is given, and then without the
+    chapter's accuracy, which is that of its own number.
+    """
     if epochs is None or epochs == task.epochs:
         return task
     return replace(task, epochs=epochs, chapter=None)

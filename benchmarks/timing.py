@@ -1,4 +1,4 @@
-"""Timing contestants against each other: in one process, in turns, as ratios.
+"""Time contestants against each other: in one process, in turn, as ratios.
 
 The machine's speed drifts; a ratio of two calls made right after each other does not. Each round
 times every contestant once, in an order that changes from round to round; what is reported is the
@@ -33,7 +33,7 @@ def compare(
     slice_seconds: float = 0.02,
     budget: float = float("inf"),
 ) -> dict[str, Timing]:
-    """Time the contestants, each call of which does so many steps; seconds are those of one step.
+    """Time the contestants. Each call does that many steps; the result is seconds per step.
 
     The first is the yardstick of the ratios. Each is called often enough in a round to fill about
     `slice_seconds`. After `budget` seconds there are no more rounds, but three at least.

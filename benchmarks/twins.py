@@ -28,7 +28,7 @@ ACCURACY = ["accuracy"]
 
 
 def keras_twin(task: Task) -> Any:
-    """The task's network in Keras, compiled, with its weights."""
+    """Return the task's network in Keras, compiled, with its weights."""
     twin = tg.to_keras(task.model, input_shape=task.x.shape[1:])
     if task.l2:
         for layer in twin.layers:
@@ -39,7 +39,7 @@ def keras_twin(task: Task) -> Any:
 
 
 def our_settings(task: Task) -> tuple[Any, dict[str, Any]]:
-    """A copy of the task's network, and what `tg.fit` is told."""
+    """Return a copy of the task's network, and the arguments for `tg.fit`."""
     model = deepcopy(task.model)
 
     def penalty(model: Any) -> Any:
@@ -70,7 +70,7 @@ class Comparison:
 
 
 def marks(last: int) -> Iterator[int]:
-    """1, 2, 5, 10, 20, 50, … steps."""
+    """Return the step numbers 1, 2, 5, 10, 20, 50, …"""
     size = 1
     while size <= last:
         yield from (n for n in (size, 2 * size, 5 * size) if n <= last)
@@ -146,14 +146,14 @@ class Way:
 
 
 def keras_fit(task: Task) -> Way:
-    """`fit` as people use it, without its bar."""
+    """Train with `fit`, without its progress bar."""
     twin = keras_twin(task)
     settings = {"batch_size": task.batch_size, "shuffle": task.shuffle, "verbose": 0}
     return Way(lambda: twin.fit(task.x, task.y, **settings), twin.get_weights)
 
 
 def keras_train_on_batch(task: Task) -> Way:
-    """A call of `train_on_batch` for each batch."""
+    """Train with a call of `train_on_batch` for each batch."""
     twin, rng = keras_twin(task), np.random.default_rng(SEED)
 
     def epoch() -> None:
@@ -166,7 +166,7 @@ def keras_train_on_batch(task: Task) -> Way:
 
 
 def tensorflow_function(task: Task) -> Way:
-    """A whole epoch as one compiled `tf.function`: loss and update, no metrics."""
+    """Train with a whole epoch as one compiled `tf.function`: loss and update, no metrics."""
     twin, rng = keras_twin(task), np.random.default_rng(SEED)
     x, y = tf.constant(task.x), tf.constant(task.y)
     m = len(task.x)
@@ -194,15 +194,18 @@ def tensorflow_function(task: Task) -> Way:
 
 
 def our_fit(task: Task) -> Way:
-    """`tg.fit`, with the same metrics as Keras' `fit`; it captures its steps where that pays."""
+    """Train with `tg.fit`, with the same metrics as Keras' `fit`; it captures its steps if that is
+    faster.
+    """
     model, settings = our_settings(task)
     settings |= {"shuffle": task.shuffle, "rng": np.random.default_rng(SEED)}
     return Way(lambda: tg.fit(model, task.x, task.y, **settings), partial(_weights, model))
 
 
 def our_loop(task: Task, backend: str | None = None) -> Way:
-    """The loop of one's own: loss, backward, step; no metrics. With a backend the step is captured,
-    and an epoch of whole batches is one call."""
+    """Train with a loop of loss, backward and step; no metrics. With a backend the step is
+    captured, and an epoch of whole batches is one call.
+    """
     model, settings = our_settings(task)
     rng = np.random.default_rng(SEED) if task.shuffle else None
     optimizer, penalty = settings["optimizer"], settings["penalty"]
@@ -253,7 +256,7 @@ if find_spec("numba") is not None:
 
 
 def check(task: Task) -> None:
-    """See that an epoch of some batches, in the order they have, gives the same weights each way.
+    """Check that an epoch of some batches, in their order, gives the same weights each way.
 
     Raises:  AssertionError if one does something else
     """
@@ -271,8 +274,9 @@ def check(task: Task) -> None:
 def speed(
     task: Task, rounds: int, progress: Callable[[str], None]
 ) -> tuple[dict[str, float], dict[str, Timing]]:
-    """Seconds of the first epoch of each way, which builds and compiles what it needs; and of the
-    epochs after it, in interleaved rounds."""
+    """Return the seconds of the first epoch of each way, which includes building and compiling, and
+    the timings of the epochs after it, in interleaved rounds.
+    """
     check(task)
     first, epochs = {}, {}
     for name, way in WAYS.items():

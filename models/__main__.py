@@ -1,4 +1,4 @@
-"""`python -m models`: train the chapter's networks on its data, and show what came out.
+"""`python -m models`: train the chapter's networks on its data, and print the results.
 
 python -m models                 all of them, with the chapter's settings
 python -m models minibatch       one of them
@@ -204,7 +204,7 @@ def _problem(options: argparse.Namespace, given: dict[str, Any]) -> str | None:
 
 
 def _settings_of(name: str) -> set[str]:
-    """The settings that a network's constructor takes."""
+    """Return the settings that a network's constructor takes."""
     import inspect
 
     kind = MULTICLASS["fashion"].network if name == "multiclass" else BINARY[name][0].network

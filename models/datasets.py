@@ -4,12 +4,12 @@
     fashion_mnist()   60,000 pictures of clothes, in 48,000 and 12,000, and
                       10,000 more for the test                                    S5, S6
     digits()          1,797 pictures of digits, 8 × 8: the small substitute where
-                      Fashion-MNIST cannot be had
+                      Fashion-MNIST is not available
 
 Each returns a `Split`. Every split is the slides'
 `train_test_split(..., stratify=labels, test_size=0.2, random_state=42)`, so the rows are the
-chapter's rows in the chapter's order. The two sets of scikit-learn come with that package;
-Fashion-MNIST is four files that have to be found on the machine, or downloaded when asked to.
+chapter's rows in the chapter's order. Two data sets are part of scikit-learn; Fashion-MNIST is four
+files that are searched for on the machine, or downloaded on request.
 """
 
 import gzip
@@ -43,7 +43,7 @@ Labels = npt.NDArray[np.int64]
 
 
 class DatasetError(ValueError):
-    """A data set cannot be used: a file is damaged or unreadable, or did not arrive.
+    """Raised if a data set cannot be used: a file is damaged or unreadable, or a download failed.
 
     Its text is `where` (a file or an address), the `problem`, and a `way_out`.
     """
@@ -103,7 +103,8 @@ class Split:
 
 
 def breast_cancer(*, dtype: npt.DTypeLike = np.float64) -> Split:
-    """Breast cancer: (x − mean)/deviation of each column, both taken from the training rows.
+    """Return the breast cancer data as (x − mean)/deviation of each column, both computed on the
+    training rows.
 
     Shapes:  x (364, 30), (91, 30), (114, 30); y (364,), (91,), (114,): 0 malignant, 1 benign
     Raises:  ModuleNotFoundError without scikit-learn, TypeError for a dtype that is not floating
@@ -145,7 +146,7 @@ def breast_cancer(*, dtype: npt.DTypeLike = np.float64) -> Split:
 
 
 def digits(*, dtype: npt.DTypeLike = np.float64) -> Split:
-    """Handwritten digits, 8 × 8 pixels divided by 16.
+    """Return handwritten digits, 8 × 8 pixels divided by 16.
 
     Shapes:  x (1437, 64), (360, 64); y (1437, 10), (360, 10), one-hot; no test rows
     Raises:  ModuleNotFoundError without scikit-learn, TypeError for a dtype that is not floating
@@ -185,8 +186,8 @@ def digits(*, dtype: npt.DTypeLike = np.float64) -> Split:
 class IdxFile:
     """A gzip'd IDX file of bytes: its name, its array's shape, the SHA-256 of what is inside.
 
-    The archives differ from source to source (name, time and level of the compression are in
-    them), their contents do not.
+    The archives differ from source to source (they contain a name, a time and a compression level),
+    their contents do not.
     """
 
     name: str
@@ -254,13 +255,12 @@ def fashion_mnist(
     download: bool = False,
     dtype: npt.DTypeLike = np.float64,
 ) -> Split:
-    """Fashion-MNIST, 28 × 28 pixels divided by 255.
+    """Return Fashion-MNIST, 28 × 28 pixels divided by 255.
 
-    The four files are taken from `folder`, else from the folder that the environment variable
-    FASHION_MNIST names; where neither is given, from the first that holds all four of: Debian's
-    package, Keras' cache, this project's cache. Only with `download=True`, and only if none of
-    those has them, are they fetched (30 MB) into this project's cache. Contents are checked
-    against their SHA-256 each time.
+    The four files are read from `folder`, or from the folder in the environment variable
+    FASHION_MNIST. Without either, from the first of these that has all four: Debian's package,
+    Keras' cache, this project's cache. If none has them, `download=True` downloads them (30 MB)
+    into this project's cache. The SHA-256 of the contents is checked each time.
 
     Shapes:  x (48000, 784), (12000, 784), (10000, 784); y (48000, 10), ..., one-hot
     Raises:  FileNotFoundError if the files are not found, DatasetError for a damaged or unreadable
@@ -301,7 +301,7 @@ def fashion_mnist(
 
 
 def find_fashion_mnist(folder: str | os.PathLike[str] | None = None) -> Path | None:
-    """The first folder that has all four files, or None; nothing is read or fetched.
+    """Return the first folder that has all four files, or None. Nothing is read or downloaded.
 
     Raises:  ModuleNotFoundError without pooch, which knows where caches are kept, if the search
              gets that far
@@ -366,7 +366,7 @@ def _damaged(path: Path, problem: str) -> DatasetError:
 
 
 def _named(folder: str | os.PathLike[str] | None) -> Path | None:
-    """The folder given by hand: as an argument, or in the environment."""
+    """Return the folder from the argument or the environment variable, or None."""
     named = folder if folder is not None else os.environ.get("FASHION_MNIST")
     return Path(named).expanduser() if named else None
 
@@ -411,7 +411,7 @@ def _not_found(folder: str | os.PathLike[str] | None) -> str:
 
 
 def _download_fashion_mnist() -> Path:
-    """Fetch the four files into the cache: all of them and whole, or none."""
+    """Download the four files into the cache, all or none."""
     with _extra("pooch"):
         import pooch
     # Not streamed: where a stream fails, the downloader forgets to close its connection.
@@ -442,7 +442,9 @@ def _download_fashion_mnist() -> Path:
 
 
 def _split_rows(rows: Labels, labels: Labels) -> tuple[Labels, Labels]:
-    """The chapter's split, as row numbers: four fifths and one, classes in proportion."""
+    """Return the chapter's split as row numbers: four fifths and one, with classes in
+    proportion.
+    """
     with _extra("scikit-learn"):
         from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
     kept, held_out = train_test_split(rows, stratify=labels[rows], test_size=0.2, random_state=42)
@@ -450,7 +452,9 @@ def _split_rows(rows: Labels, labels: Labels) -> tuple[Labels, Labels]:
 
 
 def _pixels(images: npt.NDArray[Any], brightest: int, kind: np.dtype[Any]) -> FloatArray:
-    """Rows of brightness from 0 to 1, with no second array of floats on the way."""
+    """Return rows of brightness from 0 to 1, without a second array of floats as an
+    intermediate.
+    """
     x: FloatArray = np.divide(images.reshape(len(images), -1), brightest, dtype=kind)
     return x
 
@@ -469,7 +473,7 @@ def _floating(dtype: npt.DTypeLike) -> np.dtype[Any]:
 
 @contextmanager
 def _extra(package: str) -> Iterator[None]:
-    """Around an import that only the data sets need: say how to install it."""
+    """Add to an ImportError inside of the block how to install the package."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
 """The derivations of the chapter's networks, as `tg.explain` reads them from the recorded graph.
 
-No formula is written here. The data are random numbers of the chapter's sizes, since a derivation
-does not depend on them.
+This module contains no formulas. The data are random numbers of the chapter's sizes, since a
+derivation does not depend on them.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ STEP_BY_STEP = {"en": "step by step", "ko": "단계별 유도"}
 
 
 def derivation(system: str, lang: str = "en", **settings: Any) -> tg.Explanation:
-    """The forward lines and gradients of a system of the chapter, on random data of its sizes;
-    notes and steps in English or Korean.
+    """Return the forward lines and gradients of one of the chapter's systems, on random data of its
+    sizes; notes and steps are in English or Korean.
 
     Raises:  KeyError for anything but S1 to S5
     Source:  D3 and D5 to D8, with D12
@@ -73,7 +73,7 @@ def pages(steps: bool = True, lang: str = "en") -> Iterator[str]:
 
 
 def document() -> str:
-    """All of them as one LaTeX document.
+    """Return all derivations as one LaTeX document.
 
     Example:
         >>> document().splitlines()[0]

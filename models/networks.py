@@ -101,8 +101,9 @@ class SingleLayer(tg.nn.Module):
         return z > 0
 
     def batches(self, m: int, rng: np.random.RandomState) -> dict[str, Any]:
-        """Return the arguments of `tg.fit` that say how an epoch of m samples is cut into batches:
-        here into one of all samples, in the order that they have."""
+        """Return the arguments of `tg.fit` that cut an epoch of m samples into batches: here one
+        batch of all samples, in their order.
+        """
         return {"batch_size": m, "shuffle": False}
 
     # --- training ---------------------------------------------------------------------------------
@@ -206,12 +207,12 @@ class SingleLayer(tg.nn.Module):
         return self.decide(self._output(np.asarray(x)))
 
     def score(self, x: Any, y: Any) -> float:
-        """Return the share of samples that are predicted right."""
+        """Return the fraction of samples that are predicted correctly."""
         x, y = self._paired(x, y, self._layers()[-1].n_out)
         return self.accuracy(self._output(x), y)
 
     def accuracy(self, z: Array, y: Array) -> float:
-        """Return the share of samples for which the output z decides for the target y."""
+        """Return the fraction of samples for which the output z decides for the target y."""
         # Y − ½ is an output that decides for Y.
         return int(np.count_nonzero(self.decide(z) == self.decide(y - 0.5))) / len(y)
 
@@ -369,7 +370,8 @@ class MultiClassNetwork(MinibatchNetwork):
 
     def batches(self, m: int, rng: np.random.RandomState) -> dict[str, Any]:
         """Shuffle anew in each epoch. The chapter seeds once here, so the permutations come from
-        the generator that has drawn the weights."""
+        the generator that drew the weights.
+        """
         return {"batch_size": self.batch_size, "rng": rng}
 
 

@@ -1,7 +1,7 @@
 """Draw the chapter's pictures, as PNG files.
 
-Matplotlib is imported with this module only, not with the others of this package. Figures are made
-without its window system, so no window is opened or needed.
+Only this module imports Matplotlib. Figures are drawn without its window system, so no display is
+needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DPI = 150
 
 
 def loss_curves(network: SingleLayer, title: str, path: Path, top: float | None = None) -> Path:
-    """Training and validation loss over the epochs; `top` is where the y axis ends."""
+    """Draw training and validation loss over the epochs; `top` is the end of the y axis."""
     figure, axes = _figure(title)
     axes.plot(network.losses, label="train_loss", color="C0")
     axes.plot(network.val_losses, label="val_loss", color="C1", linestyle="--")
@@ -33,7 +33,7 @@ def loss_curves(network: SingleLayer, title: str, path: Path, top: float | None 
 
 
 def accuracy_curves(network: SingleLayer, title: str, path: Path) -> Path:
-    """Share of training and validation samples predicted right, over the epochs."""
+    """Draw the fraction of correctly predicted training and validation samples over the epochs."""
     figure, axes = _figure(title)
     axes.plot(network.accuracies, label="train_accuracy", color="C0")
     axes.plot(network.val_accuracies, label="val_accuracy", color="C1", linestyle="--")
@@ -45,7 +45,7 @@ def accuracy_curves(network: SingleLayer, title: str, path: Path) -> Path:
 
 
 def weight_path(network: SingleLayer, title: str, path: Path, i: int = 2, j: int = 3) -> Path:
-    """The way of two weights from where they start to where they end (red)."""
+    """Draw the path of two weights from start to end (red)."""
     w = np.array(network.w_history)[:, [i, j], 0]
     figure, axes = _figure(title)
     axes.plot(*w.T, color="C0")
@@ -59,7 +59,7 @@ def weight_path(network: SingleLayer, title: str, path: Path, i: int = 2, j: int
 def sample_sheet(
     network: MultiClassNetwork, data: Split, title: str, path: Path, rows: int = 4, columns: int = 6
 ) -> Path:
-    """Validation images with the predicted class, and in red the true one where it differs."""
+    """Draw validation images with the predicted class, and in red the true one where it differs."""
     assert data.image_shape is not None
     figure = Figure(figsize=(1.6 * columns, 2.1 * rows), layout="constrained")
     count = rows * columns

@@ -1,7 +1,7 @@
 """The chapter's five networks, every gradient derived by hand, in NumPy and nothing else.
 
-The tests compare the engine with this file. It never imports the engine, so it cannot share one of
-the engine's mistakes. The formulas are those of the slides with the `1/m` that the slides' code has
+The tests compare the engine with this file. It does not import the engine, so it cannot share the
+engine's mistakes. The formulas are those of the slides with the `1/m` that the slides' code has
 and their formulas leave out. One loop (`SingleLayer.fit`) trains all five; each class defines only
 how it differs from the one before:
 
@@ -13,8 +13,8 @@ how it differs from the one before:
 
 Letters: X (m, n) samples in rows, Y (m, k) targets, W weights, b biases, Z = XW + b, A = σ(Z),
 E = A − Y, ⊙ element by element, 1 a column of m ones. What the slides seed with
-`np.random.seed(42)` is drawn here from `np.random.RandomState(42)`: the same numbers, and the
-caller's random state stays as it was.
+`np.random.seed(42)` is drawn here from `np.random.RandomState(42)`: the same numbers, without
+changing NumPy's global state.
 """
 
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def sigmoid(z: FloatArray) -> FloatArray:
 def softmax(z: FloatArray) -> FloatArray:
     """a_i = e^(z_i) / Σ_j e^(z_j) in each row.
 
-    Shapes:  (m, k) -> (m, k), every row adds up to 1
+    Shapes:  (m, k) -> (m, k), every row sums to 1
     Source:  the chapter, "multi-class network"
     Example:
         >>> softmax(np.array([[2.20, 1.39, 0.85], [0.00, -1.39, -2.20]])).round(2).tolist()
@@ -79,8 +79,8 @@ class SingleLayer:
 
     Shapes:  X (m, n), Y (m,) or (m, 1) of 0 and 1, w (n, 1), b (1,)
     Keeps:   losses and val_losses, one entry an epoch; w_history, a copy of w before training and
-             after each epoch. As on the slides, a second `fit` starts the weights afresh and goes
-             on adding to these lists.
+             after each epoch. As on the slides, a second `fit` starts from fresh weights and
+             appends to these lists.
     Source:  the chapter, "batch gradient descent"
     Example:
         >>> x = np.array([[-2.0], [-1.0], [1.0], [2.0]])
@@ -115,7 +115,7 @@ class SingleLayer:
         self.w_history.append(self.w.copy())
 
     def parameters(self) -> tuple[FloatArray, ...]:
-        """Weights and biases in turn, from the first layer to the last.
+        """Return weights and biases in turn, from the first layer to the last.
 
         Raises:  RuntimeError before `fit` or `init_weights`
         """
@@ -143,7 +143,7 @@ class SingleLayer:
         return sigmoid(z)
 
     def output(self, z: FloatArray) -> FloatArray:
-        """The activation of the output layer: probabilities."""
+        """Return the activation of the output layer: probabilities."""
         return self.activation(z)
 
     def backprop(self, x: FloatArray, err: FloatArray) -> tuple[FloatArray, ...]:
@@ -155,11 +155,11 @@ class SingleLayer:
         return x.T @ err / m, np.sum(err, axis=0) / m
 
     def gen_batch(self, x: FloatArray, y: Array) -> Iterator[tuple[FloatArray, Array]]:
-        """The batches of an epoch: here one, with all samples in their order."""
+        """Yield the batches of an epoch: here one, with all samples in their order."""
         yield x, y
 
     def targets(self, y: Array) -> Array:
-        """Y as the loss wants it: a column."""
+        """Return Y in the shape that the loss takes: a column."""
         return np.asarray(y).reshape(-1, 1)
 
     def data_loss(self, a: FloatArray, y: Array) -> float:
@@ -168,7 +168,7 @@ class SingleLayer:
         return float(-np.sum(y * np.log(a) + (1 - y) * np.log(1 - a)))
 
     def end_epoch(self) -> None:
-        """Keep a copy of the weights: their path is drawn for a single layer."""
+        """Append a copy of the weights: the chapter draws their path for a single layer."""
         self.w_history.append(self.w.copy())
 
     def predict(self, x: FloatArray) -> Array:
@@ -179,7 +179,7 @@ class SingleLayer:
         return self.forpass(x) > 0
 
     def score(self, x: FloatArray, y: Array) -> float:
-        """The share of the samples that are predicted right."""
+        """Return the fraction of samples that are predicted correctly."""
         return float(np.mean(self.predict(x) == self.targets(y)))
 
     # What they share.
@@ -202,8 +202,8 @@ class SingleLayer:
     def training(self, x: FloatArray, y: Array, m: int | None = None) -> FloatArray:
         """D4: W ← W − lr·∂L/∂W for every weight and bias; one step on one batch.
 
-        `m` divides the penalty's gradient and is the number of rows when left out (the slides
-        pass it in the networks for two classes and count it here in the one for several).
+        `m` divides the penalty's gradient; by default it is the number of rows. (The slides pass it
+        in the networks for two classes, and count the rows in the one for several.)
 
         Shapes:  X (m, n), Y (m, k) -> A (m, k), computed before the step
         """
@@ -222,8 +222,8 @@ class SingleLayer:
     ) -> None:
         """Train from fresh weights; note (Σ cross-entropy + penalty)/m after each epoch.
 
-        The cross-entropies are those met on the way, before each update; the penalty is that of
-        the weights at the epoch's end. The validation loss is taken after the epoch.
+        Each cross-entropy is computed before its batch's update, the penalty from the weights at
+        the end of the epoch. The validation loss is computed after the epoch.
 
         Shapes:  x (m, n), y (m,) or (m, 1); several classes: y (m, k), one-hot
         Raises:  ValueError for samples and targets that do not belong together, for no samples,
@@ -261,14 +261,14 @@ class SingleLayer:
         return columns
 
     def reg_loss(self) -> float:
-        """The penalty l1·Σ|W| + l2/2·ΣW², over weights only."""
+        """Return the penalty l1·Σ|W| + l2/2·ΣW², over the weights only."""
         weights = self.parameters()[::2]
         absolute = sum(float(np.sum(np.abs(w))) for w in weights)
         squared = sum(float(np.sum(w**2)) for w in weights)
         return self.l1 * absolute + self.l2 / 2 * squared
 
     def update_val_loss(self, x_val: FloatArray | None, y_val: Array | None) -> None:
-        """Note (Σ cross-entropy + penalty)/m of the validation set; nothing if there is none."""
+        """Append (Σ cross-entropy + penalty)/m of the validation samples, if there are any."""
         if x_val is None or y_val is None:
             return
         loss = self.data_loss(self.output(self.forpass(x_val)), self.targets(y_val))
@@ -319,7 +319,7 @@ class DualLayer(SingleLayer):
         return self.a1 @ w2 + b2
 
     def backprop(self, x: FloatArray, err: FloatArray) -> tuple[FloatArray, ...]:
-        """The error E = A2 − Y on its way back.
+        """Propagate the error E = A2 − Y backwards.
 
         D5:  ∂L/∂W2 = A1ᵀE/m
         D6:  ∂L/∂b2 = 1ᵀE/m
@@ -333,7 +333,7 @@ class DualLayer(SingleLayer):
         return *super().backprop(x, hidden_err), *super().backprop(self.a1, err)
 
     def end_epoch(self) -> None:
-        """Nothing: the chapter follows the path of a single layer's weights only."""
+        """Do nothing: the chapter draws the path of a single layer's weights only."""
 
 
 class RandomInitNetwork(DualLayer):
@@ -399,7 +399,7 @@ class MinibatchNetwork(RandomInitNetwork):
         super().fit(x, y, epochs, x_val, y_val)
 
     def gen_batch(self, x: FloatArray, y: Array) -> Iterator[tuple[FloatArray, Array]]:
-        """The samples in a new order, `batch_size` at a time."""
+        """Yield the samples in a new order, `batch_size` at a time."""
         order = self.random.permutation(len(x))
         for start in range(0, len(x), self.batch_size):
             rows = order[start : start + self.batch_size]
@@ -409,9 +409,9 @@ class MinibatchNetwork(RandomInitNetwork):
 class MultiClassNetwork(MinibatchNetwork):
     """A1 = σ(XW1 + b1), A2 = softmax(A1W2 + b2): cross-entropy on one-hot targets.
 
-    With `slip=True` the output bias gets the gradient that the chapter's code gives it,
-    `np.sum(err) / m`, which adds over the classes too. Rows of A2 − Y add up to zero, so that
-    bias never moves. Right, and the default, is D6: `np.sum(err, axis=0) / m`.
+    With `slip=True` the output bias gets the gradient of the chapter's code, `np.sum(err) / m`,
+    which sums over the classes too. Each row of A2 − Y sums to zero, so that bias never changes.
+    The default is the correct gradient, D6: `np.sum(err, axis=0) / m`.
 
     Shapes:  X (m, n), Y (m, k) one-hot, w1 (n, units), b1 (units,), w2 (units, k), b2 (k,)
     Raises:  ValueError for a batch size below 1 and for targets that are not rows
@@ -443,11 +443,11 @@ class MultiClassNetwork(MinibatchNetwork):
         self._draw_weights(self.random, n_features, n_classes)
 
     def sigmoid(self, z: FloatArray) -> FloatArray:
-        """The slides' name for the hidden layer's activation."""
+        """Call `sigmoid`: the slides' name for the hidden layer's activation."""
         return self.activation(z)
 
     def softmax(self, z: FloatArray) -> FloatArray:
-        """The slides' name for the output layer's activation."""
+        """Call `softmax`: the slides' name for the output layer's activation."""
         return softmax(z)
 
     def output(self, z: FloatArray) -> FloatArray:
@@ -465,7 +465,7 @@ class MultiClassNetwork(MinibatchNetwork):
         return w1_grad, b1_grad, w2_grad, b2_grad
 
     def targets(self, y: Array) -> Array:
-        """Y as it is, if it has a column for each class."""
+        """Return Y, which must have a column for each class."""
         if np.ndim(y) != 2:
             raise ValueError(
                 "y must be one-hot, shape (m, number of classes), "
@@ -478,11 +478,11 @@ class MultiClassNetwork(MinibatchNetwork):
         return float(-np.sum(y * np.log(np.clip(a, TINY, 1 - TINY))))
 
     def end_epoch(self) -> None:
-        """A dot an epoch, as on the slides."""
+        """Print a dot an epoch, as on the slides."""
         print(".", end="", flush=True)
 
     def predict(self, x: FloatArray) -> Array:
-        """The class of the largest Z2.
+        """Return the class of the largest Z2.
 
         Shapes:  (m, n) -> (m,), integers
         """
@@ -490,7 +490,7 @@ class MultiClassNetwork(MinibatchNetwork):
         return labels
 
     def score(self, x: FloatArray, y: Array) -> float:
-        """The share of the samples that are predicted right."""
+        """Return the fraction of samples that are predicted correctly."""
         return float(np.mean(self.predict(x) == np.argmax(self.targets(y), axis=1)))
 
 

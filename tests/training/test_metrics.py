@@ -150,4 +150,4 @@ def test_names_of_metrics() -> None:
         metrics.as_metrics(given, tg.cross_entropy)
     named = metrics.as_metrics({"a": "accuracy", "b": f1}, tg.cross_entropy)
     assert list(named) == ["a", "b"]
-    assert metrics.total(named["b"], np.zeros((4, 2)), np.zeros(4)) == 2.0
+    assert metrics.sum_over_samples(named["b"], np.zeros((4, 2)), np.zeros(4)) == 2.0

@@ -1,9 +1,9 @@
-"""Callbacks: hooks that `fit` calls, and the usual things to do in them.
+"""Callbacks: hooks that `fit` calls, and common ones: early stopping, checkpoints, CSV logs.
 
-A callback derives from `Callback` and overrides the hooks it needs, under Keras' names. A plain
-function of (epoch, logs) is one too: it is called when an epoch is over. `logs` holds what the
-History gets: loss, metrics, and the same with `val_` in front. What a callback adds to them at the
-end of an epoch gets a column of its own. `model.stop_training = True` ends the training.
+A callback derives from `Callback` and overrides the hooks it needs, under Keras' names. A function
+of (epoch, logs) is a callback too: it is called after each epoch. `logs` holds the epoch's values
+for the History: loss, metrics, and the same with the prefix `val_`. An entry that a callback adds
+to them at the end of an epoch becomes a column. `model.stop_training = True` ends the training.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Logs = dict[str, float]
 
 
 class Callback:
-    """Hooks that do nothing; override those you need.
+    """Base class with hooks that do nothing; override those you need.
 
     Before the first hook `fit` sets `model` and `params`, a dict of epochs, steps (batches in an
     epoch), verbose, optimizer and history.
@@ -56,32 +56,34 @@ class Callback:
     params: dict[str, Any]
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Before the first epoch; logs are empty."""
+        """Called before the first epoch; logs are empty."""
 
     def on_train_end(self, logs: Logs) -> None:
-        """After the last epoch, also when it was interrupted; logs of the last whole epoch."""
+        """Called after the last epoch, also after an interrupt, with the logs of the last whole
+        epoch.
+        """
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
-        """Before an epoch (the first is 0); logs are empty."""
+        """Called before an epoch (the first is 0); logs are empty."""
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """After an epoch and its validation; the History holds its logs already."""
+        """Called after an epoch and its validation; the History holds its logs already."""
 
     def on_train_batch_begin(self, batch: int, logs: Logs) -> None:
-        """Before a batch (the first of an epoch is 0); logs are empty."""
+        """Called before a batch (the first of an epoch is 0); logs are empty."""
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """After a batch; logs are the means over the epoch's samples so far."""
+        """Called after a batch; logs are the means over the epoch's samples so far."""
 
     def on_test_begin(self, logs: Logs) -> None:
-        """Before the validation of an epoch; logs are empty."""
+        """Called before the validation of an epoch; logs are empty."""
 
     def on_test_end(self, logs: Logs) -> None:
-        """After the validation; logs are its results, without `val_`."""
+        """Called after the validation; logs are its results, without the prefix `val_`."""
 
 
 class LambdaCallback(Callback):
-    """A callback of functions given by the hooks' names.
+    """A callback made of functions, given by the hooks' names.
 
     Raises:  TypeError for a name that is no hook
     Source:  keras.callbacks.LambdaCallback
@@ -99,7 +101,9 @@ class LambdaCallback(Callback):
 
 
 def as_callbacks(callbacks: Any) -> list[Callback]:
-    """The callbacks given to `fit`, a plain function as one that is called after each epoch."""
+    """Return the callbacks given to `fit`; a function becomes one that is called after each
+    epoch.
+    """
     found: list[Callback] = []
     if callbacks is None:
         return found
@@ -131,7 +135,7 @@ def hooks(callbacks: Iterable[Callback], name: str) -> list[Callable[..., Any]]:
 
 
 class _Best(Callback):
-    """Keeps the best value of one column of the logs."""
+    """Tracks the best value of one column of the logs."""
 
     def __init__(self, monitor: str, mode: str, min_delta: float, best: float | None) -> None:
         if mode not in ("auto", "min", "max"):
@@ -161,22 +165,22 @@ class _Best(Callback):
 
 
 class EarlyStopping(_Best):
-    """End the training when a quantity has not become better for `patience` epochs.
+    """End the training when a quantity has not improved for `patience` epochs.
 
     monitor                a column of the History
-    min_delta              a change by no more than this is no improvement
-    patience               epochs to wait; 0 stops at the first that is not better
-    mode                   "min", "max", or "auto": told by the name
-    baseline               only what is better than this starts the waiting anew
+    min_delta              an improvement must be larger than this
+    patience               epochs without improvement; 0 stops at the first
+    mode                   "min", "max", or "auto": by the column's name
+    baseline               only values better than this count as improvements
     restore_best_weights   when the training ends, also by Ctrl-C (but not by an error), go back to
                            the weights of the best epoch
-    start_from_epoch       epochs before this one are passed over
+    start_from_epoch       epochs before this one are not counted
 
-    Each training, a resumed one too, begins to count anew.
+    The count restarts with each training, also with a resumed one.
 
     Keeps:   best, best_epoch, stopped_epoch (0: was not stopped), wait
     Raises:  KeyError after the first epoch if the History has no such column, ValueError for a
-             name that does not tell the mode
+             name that does not determine the mode
     Source:  keras.callbacks.EarlyStopping
     Example:
         >>> stop = EarlyStopping(monitor="loss", patience=2)
@@ -208,13 +212,13 @@ class EarlyStopping(_Best):
         self.on_train_begin({})
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Begin to count."""
+        """Reset the counts."""
         self.best = None
         self.wait = self.best_epoch = self.stopped_epoch = 0
         self.best_weights: dict[str, Array] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Count, and stop the training when it is time."""
+        """Count the epoch, and stop the training after `patience` without improvement."""
         value = self.value(logs)
         if epoch < self.start_from_epoch:
             return
@@ -230,7 +234,7 @@ class EarlyStopping(_Best):
             self.model.stop_training = True
 
     def on_train_end(self, logs: Logs) -> None:
-        """Go back to the best weights, where that was asked for."""
+        """Restore the best weights if `restore_best_weights`."""
         if self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
 
@@ -238,11 +242,10 @@ class EarlyStopping(_Best):
 class CSVLogger(Callback):
     """Write the logs of each epoch as a row of a CSV file, at once.
 
-    The columns are epoch and those that the first epoch's logs have. With `append=True` rows are
-    added to a file that is there, which must have these columns.
+    The columns are epoch and the keys of the first epoch's logs. With `append=True` rows are added
+    to an existing file, which must have these columns.
 
-    Raises:  ValueError if a file that is to be continued has other columns, OSError if nothing can
-             be written there
+    Raises:  ValueError if that file has other columns, OSError if the file cannot be written
     Source:  keras.callbacks.CSVLogger
     Example:
         >>> import tempfile, pathlib
@@ -259,7 +262,7 @@ class CSVLogger(Callback):
         self.filename, self.separator, self.append = Path(filename), separator, append
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Open the file: what cannot be written is found out before the work, not after it."""
+        """Open the file, so that an error is raised before the training and not after it."""
         self.columns: list[str] = []
         if self.append and self.filename.exists():
             with self.filename.open(encoding="utf-8", newline="") as file:
@@ -288,21 +291,21 @@ _NO_EXTRA = ("model", "optimizer", "epoch", "history", "verbose", "save_weights_
 
 
 class ModelCheckpoint(_Best):
-    """Save a checkpoint after each epoch, or after each that is better than all before.
+    """Save a checkpoint after each epoch, or after each that improves a quantity.
 
-    filepath         a `.safetensors` or `.npz` file; `{epoch}` (the first is 1) and the columns of
-                     the logs may stand in its name: "net-{epoch:02d}-{val_loss:.2f}.npz"
-    monitor, mode    what is better: see `EarlyStopping`
-    save_best_only   only where it is better than before
-    extra            what else belongs to the checkpoint, by name, such as `rng=rng`
+    filepath         a `.safetensors` or `.npz` file; its name may contain `{epoch}` (the first is
+                     1) and the keys of the logs: "net-{epoch:02d}-{val_loss:.2f}.npz"
+    monitor, mode    the column to compare, and how: see `EarlyStopping`
+    save_best_only   save only if the value is better than before
+    extra            other parts of the checkpoint by name, such as `rng=rng`
 
-    A checkpoint holds the parts model, optimizer, history and those given, with the number of the
-    next epoch. It is written as a whole or not at all; `tg.load_checkpoint` brings it back.
+    A checkpoint holds the parts model, optimizer, history and the extra ones, and the number of the
+    next epoch. It is written atomically; `tg.load_checkpoint` restores it.
 
     Keeps:   best, path of the last file
-    Raises:  ValueError for a name that cannot be one, TypeError for an option that Keras has and
-             this has not, FileNotFoundError before the first epoch if the folder is not there,
-             KeyError for a column that is not; and as `tinygrad_edu.save`
+    Raises:  ValueError for an invalid file name, TypeError for an option that only Keras has,
+             FileNotFoundError before the first epoch if the folder does not exist, KeyError for a
+             missing column; and as `tinygrad_edu.save`
     Source:  keras.callbacks.ModelCheckpoint
     Example:
         >>> import tempfile, pathlib
@@ -339,7 +342,7 @@ class ModelCheckpoint(_Best):
             )
 
     def on_train_begin(self, logs: Logs) -> None:
-        """See that the folder is there: it is found out before the work, not after it.
+        """Check that the folder exists, before the training starts.
 
         Raises:  FileNotFoundError, NotADirectoryError if it is not
         """
@@ -349,7 +352,7 @@ class ModelCheckpoint(_Best):
             raise kind(f"{self.filepath}: there is no folder {folder}; make it before fit()")
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Save, where it is worth it."""
+        """Save a checkpoint unless `save_best_only` and the value is no better."""
         if self.save_best_only:
             value = self.value(logs)
             if not self.better(value, self.best):

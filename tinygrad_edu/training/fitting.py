@@ -1,11 +1,11 @@
-"""Training: `fit`, `evaluate` and `predict`, with Keras' names and Keras' arithmetic.
+"""`fit`, `evaluate` and `predict`, with Keras' names and Keras' arithmetic.
 
 `fit` reads its arguments once, and joins the parts of a training:
 
-samples    inputs, targets and weights, cut into those for training and for validation
-measures   loss, metrics and penalty
-stepping   one step on one batch, eager or captured
-loop       epochs, batches, callbacks, Ctrl-C
+    samples    inputs, targets and weights, cut into those for training and for validation
+    measures   loss, metrics and penalty
+    stepping   one step on one batch, eager or captured
+    loop       epochs, batches, callbacks, Ctrl-C
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ..recording import no_grad
 from .callbacks import Callback, as_callbacks, hooks
 from .history import History
 from .loop import Logs, NonFiniteLoss, finite, mode, train
-from .measures import Measures, output
-from .metrics import is_ours
+from .measures import Measures, checked_output
+from .metrics import is_builtin
 from .progress import progress_bar
-from .samples import Samples, as_input, converted, dtype_of, rows
-from .stepping import Stepper, of_parameter, train_step
+from .samples import Samples, as_input, as_rows, converted, dtype_of
+from .stepping import Stepper, nonfinite_parameter, train_step
 
 __all__ = ["evaluate", "fit", "predict"]
 
@@ -69,48 +69,48 @@ def fit(
                        "categorical_crossentropy", "sparse_categorical_crossentropy",
                        "binary_crossentropy" (these three take probabilities), "mse", "mae"
     optimizer          one that has the model's parameters, such as `tg.optim.SGD`, or the name of a
-                       new one as Keras has it: "sgd" (lr=0.01), "adam" or "adamw" (0.001,
-                       weight_decay=0.004); to go on with a history, the optimizer itself
+                       new one with Keras' defaults: "sgd" (lr=0.01), "adam" or "adamw" (0.001,
+                       weight_decay=0.004); to continue a history, pass the optimizer itself
     epochs             the number of the last epoch: those before `initial_epoch` are not run again
     validation_data    (x, y) or (x, y, sample_weight), measured after each epoch
-    validation_split   or the share of the samples, taken from the end before they are shuffled
+    validation_split   or the fraction of the samples, taken from the end before shuffling
     metrics            names or functions of (prediction, target): "accuracy", "top_k_categorical_
                        accuracy" …; as a dict, with names of your own (see `tg.metrics`)
     penalty            a function of the model, added to the loss of each batch
     sample_weight      a factor for the loss of each sample, or class_weight: {class: factor}
-    shuffle, rng       take the samples in a new order each epoch, drawn from `rng`: a Generator, a
-                       RandomState or a seed
+    shuffle, rng       shuffle the samples in each epoch, with `rng`: a Generator, a RandomState or
+                       a seed
     callbacks          see `tg.callbacks`
     verbose            0: nothing, 1: a bar, 2: a line for each epoch; "auto": 1 on a terminal,
                        else 0
-    history            go on with this one, from the epoch after its last
+    history            continue this one, from the epoch after its last
     compile            True: capture the step (see `tg.compile`), False: do not. "auto": capture it
                        where that is faster and every module, loss, metric, penalty and optimizer,
                        and every callback between batches, is of tinygrad_edu and unpatched; this is
-                       looked at again before each epoch. True is your word that your own code keeps
-                       the contract of `tg.compile`. "numba": the same as machine code, which takes
-                       some seconds the first time. `history.compiled` and `history.native` say
-                       True, or why not
-    threads            for the matrix products: a number; None: those that NumPy's library takes;
-                       "auto": by the size of the products and what the machine is doing, so that
-                       the same seed may end in other last digits (see `tg.threads`).
-                       `history.threads` says how many
+                       checked again before each epoch. With True your own code must keep the
+                       contract of `tg.compile`. "numba": the same as machine code, which takes some
+                       seconds the first time. `history.compiled` and `history.native` are True, or
+                       the reason why not
+    threads            for the matrix products: a number; None: the default of NumPy's BLAS; "auto":
+                       by the size of the products and the load of the machine, so that the last
+                       digits may differ with the same seed (see `tg.threads`). `history.threads` is
+                       the number
 
-    The loss and the metrics of an epoch are the means over its samples as they were met, while the
-    weights moved; the last batch is what is left. The validation comes after the epoch, in `eval`
-    mode. The data are not changed or copied as a whole: each batch is brought to the dtype of the
-    parameters (whole numbers of 32 and 64 bits, which may be indices, stay as they are). Images of
-    bytes stay bytes in memory: `x=tg.data.Pixels(images)`.
+    Loss and metrics of an epoch are means over its samples, each measured at its step, while the
+    weights change. The last batch may be smaller. The validation follows the epoch, in `eval`
+    mode. The data are neither changed nor copied as a whole: each batch is cast to the dtype of the
+    parameters (integers of 32 and 64 bits, which may be indices, are not). To keep images as bytes
+    in memory, pass `x=tg.data.Pixels(images)`.
 
     With the same `history`, `optimizer` and `rng` (a generator in the same state, no seed) training
     in two parts is the same, bit for bit, as in one.
 
-    Ctrl-C ends the training after the step at hand: the History so far comes back, with
-    `interrupted` set. A second one raises KeyboardInterrupt, and the weights are those of the last
-    whole step then too.
+    Ctrl-C ends the training after the current step and returns the History so far, with
+    `interrupted` set. A second one raises KeyboardInterrupt; the weights are then those of the last
+    whole step.
 
     Returns: a `History`
-    Raises:  NonFiniteLoss (a FloatingPointError) where a loss is NaN or infinite, ValueError and
+    Raises:  NonFiniteLoss (a FloatingPointError) if a loss is NaN or infinite, ValueError and
              TypeError for arguments that do not fit together
     Source:  keras.Model.fit, tests/training/test_fitting.py writes the arithmetic out in NumPy
     Example:
@@ -126,7 +126,8 @@ def fit(
         >>> history.history["val_accuracy"][-1] > 0.9
         True
     """
-    samples, held = _samples((x, y, sample_weight), class_weight, validation_data, validation_split)
+    data = x, y, sample_weight
+    samples, validation = _samples(data, class_weight, validation_data, validation_split)
     measures = Measures(loss, metrics, penalty)
     history, first = _begun(history, initial_epoch)
     optimizer = _optimizer(optimizer, model, history)
@@ -137,8 +138,8 @@ def fit(
     )
     random = as_random(rng) if shuffle else None
     given = as_callbacks(callbacks)
-    few = len(samples) * (epochs - first) < 100 * batch_size
-    stepper = _stepper(model, measures, optimizer, history, given, compile, few)
+    too_few = len(samples) * (epochs - first) < 100 * batch_size
+    stepper = _stepper(model, measures, optimizer, history, given, compile, too_few)
     samples = samples.for_model(model)
     if epochs > first:  # gradients of an earlier training would only take memory
         optimizer.zero_grad()
@@ -150,7 +151,7 @@ def fit(
             lambda: stepper.over(samples, model, measures, batch_size, random),
             batches=batches,
             logs=measures.means,
-            validate=lambda: _validated(model, measures, held, val_size, given),
+            validate=lambda: _validated(model, measures, validation, val_size, given),
             epochs=range(first, epochs),
             callbacks=prepared,
             history=history,
@@ -207,10 +208,10 @@ def predict(model: Module, x: Any, *, batch_size: int = 256) -> Array:
                [2.]])
     """
     dtype = dtype_of(model)
-    x = converted(rows(x, "x"), dtype)
+    x = converted(as_rows(x, "x"), dtype)
     with mode(model, False), no_grad():
         parts = [
-            output(model(as_input(part, dtype)), len(part))
+            checked_output(model(as_input(part, dtype)), len(part))
             for (part,) in minibatches(x, batch_size=batch_size)
         ]
     return np.concatenate(parts)
@@ -222,23 +223,25 @@ def predict(model: Module, x: Any, *, batch_size: int = 256) -> Array:
 def _samples(
     data: Any, class_weight: Any, validation_data: Any, validation_split: float
 ) -> tuple[Samples, Samples | None]:
-    """Return the samples to train on, and those to validate with if there are any."""
-    samples, held = Samples.of(data), None
+    """Return the samples for training, and those for validation or None."""
+    samples, validation = Samples.of(data), None
     if validation_data is not None:
         if validation_split:
             raise ValueError("give validation_data or validation_split, not both")
-        held = Samples.of(validation_data, "validation ")
+        validation = Samples.of(validation_data, "validation ")
     elif validation_split:
-        samples, held = samples.split(validation_split)
-    if held is not None and held.x.shape[1:] != samples.x.shape[1:]:
-        raise ValueError(f"x {samples.x.shape} and validation x {held.x.shape} are of other kinds")
+        samples, validation = samples.split(validation_split)
+    if validation is not None and validation.x.shape[1:] != samples.x.shape[1:]:
+        raise ValueError(
+            f"x {samples.x.shape} and validation x {validation.x.shape} are of other kinds"
+        )
     if class_weight is not None:
         samples = samples.with_class_weights(class_weight)
-    return samples, held
+    return samples, validation
 
 
 def _begun(history: Any, initial_epoch: int | None) -> tuple[History, int]:
-    """Return the history to go on with, and the number of the first epoch."""
+    """Return the history to continue, and the number of the first epoch."""
     if history is None:
         history = History()
     if not isinstance(history, History):
@@ -253,7 +256,7 @@ def _begun(history: Any, initial_epoch: int | None) -> tuple[History, int]:
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    """Return the value as a whole number of at least 0 or 1."""
+    """Return the value as an integer of at least 0 or 1."""
     if not isinstance(value, (int, np.integer)) or value < least:
         kind = "a positive integer" if least else "a whole number of at least 0"
         raise ValueError(f"{name} must be {kind}, received {value!r}")
@@ -269,7 +272,9 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
 
 
 def _optimizer(optimizer: Any, model: Module, history: History) -> Any:
-    """Return the optimizer, a new one for a name; refuse one that moves no parameter."""
+    """Return the optimizer, a new one for a name. Raise ValueError if it updates no parameter of
+    the model.
+    """
     if not isinstance(model, Module):
         raise TypeError(f"model must be a tg.nn.Module, received {model!r:.60}")
     if isinstance(optimizer, str) and history.epoch:
@@ -300,18 +305,19 @@ def _stepper(
     history: History,
     callbacks: Iterable[Callback],
     compile: bool | str,
-    few: bool,
+    too_few: bool,
 ) -> Stepper:
     """Return the steps of a training with these parts."""
     between = [hook for name in BETWEEN_STEPS for hook in hooks(callbacks, name)]
     metrics = [*measures.metrics.values()]
+    no_code_between = not between and all(map(is_builtin, metrics))  # a metric sees each batch
     return Stepper(
         train_step(model, measures.loss, optimizer, measures.penalty),
         history,
         compile=compile,
         parts=[model, measures.loss, *metrics, measures.penalty, optimizer, *between],
-        few=few,
-        alone=not between and all(map(is_ours, metrics)),  # a metric sees each batch too
+        too_few=too_few,
+        no_code_between=no_code_between,
     )
 
 
@@ -319,7 +325,7 @@ def _stepper(
 def _prepared(
     callbacks: Sequence[Callback], model: Module, params: dict[str, Any], verbose: int | str
 ) -> Iterator[list[Callback]]:
-    """Give the callbacks with the progress bar; all of them know the model and the parameters."""
+    """Yield the callbacks with the progress bar; set model and parameters on all of them."""
     with progress_bar(verbose) as bar:
         prepared = [*callbacks, *bar]
         for callback in prepared:
@@ -331,19 +337,19 @@ def _prepared(
 def _validated(
     model: Module,
     measures: Measures,
-    held: Samples | None,
+    validation: Samples | None,
     batch_size: int,
     callbacks: Iterable[Callback],
 ) -> Logs:
-    """Return the measures of the validation samples; nothing if there are none."""
+    """Return the measures of the validation samples, {} without any."""
     for name, parameter in model.named_parameters():
         if not finite(parameter.value):  # the loss of the next batch would not be either
-            raise NonFiniteLoss(nan, of_parameter(name))
-    if held is None:
+            raise NonFiniteLoss(nan, nonfinite_parameter(name))
+    if validation is None:
         return {}
     for hook in hooks(callbacks, "on_test_begin"):
         hook({})
-    values = measures.over(model, held, batch_size)
+    values = measures.over(model, validation, batch_size)
     for hook in hooks(callbacks, "on_test_end"):
         hook(values)
     return values

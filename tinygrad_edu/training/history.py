@@ -1,4 +1,4 @@
-"""History: a number for each epoch and quantity of a training, and a picture of them."""
+"""History: a number for each epoch and quantity of a training, and a plot of them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class History:
 
     history       {"loss": [...], "accuracy": [...], "val_loss": [...], "val_accuracy": [...]}
     epoch         the numbers of the epochs, the first is 0
-    interrupted   whether Ctrl-C has ended the training
+    interrupted   True if Ctrl-C ended the training
     compiled      True: by captured steps (see `tg.compile`); False, or the reason why not
-    native        True: as machine code, where that was asked for; False, or the reason why not
-    threads       of the matrix products, where they were set (see `tg.threads`); else None
+    native        True: as machine code, if requested; False, or the reason why not
+    threads       the number of threads for matrix products if it was set (see `tg.threads`), or
+                  None
 
-    What an epoch did not give (a validation that was begun later, say) is NaN; a column that ended
-    earlier is shorter.
+    A value that an epoch does not have is NaN, for example before validation was turned on; a
+    column that ended earlier is shorter.
 
     Source:  keras.callbacks.History
     Example:
@@ -45,19 +46,19 @@ class History:
         self.threads: int | None = None
 
     def append(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Note an epoch."""
+        """Add an epoch."""
         self.epoch.append(epoch)
         self.add(logs)
 
     def add(self, logs: Mapping[str, float]) -> None:
-        """Note more about the last epoch."""
+        """Add values to the last epoch."""
         for key, value in logs.items():
             column = self.history.setdefault(key, [])
             column += [nan] * (len(self.epoch) - 1 - len(column))  # epochs that did not have it
             column.append(value)
 
     def state_dict(self) -> dict[str, list[Any]]:
-        """All of it as plain lists, for a checkpoint: "epoch" and the columns.
+        """Return everything as plain lists, for a checkpoint: "epoch" and the columns.
 
         Example:
             >>> history = History()
@@ -68,7 +69,7 @@ class History:
         return {"epoch": list(self.epoch), **{key: list(v) for key, v in self.history.items()}}
 
     def load_state_dict(self, state: Mapping[str, Iterable[Any]]) -> None:
-        """Become what `state_dict` has told, so that `fit(..., history=…)` goes on from there.
+        """Restore what `state_dict` returned, so that `fit(..., history=…)` continues from there.
 
         Raises:  KeyError if there is no "epoch", ValueError for a column longer than it
         """
@@ -80,14 +81,14 @@ class History:
         self.history, self.epoch, self.interrupted = columns, epoch, False
 
     def plot(self, path: Any = None, *, title: str = "Training", keys: Iterable[str] = ()) -> Any:
-        """The picture: one panel for each quantity, training and validation in it, over the epochs.
+        """Plot each quantity over the epochs in a panel of its own, for training and validation.
 
-        path    a file to write, `.png` or whatever Matplotlib knows
-        keys    which quantities, without `val_`; all of them if not given
+        path    a file to write, `.png` or another format of Matplotlib
+        keys    the quantities, without `val_`; all by default
 
-        Returns: the figure (`matplotlib.figure.Figure`), which shows by itself in a notebook
+        Returns: the figure (`matplotlib.figure.Figure`), which a notebook displays
         Raises:  ImportError without Matplotlib (`pip install 'tinygrad_edu[training]'`), KeyError
-                 for a quantity that is not there, ValueError if there is no epoch
+                 for an unknown quantity, ValueError without any epoch
         Example:
             >>> history = History()
             >>> history.append(0, {"loss": 0.5, "val_loss": 0.6})
@@ -137,7 +138,7 @@ class History:
         return figure
 
     def _repr_html_(self) -> str:
-        """The last epochs as a table, as notebooks show it."""
+        """Return the last epochs as an HTML table for notebooks."""
         rows = [["epoch", *self.history]]
         for k in range(max(0, len(self.epoch) - 10), len(self.epoch)):
             columns = self.history.values()

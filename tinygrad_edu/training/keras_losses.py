@@ -1,11 +1,11 @@
 """Losses under Keras' names, and the functions that `fit` takes as a loss.
 
-A loss is a function of (prediction, target), in this order, as `tg.cross_entropy` is, and gives one
-number to be differentiated.
+A loss is a function of (prediction, target), in this order, such as `tg.cross_entropy`. It returns
+one number, which is differentiated.
 
 The losses with Keras' names take probabilities, as there: the model ends with `nn.Softmax()` or
-`nn.Sigmoid()`. Where the prediction was recorded as the output of a softmax or a sigmoid, they
-start from its input, so that no digit is lost; any other is kept away from 0 and 1 by 10⁻⁷, as in
+`nn.Sigmoid()`. If the prediction was recorded as the output of a softmax or a sigmoid, the loss is
+computed from its input, so that no digits are lost; any other is clipped to [10⁻⁷, 1 − 10⁻⁷], as in
 Keras.
 """
 
@@ -29,11 +29,11 @@ Function = Callable[..., Any]  # of (prediction, target)
 
 
 def categorical_crossentropy(prediction: Any, target: Any, reduction: str = "mean") -> Any:
-    """−Σ y log a of each row, the mean over the rows; a are probabilities, as softmax gives them.
+    """−Σ y log a of each row, averaged over the rows; a are probabilities, the output of a softmax.
 
     Shapes:  prediction (m, k); target (m,) class indices, or (m, k) rows of probabilities; a
              number, or with reduction="none" (m,)
-    Error:   A − Y at what went into the softmax; without a softmax −y/a
+    Error:   A − Y at the input of the softmax; without a softmax −y/a
     Raises:  ValueError for numbers outside [0, 1], and as `tinygrad_edu.cross_entropy`, which takes
              the logits
     Source:  keras.losses.CategoricalCrossentropy, SparseCategoricalCrossentropy
@@ -57,10 +57,10 @@ def categorical_crossentropy(prediction: Any, target: Any, reduction: str = "mea
 
 
 def binary_crossentropy(prediction: Any, target: Any, reduction: str = "mean") -> Any:
-    """−y log a − (1 − y) log(1 − a), the mean over all entries; a are probabilities.
+    """−y log a − (1 − y) log(1 − a), averaged over all entries; a are probabilities.
 
     Shapes:  prediction and target the same; a number, or with reduction="none" the same again
-    Error:   A − Y at what went into the sigmoid; without a sigmoid (a − y)/(a(1 − a))
+    Error:   A − Y at the input of the sigmoid; without a sigmoid (a − y)/(a(1 − a))
     Raises:  ValueError for numbers outside [0, 1], and as
              `tinygrad_edu.binary_cross_entropy_with_logits`, which takes the logits
     Source:  keras.losses.BinaryCrossentropy
@@ -77,7 +77,7 @@ def binary_crossentropy(prediction: Any, target: Any, reduction: str = "mean") -
 
 
 def mean_squared_error(prediction: Any, target: Any, reduction: str = "mean") -> Any:
-    """The mean of (a − y)²: `tinygrad_edu.mse_loss` under Keras' name; also a metric.
+    """Return the mean of (a − y)², `tinygrad_edu.mse_loss` under Keras' name; also a metric.
 
     Example:
         >>> float(mean_squared_error(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
@@ -87,7 +87,7 @@ def mean_squared_error(prediction: Any, target: Any, reduction: str = "mean") ->
 
 
 def mean_absolute_error(prediction: Any, target: Any, reduction: str = "mean") -> Any:
-    """The mean of |a − y|; also a metric.
+    """Return the mean of |a − y|; also a metric.
 
     Shapes:  prediction and target the same; a number, or with reduction="none" the same again
     Raises:  ValueError if the shapes differ
@@ -114,8 +114,9 @@ def _reduced(values: Any, reduction: str) -> Any:
 
 @primitive(lambda g, y, a, logits: g)
 def _probabilities(a: Any, /, logits: str) -> Any:
-    """Return the predictions; refuse numbers that are no probabilities. Rounding may leave one
-    above 1, and NaN is reported elsewhere."""
+    """Return the predictions. Raise ValueError unless they are in [0, 1]; rounding may leave one
+    slightly above 1, and NaN is reported elsewhere.
+    """
     low, high = np.minimum.reduce(a, None, initial=0), np.maximum.reduce(a, None, initial=1)
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise ValueError(
@@ -157,20 +158,20 @@ def as_loss(loss: Any) -> Function:
                 "function of (prediction, target), such as tg.cross_entropy of logits"
             )
         return LOSSES[loss]
-    return checked(loss, "loss")
+    return checked_function(loss, "loss")
 
 
 def takes_probabilities(loss: Function) -> bool:
-    """Return True if the loss looks for the logits in the record of the prediction."""
-    return plain(loss) in (categorical_crossentropy, binary_crossentropy)
+    """Return True if the loss takes probabilities and looks for the logits in their record."""
+    return unwrapped(loss) in (categorical_crossentropy, binary_crossentropy)
 
 
-def unreduced(loss: Function) -> Function:
+def per_sample_loss(loss: Function) -> Function:
     """Return the loss as a function that takes reduction="none".
 
-    Raises:  ValueError if it has none, or is set to give something else than the mean
+    Raises:  ValueError if it does not take `reduction`, or its reduction is fixed to another one
     """
-    function = plain(loss)
+    function = unwrapped(loss)
     given = loss.keywords if isinstance(loss, partial) else getattr(loss, "__dict__", {})
     if given.get("reduction", "mean") != "mean":
         raise ValueError(
@@ -188,9 +189,10 @@ def unreduced(loss: Function) -> Function:
     return function  # type: ignore[no-any-return]
 
 
-def beside(target: Array, prediction: Any) -> Array:
-    """Return the target in the shape of the prediction: (m,) as a column beside a column, and
-    indices (m, 1) as (m,)."""
+def match_target_shape(target: Array, prediction: Any) -> Array:
+    """Return the target in the shape of the prediction: (m,) as a column if the prediction is a
+    column, and indices (m, 1) as (m,).
+    """
     shape = prediction.shape
     if len(shape) > 1 and target.shape != shape:
         if shape[-1] == 1 and target.shape == shape[:-1]:
@@ -200,10 +202,10 @@ def beside(target: Array, prediction: Any) -> Array:
     return target
 
 
-def checked(function: Any, what: str) -> Function:
-    """Return a loss or metric, refused if it cannot be called with (prediction, target).
+def checked_function(function: Any, what: str) -> Function:
+    """Return a loss or metric. Raise TypeError if it cannot be called with (prediction, target).
 
-    Raises:  TypeError, also for a function that takes y_true first, as Keras' do
+    A function that takes y_true first, as Keras' do, is refused too.
     """
     if inspect.isclass(function) or not callable(function):
         raise TypeError(
@@ -211,7 +213,7 @@ def checked(function: Any, what: str) -> Function:
         )
     try:
         first = next(iter(inspect.signature(function).parameters), "")
-    except (TypeError, ValueError):  # some of C's functions do not tell
+    except (TypeError, ValueError):  # a C function without a signature
         first = ""
     if first == "y_true":
         raise TypeError(
@@ -227,6 +229,6 @@ def name_of(function: Any) -> str:
     return str(getattr(inner, "__name__", type(inner).__name__))
 
 
-def plain(loss: Any) -> Any:
-    """Return the function in a partial one, or in a loss that is a module."""
+def unwrapped(loss: Any) -> Any:
+    """Return the function inside of a `functools.partial` or of a loss module."""
     return loss.func if isinstance(loss, partial) else getattr(loss, "_loss", loss)

@@ -1,8 +1,8 @@
-"""Library parts: the test by which `fit(compile="auto")` captures only this package's own code.
+"""`OwnParts`: the check by which `fit(compile="auto")` captures only code of this package.
 
-A captured step repeats what its Python code did when it was traced. Code of this package reads
-nothing that changes unseen between two batches; code of the user's may, so that a training with
-some in it is run eagerly unless the user asks for `compile=True`.
+A captured step repeats what its Python code did when it was traced. The code of this package reads
+nothing that could change unnoticed between two batches. User code may, so a training that contains
+some runs eagerly, unless the user passes `compile=True`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _FUNCTIONS = {
 
 
 class OwnParts:
-    """The parts of a training, walked through again only when something in them has changed.
+    """The parts of a training, searched again only after something in them has changed.
 
     Example:
         >>> layer = tg.nn.Linear(1, 1)
@@ -75,7 +75,9 @@ class OwnParts:
         self._found: str | None = None
 
     def foreign(self) -> str | None:
-        """Name the first part that is not this package's own; None if all are."""
+        """Return a sentence that names the first part that is not this package's own; None if all
+        are.
+        """
         for module, then in _FUNCTIONS.items():
             if not then.items() <= vars(module).items():
                 name = next(name for name, x in then.items() if vars(module).get(name) is not x)
@@ -88,7 +90,7 @@ class OwnParts:
 
 
 class Seen:
-    """Objects that have been looked at, with what was in them, to tell whether that changes.
+    """Objects that were searched, with their contents, to detect changes.
 
     Example:
         >>> seen, part = Seen(), [1, 2]
@@ -106,7 +108,7 @@ class Seen:
         self._inside: list[tuple[Callable[[], Iterable[Any]], tuple[Any, ...]]] = []
 
     def add(self, x: Any, inside: Callable[[], Iterable[Any]]) -> None:
-        """Note an object, and a function that returns the parts that it consists of."""
+        """Add an object and a function that returns its contents."""
         self._objects[id(x)] = x
         self._types.append(type(x))
         self._inside.append((inside, tuple(inside())))
@@ -115,7 +117,7 @@ class Seen:
         return id(x) in self._objects
 
     def is_same(self) -> bool:
-        """Return True if something was looked at, and all in it is the same objects as then."""
+        """Return True if there are objects, and each still has the same contents."""
         return (
             bool(self._types)
             and all(map(is_, map(type, self._objects.values()), self._types))
@@ -128,7 +130,9 @@ def _are_same(now: tuple[Any, ...], then: tuple[Any, ...]) -> bool:
 
 
 def _foreign(x: Any, seen: Seen) -> str | None:
-    """A sentence that names x, or something in it, if that is not this package's own."""
+    """Return a sentence that names x, or something inside, if it is not this package's own; else
+    None.
+    """
     if _is_value(x) or type(x).__module__ in RANDOM or x in seen:
         return None
     seen.add(x, partial(_inside, x))
@@ -161,7 +165,7 @@ def _is_value(x: Any) -> bool:
 
 
 def _inside(x: Any) -> Iterable[Any]:
-    """Return the parts that x consists of at the moment."""
+    """Return the current contents of x."""
     if isinstance(x, type):
         return [part for base in x.__mro__ if _is_own(base) for part in vars(base).values()]
     if type(x) in MAPPINGS:
@@ -176,7 +180,9 @@ def _inside(x: Any) -> Iterable[Any]:
 
 
 def _foreign_object(x: Any, seen: Seen) -> str | None:
-    """A sentence if the class of x is not this package's own, or x shadows a method of it."""
+    """Return a sentence if the class of x is not this package's own, or x shadows a method of it;
+    else None.
+    """
     kind = type(x)
     if (found := _foreign(kind, seen)) is not None:
         return found
@@ -187,7 +193,9 @@ def _foreign_object(x: Any, seen: Seen) -> str | None:
 
 
 def _foreign_class(kind: type) -> str | None:
-    """A sentence if a class is not this package's own, or one of its methods was replaced."""
+    """Return a sentence if a class is not this package's own, or one of its methods was replaced;
+    else None.
+    """
     if not _is_own(kind) or getattr(sys.modules[kind.__module__], kind.__name__, None) is not kind:
         return f"{kind.__name__} is not a class of {PACKAGE}"
     for base in filter(_is_own, kind.__mro__):
@@ -198,7 +206,9 @@ def _foreign_class(kind: type) -> str | None:
 
 
 def _functions(x: Any) -> Iterator[Any]:
-    """The functions that an entry of a class consists of."""
+    """Return the functions in an entry of a class: a method, a property's accessors and the
+    like.
+    """
     if isinstance(x, (classmethod, staticmethod)):
         x = x.__func__
     if isinstance(x, property):
@@ -224,7 +234,7 @@ def _is_own_function(x: Any) -> bool:
 
 
 def _closure(x: Any) -> Iterator[Any]:
-    """The functions and objects that a function has in its closure, and the one that it wraps."""
+    """Return the functions and objects in a function's closure, and the function that it wraps."""
     if isinstance(x, MethodType):
         yield x.__self__
     x = getattr(x, "__func__", x)

@@ -1,6 +1,8 @@
-"""The loop of a training: epochs, batches, callbacks and Ctrl-C; weights go back after an error.
+"""The training loop: epochs, batches, callbacks and Ctrl-C; after an error the weights are
+restored.
 
-The caller of `train` gives the steps of an epoch as a generator, as `fit` does (see `stepping`).
+The caller of `train` passes the steps of an epoch as a generator, as `fit` does (see
+`stepping`).
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ Logs = dict[str, float]
 
 
 class NonFiniteLoss(FloatingPointError):
-    """The loss of a batch is NaN or infinite; training has stopped with the weights before it.
+    """The loss of a batch is NaN or infinite; the weights were restored to the step before.
 
-    epoch, batch   where it happened, the first are 0
-    cause          what the first number came from that is not finite
+    epoch, batch   where it happened; the first are 0
+    cause          a sentence on the first number that is not finite
     history        the History so far
 
     Example:
@@ -77,18 +79,18 @@ def train(
     threads: int | str | None = None,
     rows: int = 1,
 ) -> History:
-    """Run the epochs of a training.
+    """Train for several epochs.
 
-    steps      called for each epoch; the generator makes one step each time that it is advanced, on
-               one of the `batches`, and gives what it has counted
-    logs       from these counts, added up over the epoch, to what the History notes
-    validate   called after each epoch: what the History notes with `val_` in front
-    optimizer  whose states go back with the weights when a step fails
-    in_place   steps may write over arrays of weights that nobody else holds, as captured ones do
-    threads    for the matrix products (see `tg.threads`) of batches that have so many `rows`
+    steps      called for each epoch; returns a generator that makes a step on one of the `batches`
+               each time it is advanced, and yields sums over the batch
+    logs       maps these sums, added up over the epoch, to the values for the History
+    validate   called after each epoch; returns the values for the History with the prefix `val_`
+    optimizer  its states are restored with the weights when a step fails
+    in_place   steps may overwrite the arrays of weights, as captured ones do
+    threads    for the matrix products (see `tg.threads`) of batches with `rows` rows
 
-    Ctrl-C ends it after the step at hand; a second one raises KeyboardInterrupt. An error in a
-    step leaves the weights of before it.
+    Ctrl-C ends the training after the current step; a second one raises KeyboardInterrupt. After an
+    error in a step the weights are those before it.
 
     Example:
         >>> w = tg.nn.Linear(1, 1, init=tg.init.ones)
@@ -121,7 +123,7 @@ def train(
 
 @dataclass
 class _Loop:
-    """The epochs of a training, with the arguments of `train`."""
+    """The state of a training, with the arguments of `train`."""
 
     model: Any
     steps: Callable[[], Generator[Sequence[float], None, None]]
@@ -167,7 +169,7 @@ class _Loop:
         return where
 
     def _epoch(self, epoch: int) -> Sequence[float] | None:
-        """Make the steps of an epoch; return what they counted, or None after Ctrl-C."""
+        """Make the steps of an epoch; return their sums, or None after Ctrl-C."""
         sums: Sequence[float] = ()
         begin, end = self.hooks["on_train_batch_begin"], self.hooks["on_train_batch_end"]
         with closing(self.steps()) as steps:
@@ -195,7 +197,7 @@ class _Loop:
         return sums
 
     def _note(self, epoch: int, ended: Logs) -> None:
-        """Put an epoch into the History, and what callbacks add to it."""
+        """Add an epoch to the History, with the entries that callbacks add to it."""
         self.history.append(epoch, ended)
         for hook in self.hooks["on_epoch_end"]:
             columns = len(ended)
@@ -204,7 +206,7 @@ class _Loop:
                 self.history.add(dict(list(ended.items())[columns:]))
 
     def _call(self, name: str, *args: Any) -> None:
-        """Call the hooks of that name, each with logs of its own."""
+        """Call the hooks of that name, each with its own copy of the logs."""
         for hook in self.hooks[name]:
             hook(*args, {})
 
@@ -212,9 +214,9 @@ class _Loop:
 class _Weights:
     """Parameters, buffers and optimizer states before the last step and before the one before.
 
-    A step gives them new arrays and writes into none, so references do. A captured step writes
-    over arrays (`copied`), and copies are kept. The first step is recorded in any case, which takes
-    more memory than the others, and so is done without.
+    An eager step replaces arrays and writes into none, so references are enough. A captured step
+    overwrites arrays (`copied`), so copies are kept; none during the first step, which is recorded
+    and takes more memory than the others.
     """
 
     def __init__(self, model: Module, optimizer: Any, copied: bool) -> None:
@@ -240,7 +242,7 @@ class _Weights:
             self.before = room
 
     def _states(self) -> dict[int, Any]:
-        """Return the state of each parameter; a step puts another object in its place."""
+        """Return the state of each parameter; a step replaces these objects."""
         if self.optimizer is None:
             return {}
         states: dict[int, Any] = dict(self.optimizer.state)
@@ -249,12 +251,14 @@ class _Weights:
         return states
 
     def moved(self) -> bool:
-        """Return True if they have other values since they were noted."""
+        """Return True if the weights have changed since they were noted."""
         pairs = zip(self.tensors, self.before, strict=True)
         return not all(np.array_equal(t.value, v, equal_nan=True) for t, v in pairs)
 
     def undo(self) -> None:
-        """Go back before the last step, and one more if that is where NaN came in."""
+        """Restore the weights before the last step, and those before one more step if that one made
+        the NaN.
+        """
         last = all(map(finite, self.before))
         values = self.before if last else self.earlier
         if self.optimizer is not None:
@@ -274,9 +278,9 @@ def finite(x: Any) -> bool:
 
 
 class _CtrlC:
-    """Take note of the first Ctrl-C, and raise no KeyboardInterrupt within a step.
+    """Note the first Ctrl-C, so that no KeyboardInterrupt is raised within a step.
 
-    Only in the main thread, and only where nobody else has taken over the signal.
+    Only in the main thread, and only if no other handler is set.
     """
 
     def __init__(self) -> None:
@@ -303,7 +307,7 @@ class _CtrlC:
 
 @contextmanager
 def mode(model: Module, training: bool) -> Iterator[None]:
-    """`train()` or `eval()` for all modules, and afterwards each as it was.
+    """Set all modules to `train()` or `eval()`; restore each at the end of the block.
 
     Example:
         >>> layer = tg.nn.Dropout(0.5)
@@ -324,7 +328,7 @@ def mode(model: Module, training: bool) -> Iterator[None]:
 
 @contextmanager
 def _stoppable(model: Any) -> Iterator[None]:
-    """Give the model the attribute by which callbacks end the training."""
+    """Set `model.stop_training`, by which callbacks end the training, while the block runs."""
     model.stop_training = False
     try:
         yield

@@ -1,4 +1,4 @@
-"""Measures: loss, metrics and penalty of a training, for a batch and for all samples."""
+"""`Measures`: loss, metrics and penalty of a training, for a batch and for all samples."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from ..arrays import Array, describe
 from ..engine import Box
 from ..nn import Module
 from ..recording import no_grad
-from .keras_losses import Function, as_loss, beside, takes_probabilities, unreduced
+from .keras_losses import (
+    Function,
+    as_loss,
+    match_target_shape,
+    per_sample_loss,
+    takes_probabilities,
+)
 from .loop import Logs, mode
-from .metrics import as_metrics, total
+from .metrics import as_metrics, sum_over_samples
 from .samples import Samples
 
 
@@ -47,7 +53,7 @@ class Measures:
                     prediction = model(x)
                 with no_grad():
                     loss = number(loss_of(self.loss, prediction, y, *weights))
-                sums += self.sums(len(x), loss, output(prediction, len(x)), y)
+                sums += self.sums(len(x), loss, checked_output(prediction, len(x)), y)
             means = sums / len(samples)
             if self.penalty is not None:
                 with no_grad():
@@ -58,8 +64,11 @@ class Measures:
         """Return loss and metrics of a batch, each added up over its m samples."""
         if not self.metrics:
             return [loss * m]
-        y = beside(y, prediction)
-        return [loss * m, *(total(metric, prediction, y) for metric in self.metrics.values())]
+        y = match_target_shape(y, prediction)
+        return [
+            loss * m,
+            *(sum_over_samples(metric, prediction, y) for metric in self.metrics.values()),
+        ]
 
     def means(self, counted: Sequence[float]) -> Logs:
         """Return the means by name from the number of samples and the `sums` over them."""
@@ -68,11 +77,11 @@ class Measures:
 
 
 def loss_of(loss: Function, prediction: Any, y: Array, weights: Array | None = None) -> Any:
-    """Return the loss of a batch; with weights Σ wᵢ lᵢ / m, as Keras has it."""
-    y = beside(y, prediction)
+    """Return the loss of a batch; with weights Σ wᵢ lᵢ / m, as in Keras."""
+    y = match_target_shape(y, prediction)
     if weights is None:
         return loss(prediction, y)
-    each = unreduced(loss)(prediction, y, reduction="none")
+    each = per_sample_loss(loss)(prediction, y, reduction="none")
     each = ops.mean(ops.reshape(each, (len(y), -1)), axis=1)
     return ops.sum(each * weights.astype(each.dtype)) / len(y)
 
@@ -95,8 +104,8 @@ def number(loss: Any) -> float:
     return float(loss.value if isinstance(loss, Box) else loss)
 
 
-def output(prediction: Any, m: int) -> Array:
-    """Return what a model gave for m samples, as an array.
+def checked_output(prediction: Any, m: int) -> Array:
+    """Return the model's output for m samples as an array.
 
     Raises:  ValueError if it has not m rows
     """

@@ -1,6 +1,6 @@
-"""Metrics by which a training is measured, also under the names that Keras gives them.
+"""Metrics that measure a training, also under the names that Keras gives them.
 
-A metric is a function of (prediction, target), in this order. It gets plain arrays and gives a
+A metric is a function of (prediction, target), in this order. It gets plain arrays and returns a
 number for each sample, or one for the batch. The losses with Keras' names are metrics too.
 """
 
@@ -19,11 +19,11 @@ from .keras_losses import (
     Function,
     binary_crossentropy,
     categorical_crossentropy,
-    checked,
+    checked_function,
     mean_absolute_error,
     mean_squared_error,
     name_of,
-    plain,
+    unwrapped,
 )
 
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
     "top_k_accuracy",
 ]
 
-# Above which prediction a single output means "yes".
+# The threshold above which a single output means class 1, by loss.
 THRESHOLDS: dict[Any, float] = {
     losses.binary_cross_entropy_with_logits: 0.0,
     losses.binary_cross_entropy: 0.5,
@@ -53,12 +53,13 @@ BINARY = (
 
 
 def binary_accuracy(prediction: Any, target: Any, threshold: float = 0.5) -> Array:
-    """Return for each sample the share of its outputs that are on the right side of the threshold.
+    """Return for each sample the fraction of its outputs that are on the correct side of the
+    threshold.
 
     Shapes:  prediction and target (m,) or (m, k), targets 0 and 1  →  (m,)
     Raises:  ValueError if the shapes differ
-    Source:  keras.metrics.BinaryAccuracy. The threshold of logits is 0, which metrics=["accuracy"]
-             takes by itself where the loss takes logits
+    Source:  keras.metrics.BinaryAccuracy. For logits the threshold is 0; metrics=["accuracy"] uses
+             it if the loss takes logits
     Example:
         >>> binary_accuracy(np.array([[0.9], [0.2]]), np.array([[1], [1]]))
         array([1., 0.])
@@ -139,8 +140,8 @@ METRICS: dict[str, Function] = {
 def as_metrics(metrics: Any, loss: Function) -> dict[str, Function]:
     """Return the metrics by the names of their columns in the History, in the order given.
 
-    "accuracy" is told by loss and shapes what it counts, as in Keras, with one difference: a
-    single output is compared with 0 where the loss takes logits, not with ½.
+    The meaning of "accuracy" depends on loss and shapes, as in Keras, with one difference: a single
+    output is compared with 0, not with ½, if the loss takes logits.
     """
     if isinstance(metrics, (str, bytes)) or callable(metrics):
         raise TypeError(f"metrics is a list, such as ['accuracy'], received {metrics!r:.60}")
@@ -148,11 +149,11 @@ def as_metrics(metrics: Any, loss: Function) -> dict[str, Function]:
     found: dict[str, Function] = {}
     for name, metric in given:
         if not isinstance(metric, str):
-            function = checked(metric, "metric")
+            function = checked_function(metric, "metric")
         elif metric in ("accuracy", "acc"):
             function = partial(_accuracy, loss)
         elif metric == "binary_accuracy":
-            function = partial(binary_accuracy, threshold=THRESHOLDS.get(plain(loss), 0.5))
+            function = partial(binary_accuracy, threshold=THRESHOLDS.get(unwrapped(loss), 0.5))
         elif metric in METRICS:
             function = METRICS[metric]
         else:
@@ -171,16 +172,16 @@ def as_metrics(metrics: Any, loss: Function) -> dict[str, Function]:
 
 
 def _accuracy(loss: Function, prediction: Array, target: Array) -> Array:
-    """Return what Keras calls "accuracy", according to the loss and the shapes."""
+    """Return Keras' "accuracy", according to the loss and the shapes."""
     if prediction.ndim == 1 or prediction.shape[-1] == 1:
-        if (threshold := THRESHOLDS.get(plain(loss))) is None:
+        if (threshold := THRESHOLDS.get(unwrapped(loss))) is None:
             raise ValueError(
                 f"'accuracy' of a single output: whether {name_of(loss)} takes logits or "
                 "probabilities is not known; give metrics={'accuracy': "
                 "partial(tg.metrics.binary_accuracy, threshold=0.5)}, or 0 for logits"
             )
         return binary_accuracy(prediction, target, threshold)
-    if plain(loss) in BINARY:
+    if unwrapped(loss) in BINARY:
         raise ValueError(
             f"'accuracy' of {prediction.shape[-1]} outputs beside the binary loss "
             f"{name_of(loss)}: write 'binary_accuracy' (each output by itself) or "
@@ -189,18 +190,21 @@ def _accuracy(loss: Function, prediction: Array, target: Array) -> Array:
     return categorical_accuracy(prediction, target)
 
 
-def is_ours(metric: Function) -> bool:
-    """Return True for a metric of this package, which keeps no state.
+def is_builtin(metric: Function) -> bool:
+    """Return True for a metric of this package, which has no state.
 
     Example:
-        >>> is_ours(partial(top_k_accuracy, k=3)), is_ours(tg.mse_loss)
+        >>> is_builtin(partial(top_k_accuracy, k=3)), is_builtin(tg.mse_loss)
         (True, False)
     """
-    return getattr(plain(metric), "__module__", None) in (__name__, mean_squared_error.__module__)
+    return getattr(unwrapped(metric), "__module__", None) in (
+        __name__,
+        mean_squared_error.__module__,
+    )
 
 
-def total(metric: Function, prediction: Array, target: Array) -> float:
-    """Return the metric of a batch, added up over its samples."""
+def sum_over_samples(metric: Function, prediction: Array, target: Array) -> float:
+    """Return the metric of a batch times the number of its samples: the sum over the samples."""
     values = np.asarray(metric(prediction, target))
     m = len(prediction)
     if values.dtype.kind not in "fiub" or values.ndim > 1 or values.size not in (1, m):
@@ -212,7 +216,7 @@ def total(metric: Function, prediction: Array, target: Array) -> float:
 
 
 def direction(key: str) -> str:
-    """Return "min" for a column of the History that is to become small, "max" for a large one.
+    """Return "min" for a column of the History that should become small, "max" for a large one.
 
     Raises:  ValueError for a name that does not tell
     """

@@ -1,8 +1,8 @@
-"""Progress: a bar or a line for each epoch, as Keras shows them.
+"""Progress of a training: a bar or a line for each epoch, as in Keras.
 
-On a terminal a line moves for each epoch: batches done, a bar, the time left, loss and metrics so
-far. When the epoch is over the line stays, with the time it took and what the validation gave. It
-is drawn by Rich, an extra. `Lines` is the plain form, one line an epoch, for logs and pipes.
+On a terminal a line is updated during each epoch: batches done, a bar, the remaining time, loss and
+metrics so far. After the epoch it shows the elapsed time and the validation. Rich, an extra, draws
+it. `Lines` prints one line an epoch, for logs and pipes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OFTEN = 0.05  # seconds from one update of the numbers to the next
 
 
 class Lines(Callback):
-    """One line for each epoch, on standard output.
+    """Print one line for each epoch on standard output.
 
     Example:
         >>> lines = Lines()
@@ -32,11 +32,11 @@ class Lines(Callback):
     """
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
-        """Look at the clock."""
+        """Note the time."""
         self.start = perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Write the line."""
+        """Print the line."""
         parts = [self._epoch(epoch), _seconds(perf_counter() - self.start), *_values(logs)]
         print(" - ".join(parts), flush=True)
 
@@ -46,7 +46,7 @@ class Lines(Callback):
 
 
 class Bar(Lines):
-    """A line that moves, drawn on a console of Rich.
+    """Show a line that is updated, on a console of Rich.
 
     Example:
         >>> import io
@@ -89,7 +89,7 @@ class Bar(Lines):
         )
 
     def on_train_batch_end(self, batch: int, logs: Logs) -> None:
-        """Move on."""
+        """Update the line."""
         now = perf_counter()
         if now - self.shown >= OFTEN or batch + 1 == self.params["steps"]:
             self.shown = now
@@ -97,7 +97,7 @@ class Bar(Lines):
             self.progress.update(self.task, completed=batch + 1, values=values)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Leave a line that stays."""
+        """Print the final line of the epoch."""
         self.close()
         seconds = perf_counter() - self.start
         each = f"{_seconds(seconds)} {_seconds(seconds / self.params['steps'])}/step"
@@ -110,14 +110,14 @@ class Bar(Lines):
         self.console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Give the line back, also when an epoch was broken off."""
+        """Release the terminal line, also when an epoch was interrupted."""
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
 
 
 def _values(logs: Logs) -> list[str]:
-    """Loss and metrics as Keras writes them: four places, small numbers with an exponent."""
+    """Return loss and metrics as Keras prints them: four places, small numbers with an exponent."""
     return [
         f"{key}: {value:.4f}" if abs(value) > 1e-3 or value == 0 else f"{key}: {value:.4e}"
         for key, value in logs.items()
@@ -125,7 +125,7 @@ def _values(logs: Logs) -> list[str]:
 
 
 def _seconds(t: float) -> str:
-    """A time in the unit that suits it."""
+    """Return a duration as text, in a suitable unit."""
     if t >= 60:
         return f"{int(t) // 60}m{int(t) % 60:02d}s"
     if t >= 1:
@@ -135,7 +135,7 @@ def _seconds(t: float) -> str:
 
 @contextmanager
 def progress_bar(verbose: int | str) -> Iterator[list[Callback]]:
-    """The callbacks that show a training, for as long as it takes.
+    """Yield the callbacks that show a training; close them at the end of the block.
 
     verbose   0: nothing, 1: a bar (lines where there is no terminal), 2: lines, "auto": a bar on
               a terminal, lines in a notebook, nothing elsewhere; without Rich lines in place of a

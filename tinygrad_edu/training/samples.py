@@ -1,4 +1,4 @@
-"""Samples: inputs, targets and weights as arrays of one length, checked before a training."""
+"""`Samples`: inputs, targets and weights as arrays of one length, checked before a training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..nn import Module
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Inputs x, targets y and, if they have them, weights; row i of each belongs to sample i.
+    """Inputs x, targets y and optional weights; row i of each belongs to sample i.
 
     Example:
         >>> samples = Samples.of((np.zeros((4, 2)), [0, 1, 0, 1]))
@@ -33,7 +33,7 @@ class Samples:
     def of(cls, data: Any, prefix: str = "") -> Samples:
         """Return the samples in (x, y) or (x, y, sample_weight).
 
-        prefix   what stands before the names in error messages
+        prefix   put before the names in error messages
         Raises:  ValueError for parts of different lengths or without samples, TypeError for data
                  that are no arrays
         """
@@ -44,7 +44,7 @@ class Samples:
             )
         names = [f"{prefix}{name}" for name in ("x", "y", "sample_weight")]
         given = list(data) if len(data) == 2 or data[2] is not None else data[:2]
-        arrays = [rows(part, name) for part, name in zip(given, names, strict=False)]
+        arrays = [as_rows(part, name) for part, name in zip(given, names, strict=False)]
         for array, name in zip(arrays[1:], names[1:], strict=False):
             if len(array) != len(arrays[0]):
                 raise ValueError(
@@ -89,7 +89,7 @@ class Samples:
     def with_class_weights(self, factors: Mapping[int, float]) -> Samples:
         """Return the samples with the weight of each sample's class; 1 for a class without one.
 
-        Raises:  ValueError beside weights of samples, and for a class that is not in y
+        Raises:  ValueError together with weights of samples, and for a class that is not in y
         """
         if self.weights is not None:
             raise ValueError("give sample_weight or class_weight, not both")
@@ -110,15 +110,16 @@ class Samples:
         return Samples(converted(self.x, dtype_of(model)), *self.arrays[1:])
 
     def batches(self, model: Module, batch_size: int, **settings: Any) -> Iterator[Any]:
-        """Give (x, y) or (x, y, weights) batch by batch, x in the model's dtype; the settings are
-        those of `tg.data.minibatches`."""
+        """Yield (x, y) or (x, y, weights) batch by batch, x in the model's dtype; the settings are
+        those of `tg.data.minibatches`.
+        """
         dtype = dtype_of(model)
         for x, *rest in minibatches(*self.arrays, batch_size=batch_size, **settings):
             yield as_input(x, dtype), *rest
 
 
-def rows(data: Any, name: str) -> Any:
-    """Return the data as an array of at least one row; no copy of one that is an array already.
+def as_rows(data: Any, name: str) -> Any:
+    """Return the data as an array of at least one row; an array is not copied.
 
     Raises:  TypeError and ValueError, with the name of the argument
     """
@@ -158,7 +159,7 @@ def as_input(x: Array, dtype: Any) -> Array:
 
 
 def is_input(x: Any, dtype: Any) -> bool:
-    """Return True if batches of x are given to the model as they are."""
+    """Return True if batches of x can be passed to the model without conversion."""
     if dtype is None or x.dtype == dtype:
         return isinstance(x, np.ndarray)
     return x.dtype.kind in "iu" and x.itemsize > 2

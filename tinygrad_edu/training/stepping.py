@@ -34,8 +34,8 @@ def train_step(
 ) -> TrainStep:
     """Return a function of (x, y) or (x, y, weights of the samples) that makes one training step.
 
-    It returns the loss and the prediction before the step, as tensors. Where the loss is no finite
-    number it raises NonFiniteLoss and moves no weight.
+    It returns the loss and the prediction before the step, as tensors. If the loss is not finite it
+    raises NonFiniteLoss and changes no weight.
 
     Example:
         >>> model = tg.nn.Linear(1, 1, init=tg.init.ones)
@@ -76,15 +76,16 @@ class Stepper:
 
     step      a function of the arrays of a batch, such as `train_step` returns
     compile   True, False, "auto" or "numba", as `fit` takes it
-    parts     all that the step runs: with "auto" each must be the package's own. This is looked at
-              again before each epoch. A step of these that cannot be captured is run eagerly, and
-              is not compared with its function. Otherwise the caller vouches for the step, and
-              `CannotCapture` is raised
-    few       there are too few steps for "auto" to pay
-    alone     no other code runs between two steps, or keeps a result of one
+    parts     everything that the step runs: with "auto" each must be this package's own, which is
+              checked again before each epoch. Such a step is run eagerly if it cannot be captured,
+              and is not compared with its function. With `compile=True` it is the caller who knows
+              that the step keeps the contract, and `CannotCapture` is raised
+    too_few   True if there are too few steps for "auto" to be faster
+    no_code_between
+              True if no other code runs between two steps, or keeps a result of one
 
-    `history.compiled` says True, or why the steps are eager; `history.native` likewise of machine
-    code.
+    `history.compiled` is True, or the reason why the steps are eager; `history.native` is the same
+    for machine code.
 
     Raises:  ValueError for another `compile`
     """
@@ -96,12 +97,12 @@ class Stepper:
         *,
         compile: bool | str,
         parts: Sequence[Any],
-        few: bool = False,
-        alone: bool = False,
+        too_few: bool = False,
+        no_code_between: bool = False,
     ) -> None:
         if compile not in COMPILE:
             raise ValueError(f"compile is True, False, 'auto' or 'numba', received {compile!r}")
-        self._step, self._history, self._alone = step, history, alone
+        self._step, self._history, self._no_code_between = step, history, no_code_between
         self._parts = OwnParts(parts) if compile == "auto" else None
         self._captured = CompiledStep(
             step,
@@ -109,28 +110,30 @@ class Stepper:
             backend="numba" if compile == "numba" else "numpy",
         )
         history.native = False
-        history.compiled = "there are too few steps" if few and self._parts else bool(compile)
+        history.compiled = "there are too few steps" if too_few and self._parts else bool(compile)
         self._look()
 
     @property
     def is_captured(self) -> bool:
-        """True while the steps are captured ones."""
+        """True while the steps are captured."""
         return self._history.compiled is True
 
     def _look(self) -> None:
-        """Go over to eager steps where a part is not the package's own any more."""
+        """Switch to eager steps if a part is not the package's own any more."""
         if self.is_captured and self._parts is not None:
             self._history.compiled = self._parts.foreign() or True
 
     def over(
         self, samples: Samples, model: Module, measures: Measures, batch_size: int, rng: Any
     ) -> Generator[list[float], None, None]:
-        """Make the steps of an epoch, and give for each the number of its samples and the sums of
-        loss and metrics over them."""
+        """Make the steps of an epoch; yield for each the number of samples and the sums of loss and
+        metrics.
+        """
         whole = is_input(samples.x, dtype_of(model))  # batches are rows of x itself
         sources = (samples.x if whole else None, *samples.arrays[1:])
         with self.epoch(sources) as step:
-            keep = not (self._alone and self.is_captured)  # a captured step keeps no batch
+            # A captured step keeps no batch, and no other code sees one.
+            keep = not (self._no_code_between and self.is_captured)
             for x, *y in samples.batches(model, batch_size, rng=rng, keep=keep):
                 loss, prediction = step(x, *y)
                 m = len(x)
@@ -138,16 +141,20 @@ class Stepper:
 
     @contextmanager
     def epoch(self, sources: Sequence[Any]) -> Iterator[Callable[..., Any]]:
-        """Give the step for the batches of an epoch, which are rows of the sources (see `Run`)."""
+        """Yield the step for the batches of an epoch, which are rows of the sources (see `Run`)."""
         self._look()
         if not self.is_captured:
             yield self._step
             return
-        with Run(self._captured, sources) if self._alone else nullcontext(self._captured) as run:
+        with (
+            Run(self._captured, sources)
+            if self._no_code_between
+            else nullcontext(self._captured) as run
+        ):
             yield lambda *batch: self._one(run, batch)
 
     def _one(self, run: Callable[..., Any], batch: Sequence[Array]) -> Any:
-        """Make a step of a captured epoch; an eager one from where capturing was given up."""
+        """Make a step of a captured epoch, or an eager one after capturing was given up."""
         if not self.is_captured:
             return self._step(*map(np.copy, batch))  # it may keep them, and they are written over
         try:
@@ -166,7 +173,9 @@ class Stepper:
         return self._one(run, batch)
 
     def _note_native(self) -> None:
-        """Note in the History for all sizes of batches: machine code, or why not."""
+        """Set `history.native`: True if all batch sizes run as machine code, or the reason why
+        not.
+        """
         if told := self._captured.native:
             self._history.native = next((x for x in told if x is not True), True)
 
@@ -181,10 +190,10 @@ def cause(loss: Any, model: Module) -> str:
     if not found.op:
         for name, parameter in model.named_parameters():
             if parameter.value is found.value:
-                return of_parameter(name)
+                return nonfinite_parameter(name)
     return str(found)
 
 
-def of_parameter(name: str) -> str:
+def nonfinite_parameter(name: str) -> str:
     """Return the sentence on a parameter that is not finite."""
     return f"parameter {name} is not finite since the last step, which has been undone"
