@@ -25,7 +25,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Run(NamedTuple):
-    """What came out: {"loss": [...], …} and W1, b1, W2, b2."""
+    """The results: {"loss": [...], …} and W1, b1, W2, b2."""
 
     history: dict[str, list[float]]
     weights: list[Array]
@@ -171,7 +171,7 @@ def with_us(case: Case) -> Run:
 
 
 def recorded() -> dict[str, Run]:
-    """What Keras made of the cases when it was recorded."""
+    """Return the recorded results of Keras for the cases."""
     with np.load(RECORDING) as file:
         histories = json.loads(str(file["histories"]))
         return {

@@ -1,9 +1,10 @@
-"""Wrong rules, put in the place of right ones: does the checker of `op_table` notice each of them?
+"""Mutants: wrong rules in place of right ones; the checker of `op_table` must notice each.
 
     python -m tests.mutants [operation ...]
 
-A checker that nobody has seen fail proves nothing. Here every rule of every operation is changed
-in every way below, one at a time, and the operation's lines of the table are run. A mutant is
+A checker proves nothing until it has been seen to fail. Here every rule of every operation is
+changed in every way below, one at a time, and the operation's lines of the table are run. A mutant
+is
 
 equivalent   if on all of them it computes the same errors as the right rule, with the same graph
              (an argument changed that the rule never reads): there is nothing to be caught;
@@ -43,7 +44,7 @@ class Site:
     settings: dict[str, Any]
 
     def error(self, rule: Rule | None = None, **changes: Any) -> Any:
-        """What the right rule gives, something in its call having been changed."""
+        """Call the right rule with something in its call changed."""
         site = replace(self, **changes)
         called = rule or self.rules[self.i]
         assert called is not None
@@ -215,7 +216,7 @@ SOMETIMES: dict[str, Mutation] = {
 
 
 def to_input(k: int) -> dict[str, Mutation]:
-    """What can be done to one of the inputs that a rule is given."""
+    """Yield the changes of one of the inputs of a rule."""
     return {
         f"rule of input {k}": partial(other_rule, k),
         f"· (1 + input {k}/1000)": lambda s: times(s.error(), 1 + 1e-3 * real(s.input(k))),
@@ -245,7 +246,7 @@ for _some in (*map(to_input, INPUTS), *map(to_setting, SETTINGS)):
 
 
 class Watch:
-    """Whether a mutant could be tried at all, and ever did anything else than the right rule."""
+    """Return True if a mutant could be tried, and ever differed from the right rule."""
 
     applied = False
     changed = False
@@ -337,7 +338,7 @@ def primitives() -> dict[str, Primitive]:
 
 @dataclass
 class Tally:
-    """What became of the mutants of one operation."""
+    """Return the outcome for the mutants of one operation."""
 
     caught: int = 0  # by a comparison, or by a warning of NumPy
     crashed: int = 0  # caught too, but any test would have noticed

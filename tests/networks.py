@@ -1,7 +1,7 @@
-"""Networks with their right gradients, and the slips that only make sense in them.
+"""Networks with their right gradients, and the mistakes that are specific to them.
 
-`System` holds a network, the sizes of its inputs and its gradients; `slips` what somebody writes
-in the place of a part of a right gradient, as (kind, right part, wrong part). The slips of algebra
+`System` holds a network, the sizes of its inputs and its gradients; `slips` are likely mistakes
+in a part of a right gradient, as (kind, right part, wrong part). The slips of algebra
 that every formula allows are planted by `tests.mistakes`.
 """
 

@@ -1,4 +1,4 @@
-"""What Hypothesis draws: shapes, shapes that broadcast, axes, indices and sums of products."""
+"""Hypothesis strategies: shapes, shapes that broadcast, axes, indices and sums of products."""
 
 from __future__ import annotations
 

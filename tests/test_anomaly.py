@@ -1,4 +1,4 @@
-"""Where the first number came from that is not finite."""
+"""The first number that is not finite is found, and its operation is named."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What somebody writes works at once with everything else: the examples of docs/custom-layers.md
-under explain, verify, check_rule and check_layer, pictures, states, captured steps and fit, without
-a word to any of these."""
+"""User-defined operations and layers work with everything else without registration: the examples
+of docs/custom-layers.md under explain, verify, check_rule and check_layer, in pictures, states,
+captured steps and fit.
+"""
 
 from __future__ import annotations
 

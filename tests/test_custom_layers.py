@@ -58,7 +58,7 @@ def lines_of(source: str, name: str) -> int:
 
 @cache
 def examples() -> dict[str, Any]:
-    """What the page defines, without what it does with it."""
+    """Return the definitions of the page, without the code that uses them."""
     names: dict[str, Any] = {"__name__": "page"}
     for block in BLOCKS:
         kept = (ast.ClassDef, ast.FunctionDef, ast.Import, ast.ImportFrom)

@@ -1,4 +1,4 @@
-"""What is written about the code is true: examples in docstrings, the code of README and docs/.
+"""The documentation is true: examples in docstrings, the code of README and docs/.
 
 pytest's own collection of docstrings passes over decorated functions, which most operations are;
 `documented` below finds everything that a module defines.

@@ -40,7 +40,7 @@ def grad_of(x: tg.Tensor) -> Array:
 
 
 def records(x: tg.Tensor) -> bool:
-    """Whether what is computed from x at this place, at this moment, is recorded."""
+    """Return True if a result of x is recorded, in this thread and now."""
     return bool((x * 2.0).requires_grad)
 
 
@@ -49,7 +49,7 @@ def notes(error: pytest.ExceptionInfo[BaseException]) -> str:
 
 
 def run_python(code: str, **environment: str) -> str:
-    """What a fresh interpreter prints when it runs the code."""
+    """Return what a fresh interpreter prints when it runs the code."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
@@ -61,7 +61,7 @@ def run_python(code: str, **environment: str) -> str:
 
 
 class Broken(Exception):
-    """What the operations below fail with."""
+    """An error of the operations below."""
 
 
 @primitive(lambda g, y, x: 1 / 0)

@@ -50,7 +50,7 @@ def library(request: pytest.FixtureRequest) -> None:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two states are equal, with the same types and the same order of keys."""
+    """Return True if two states are equal, with the same types and the same order of keys."""
     if isinstance(a, np.ndarray):
         return (
             isinstance(b, np.ndarray)
@@ -121,7 +121,7 @@ def test_arrays_of_any_layout(suffix: str, array: Any, tmp_path: Path) -> None:
     assert_array_equal(found, array)
     assert found.dtype == array.dtype.newbyteorder("=")
     assert found.shape == array.shape
-    found += 1  # it can be written to, and belongs to nobody else
+    found += 1  # it is writable, and is not shared
     assert_array_equal(tg.load(path)["x"], array)
 
 
@@ -418,8 +418,9 @@ def in_child(action: Callable[[], Any]) -> int:
 
 
 def killed_after(path: Path, state: Any, steps: int) -> bool:
-    """Whether a process was killed that saves this, at a given step: `kill -9` by its own hand, at
-    the nth time that Python enters or leaves a function, of its own or of the system."""
+    """Return True if a process that saves this was killed at a given step: it sends itself `kill
+    -9` at the nth call or return of a Python function, its own or the system's.
+    """
     left = steps
 
     def count(*event: Any) -> None:

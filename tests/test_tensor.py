@@ -1,4 +1,4 @@
-"""Tensor: what it is made from, the operators and methods it has, and the ways out of it."""
+"""Tensor: construction, operators and methods, and conversion to NumPy and Python."""
 
 from __future__ import annotations
 
@@ -597,7 +597,7 @@ def test_log_and_sqrt_as_methods() -> None:
     check(variable(np.abs(A)).sqrt(), np.sqrt(np.abs(A)), recorded=True)
 
 
-# --- ways out -------------------------------------------------------------------------------------
+# --- back to NumPy and Python ---------------------------------------------------------------------
 
 
 def test_detach() -> None:

@@ -115,7 +115,7 @@ def test_small_products_and_decisions_that_were_taken_are_left_alone(
     [
         (0.0, 1, 100, 4),
         (0.2, 1, 100, 4),  # a little is always going on
-        (1.0, 1, 100, 3),  # somebody else keeps one busy
+        (1.0, 1, 100, 3),  # another process keeps one busy
         (1.0, 100, 100, 4),  # it was us
         (4.0, 100, 100, 1),
         (9.0, 1, 100, 1),

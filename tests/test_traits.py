@@ -62,7 +62,7 @@ def test_what_is_no_activation_has_no_such_name() -> None:
 
 def test_a_subclass_has_the_letter_of_its_layer() -> None:
     class Mine(nn.Linear):
-        """A layer of somebody's own."""
+        """A user-defined layer."""
 
     assert Mine.letter == "Z"
     assert {"Z1", "A1"} <= names_of(Network(tg.tanh, Mine))

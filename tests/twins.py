@@ -186,7 +186,7 @@ TWINS: dict[str, Twin] = {
 
 @dataclass
 class Path50:
-    """What is compared: loss and learning rate at each step, everything at the end."""
+    """The compared values: loss and learning rate at each step, everything at the end."""
 
     losses: list[float]
     rates: list[float]

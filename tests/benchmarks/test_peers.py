@@ -1,4 +1,4 @@
-"""What is timed side by side computes the same, and what does not is found."""
+"""The timed contestants compute the same, and one that does not is found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changes between the calls of a captured step changes what it does, as it does without."""
+"""Changes between the calls of a captured step change its results, as they do without."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Layer(Base):
 
 
 class Late(optim.Optimizer):
-    """What it keeps comes to be at the first update."""
+    """Its state is created at the first update."""
 
     def update(self, w: Any, g: Any, state: Any, lr: Any) -> Any:
         v = 0.9 * state.get("v", 0) + g

@@ -126,7 +126,7 @@ def program_of_two_questions() -> tuple[Program, list[Any]]:
 @pytest.mark.parametrize("given", [0, 1, 2])
 def test_a_question_about_the_smallest_entry_is_one_call(given: int) -> None:
     program, lows = program_of_two_questions()
-    results = lows[:given]  # those that somebody else wants are computed all the same
+    results = lows[:given]  # gradients that other code needs are computed all the same
     program.finish(results, [])
     program.bind({})
     asked = [*program.bound_checks, *program.bound]
@@ -194,6 +194,6 @@ def test_impossible_classes_do_not_leave_the_program(first: int) -> None:
     logits = [x[:4], np.where(np.eye(4, 3) > 0, -np.inf, x[:4])]
     targets = np.roll(np.eye(3), 1, axis=1)[[0, 1, 2, 0]]
     step(logits[first], targets)
-    step.function = None  # nobody is to call it again
+    step.function = None  # it must not be called again
     for z in logits[first:] + logits[:first]:
         assert step(z, targets).item() == tg.cross_entropy(z, targets)

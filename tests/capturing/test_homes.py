@@ -1,4 +1,4 @@
-"""Who holds an array keeps what it holds, however many programs use the tensor."""
+"""An array that the user keeps is not overwritten, however many programs use the tensor."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_training_and_validation_in_turns_make_their_arrays_once(
         step(x), step(x[:2]), validate(x)
     assert made == []
     before = model.weight.data
-    step(x)  # somebody holds the weights: all three move to others
+    step(x)  # the weights are referenced: all three get new arrays
     step(x[:2]), validate(x)
     assert len(made) == 3
     del before

@@ -159,7 +159,7 @@ def check_steps(optimizer: str, backend: str, every: int) -> None:
         step(X, Y)
 
     def hold() -> list[Any]:
-        """What the user keeps makes the step bind its arrays anew."""
+        """Arrays that the user keeps make the step allocate new ones."""
         return [x.data for x in mine.tensors]
 
     for _ in range(3):

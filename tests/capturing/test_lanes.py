@@ -1,4 +1,4 @@
-"""What is done to all parameters at once is what would have been done to each."""
+"""An update of all parameters at once equals the updates one by one."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def test_orders_and_sources_of_all_kinds_are_the_same_epoch() -> None:
         rows = order.reshape(-1, size)
         assert step.epoch(x, y, order=rows).shape == (len(rows),)
     assert step.epoch(x.astype("f4"), y.astype("f4"), order=order).shape == (len(order),)
-    np.testing.assert_array_equal(want, kept)  # is nobody's to write over
+    np.testing.assert_array_equal(want, kept)  # must not be overwritten
 
 
 def test_what_has_no_loop_runs_on_numpy_and_says_so() -> None:

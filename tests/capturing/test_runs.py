@@ -72,7 +72,7 @@ def test_what_has_changed_is_seen_by_the_next_run() -> None:
             assert [run(x).item() for _ in range(3)] == [factor] * 3
     with Run(step) as run:
         watched: list[Any] = []
-        with tg.detect_anomaly():  # somebody looks on: each step is recorded
+        with tg.detect_anomaly():  # a callback runs between the steps: each is recorded
             watched += [run(x).item() for _ in range(2)]
     assert watched == [2.0, 2.0]
 

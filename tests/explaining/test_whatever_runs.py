@@ -1,4 +1,4 @@
-"""What runs is explained: indices, masks, constants, sizes, batches, names, both languages."""
+"""Functions that run are explained: indices, masks, constants, sizes, batches, both languages."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ INF = np.inf
 
 
 def names_of(function: Callable[..., Any], inputs: tuple[Any, ...], found: Any) -> dict[str, Any]:
-    """What the code of a formula may use: arguments, globals, functions of the library, sizes."""
+    """Return the names that the code of a formula may use: arguments, globals, the library's
+    functions, sizes.
+    """
     parameters = [*inspect.signature(function).parameters]
     arrays = {
         name: x.numpy() if isinstance(x, tg.Tensor) else x
@@ -477,7 +479,7 @@ def test_no_line_uses_a_name_before_it_is_said() -> None:
 
 @pytest.mark.parametrize("function", [picked, hinge, attention, attention_of_seen])
 def test_an_operation_after_the_other(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no form has the right value, every operation has a line; these are right as well."""
+    """If no short form has the right value, every operation gets a line of its own."""
 
     def never(*_: Any) -> Any:
         raise author.WrongFormula("planted")

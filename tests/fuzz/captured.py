@@ -37,7 +37,8 @@ class Step:
 def check_captured(
     program: Program, steps: int = 3, backend: str = "numpy", told: Counter[str] | None = None
 ) -> Failure | None:
-    """Whether the captured step gives and leaves what the step itself does, on new data each time.
+    """Return a Failure unless the captured step returns and leaves what the step itself does, on
+    new data each time.
 
     backend  "numpy": to the last bit · "numba": to rounding · "interpreted": the kernels of Numba,
              run by Python, which takes no compiler and so a hundredth of the time
@@ -69,7 +70,7 @@ def _check(
             try:
                 found = captured(*data)
             except tg.CannotCapture as error:
-                # The outer product makes an array of a Python number, which nobody can tell apart.
+                # The outer product turns a Python number into an array, like any other.
                 if any(call.operation == "outer" for call in program.calls):
                     return None
                 return Failure("capture", "", str(error))
@@ -90,8 +91,9 @@ def _check(
 
 
 def _agree(program: Program, pairs: Any, before: list[Any], data: list[Any]) -> bool:
-    """Whether all numbers are equal to rounding; where a number is next to nothing beside what it
-    is the sum of, whether it is no further from the exact one than that of the step itself."""
+    """Return True if all numbers are equal to rounding. A number that is tiny compared with its
+    terms only has to be as close to the exact one as that of the step itself.
+    """
     is_single = "float32" in source(program)
     tolerance = ROUNDING["float32" if is_single else "float64"]
     wrong = [not _close(got, want, tolerance * _size(want)) for got, want in pairs]
@@ -137,7 +139,7 @@ def _close(got: Any, want: Any, tolerance: float) -> bool:
 
 
 def _raised(function: Callable[..., Any], data: list[Any]) -> Any:
-    """What the function gives, or the error that it raises."""
+    """Return the function's result, or the error that it raises."""
     try:
         return function(*data)
     except Exception as error:

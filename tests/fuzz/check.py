@@ -1,4 +1,4 @@
-"""What must be true of a program: the package against the definitions, and against PyTorch."""
+"""Check a program: the package against the definitions, and against PyTorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NUDGE = 2e-5  # the step of the difference that second derivatives are compared 
 
 @dataclass(frozen=True)
 class Failure:
-    """What was wrong.
+    """A check that failed.
 
     kind       what was compared; a shrunk program fails in the same way if it has the same kind
     shown_by   Python code after the program; its last line is an expression that is wrong

@@ -1,4 +1,4 @@
-"""What each operation means, said without the package.
+"""The definition of each operation, without the package.
 
 `reference` is the definition in plain NumPy. It is written so that it also holds for complex
 numbers (comparisons look at the real part): a step of 10⁻³⁰i then shows the derivative exactly,
@@ -365,7 +365,7 @@ def _var(x: Any, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Any
 
 
 def _rows(x: Any, axis: Any) -> Any:
-    """What is reduced together stands along the last axis."""
+    """Return x with the reduced axes as the last one."""
     axes = axes_of(x, axis)
     rest = [i for i in range(x.ndim) if i not in axes]
     n = prod(x.shape[i] for i in axes)
@@ -456,7 +456,7 @@ def _torch_log_softmax(torch: Any, x: Any, axis: Any = -1) -> Any:
 
 
 def _has_rows(x: Any, axis: Any = None, keepdims: bool = False) -> bool:
-    """Where there is nothing to add up there is no logarithm, and there are no probabilities."""
+    """Return True if the axes to sum over are not empty; an empty sum has no logarithm."""
     return _small(x) and min((x.shape[i] for i in axes_of(x, axis)), default=1) > 0
 
 

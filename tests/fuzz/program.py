@@ -23,7 +23,7 @@ Backend = Literal["tinygrad_edu", "arrays", "numpy", "torch"]
 
 @dataclass(frozen=True)
 class Input:
-    """What a program starts from: an array, or a Python number.
+    """An input of a program: an array, or a Python number.
 
     kind    variable: a tensor that wants a gradient · constant: a tensor that wants none ·
             array: a plain NumPy array · number: a Python number

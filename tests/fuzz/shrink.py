@@ -41,7 +41,7 @@ def shrink(
 
 
 def is_valid(program: Program) -> bool:
-    """Whether this is a program that `generate` could have given."""
+    """Return True if `generate` could have returned this program."""
     depends = program.depends()
     if not any(depends[i] for i in program.weights):
         return False

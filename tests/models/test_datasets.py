@@ -51,7 +51,7 @@ def packed(contents: bytes, level: int = 9, time: int = 0) -> bytes:
 
 
 def check_consistent(data: Split, classes: int) -> None:
-    """What holds for every split: x, y and labels tell of the same rows."""
+    """Check a split: x, y and labels belong to the same rows."""
     parts = [
         (data.x_train, data.y_train, data.labels_train),
         (data.x_val, data.y_val, data.labels_val),

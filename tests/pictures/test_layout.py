@@ -59,7 +59,7 @@ def corners(node: Node) -> tuple[float, float, float, float]:
 
 
 def apart(a: Node, b: Node) -> bool:
-    """Whether two boxes have nothing in common."""
+    """Return True if two boxes do not overlap."""
     (west, north, east, south), (left, top, right, bottom) = corners(a), corners(b)
     return (
         east <= left + ALMOST

@@ -995,7 +995,7 @@ PROGRAM = """
 def interrupted(
     times: int, program: str = PROGRAM, compiled: bool = False, batch: int = 2
 ) -> tuple[dict[str, Any], str]:
-    """What the program tells that was sent SIGINT so many times within one step."""
+    """Return what a program prints after so many SIGINTs within one step."""
     program = textwrap.dedent(program).replace("TWICE", str(times == 2))
     program = program.replace("COMPILE", str(compiled)).replace("BATCH", str(batch))
     with subprocess.Popen(
@@ -1022,7 +1022,7 @@ def interrupted(
         return told, child.stderr.read()
 
 
-# Nobody looks on between the steps here, so that captured ones are run one after the other; what
+# No callback runs between the steps here, so that captured ones are run one after the other; what
 # stops in the middle of a step is an operation, which is called as it is.
 ALONE = """
     import json, sys

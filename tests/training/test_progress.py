@@ -1,4 +1,4 @@
-"""What is shown while a network trains: on a terminal, in a pipe, and without Rich."""
+"""The progress of a training: on a terminal, in a pipe, and without Rich."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_on_a_terminal_the_bar_is_shown_by_itself() -> None:
 
 
 def on_a_terminal(script: str) -> str:
-    """What a program writes that has a terminal for its output."""
+    """Return what a program writes to a terminal."""
     pytest.importorskip("rich")
     pty = pytest.importorskip("pty")  # a Unix system
     ours, theirs = pty.openpty()
@@ -172,7 +172,7 @@ def on_a_terminal(script: str) -> str:
     try:
         while part := os.read(ours, 65536):
             written += part
-    except OSError:  # how Linux says that nobody writes any more
+    except OSError:  # Linux's error when the other end is closed
         pass
     os.close(ours)
     assert child.wait() == 0, written.decode()

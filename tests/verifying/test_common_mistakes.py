@@ -1,7 +1,7 @@
-"""Mistakes that books, courses and papers warn of: each is named and repaired.
+"""Common mistakes from books, courses and papers: each is named and repaired.
 
-Each row says where the fact stands that the mistake misses: the rule, or the warning itself, or a
-question of somebody who made it (Cross Validated: stats.stackexchange.com/questions/N; the
+Each row names a source: of the rule, of a warning of the mistake, or a question about it
+(Cross Validated: stats.stackexchange.com/questions/N; the
 community of DeepLearning.AI: community.deeplearning.ai/t/N).
 """
 

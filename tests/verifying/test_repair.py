@@ -65,7 +65,7 @@ def test_nearly_all_are_repaired_and_named() -> None:
 
 
 def test_a_broken_promise_would_be_found() -> None:
-    """The checker is shown proposals that break their promise and words that nobody used."""
+    """The checker finds proposals that break their promise, and words that no claim uses."""
     mistake = next(m for m in everything() if m.program and m.target == "E1")
     report = tg.verify(
         mistake.system.forward, function_of(mistake.text), inputs=mistake.system.inputs

@@ -1,4 +1,4 @@
-"""What `explain` prints is read back by `verify`, and is the gradient on other data too."""
+"""The output of `explain` is read back by `verify`, and is the gradient on other data too."""
 
 from __future__ import annotations
 

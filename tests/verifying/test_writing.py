@@ -1,4 +1,4 @@
-"""What people write is read: right derivations in unusual writing are accepted.
+"""Unusual notation is read: right derivations in unusual writing are accepted.
 
 Each row is a network, the name whose gradient is claimed, and the claim; or a network and a text of
 lines. Signs of Word and MathJax, full-width letters, LaTeX, names in other spellings, index
