@@ -343,9 +343,6 @@ LARGE = {
     "tinygrad_edu/verifying/expressions.py:_spelled",
 }
 UNFORMATTED = {
-    "tests/capturing/test_sampling.py",
-    "tests/training/test_callbacks.py",
-    "tests/training/test_library.py",
     "tinygrad_edu/capturing/calls.py",
     "tinygrad_edu/capturing/capture.py",
     "tinygrad_edu/capturing/expansions.py",

@@ -393,9 +393,11 @@ def test_rounding_is_no_difference_on_numba() -> None:
     rng = np.random.default_rng(0)
     for dtype in ("float32", "float64"):
         model = nn.Sequential(
-            nn.Linear(20, 8, rng=0, dtype=dtype), nn.BatchNorm1d(8, dtype=dtype), nn.ReLU(),
+            nn.Linear(20, 8, rng=0, dtype=dtype),
+            nn.BatchNorm1d(8, dtype=dtype),
+            nn.ReLU(),
             nn.Linear(8, 3, rng=1, dtype=dtype),
-        )  # fmt: skip
+        )
         adam = optim.Adam(model.parameters(), lr=0.01)
 
         def step(x: Any, labels: Any, model: Any = model, adam: Any = adam) -> Any:

@@ -30,9 +30,13 @@ Y = (X[:, 0] > 0).astype(int)
 def fit(**settings: Any) -> tuple[Any, tg.History]:
     model = nn.Linear(2, 2, rng=0)
     given: dict[str, Any] = {
-        "loss": tg.cross_entropy, "optimizer": optim.SGD(model.parameters(), lr=0.5), "epochs": 2,
-        "batch_size": 4, "rng": 0, "validation_split": 0.2,
-    }  # fmt: skip
+        "loss": tg.cross_entropy,
+        "optimizer": optim.SGD(model.parameters(), lr=0.5),
+        "epochs": 2,
+        "batch_size": 4,
+        "rng": 0,
+        "validation_split": 0.2,
+    }
     return model, tg.fit(model, X, Y, **given | settings)
 
 
@@ -51,10 +55,13 @@ def test_hooks_come_in_keras_order_with_its_logs() -> None:
     notes = Notes()
     model, history = fit(callbacks=[notes])
     epoch = [
-        ("train_batch_begin", 0), ("train_batch_end", 0, "loss"),
-        ("train_batch_begin", 1), ("train_batch_end", 1, "loss"),
-        ("test_begin",), ("test_end", "loss"),
-    ]  # fmt: skip
+        ("train_batch_begin", 0),
+        ("train_batch_end", 0, "loss"),
+        ("train_batch_begin", 1),
+        ("train_batch_end", 1, "loss"),
+        ("test_begin",),
+        ("test_end", "loss"),
+    ]
     keys = ("loss", "val_loss")
     assert notes.calls == [
         ("train_begin",),
@@ -173,9 +180,13 @@ def test_early_stopping_is_what_is_defined(
 
 def test_the_mode_is_told_by_the_name() -> None:
     for key, mode in {
-        "loss": "min", "val_loss": "min", "val_accuracy": "max", "val_acc": "max", "mse": "min",
+        "loss": "min",
+        "val_loss": "min",
+        "val_accuracy": "max",
+        "val_acc": "max",
+        "mse": "min",
         "val_top_k_categorical_accuracy": "max",
-    }.items():  # fmt: skip
+    }.items():
         assert EarlyStopping(key).mode == mode
     with pytest.raises(ValueError, match="whether 'val_f1' is to become small or large"):
         EarlyStopping("val_f1")
@@ -205,9 +216,15 @@ def test_the_best_weights_come_back(restore: bool) -> None:
     stop = EarlyStopping("val_loss", patience=2, restore_best_weights=restore)
     x = np.ones((4, 1))
     history = tg.fit(
-        model, x, 3 * x, loss="mse", optimizer=sgd, epochs=30, validation_data=(x, 3 * x),
+        model,
+        x,
+        3 * x,
+        loss="mse",
+        optimizer=sgd,
+        epochs=30,
+        validation_data=(x, 3 * x),
         callbacks=[longer, stop],
-    )  # fmt: skip
+    )
     assert history.epoch[-1] == stop.stopped_epoch == stop.best_epoch + 2 == 4
     assert stop.best == min(history.history["val_loss"])
     np.testing.assert_array_equal(model.weight.data, kept[2 if restore else 4])
@@ -238,9 +255,18 @@ def test_the_best_is_kept_and_brought_back(tmp_path: Path) -> None:
     model = nn.Linear(2, 2, rng=0)
     sgd = optim.SGD(model.parameters(), lr=3.0)
     history = tg.fit(
-        model, X, Y, loss=tg.cross_entropy, optimizer=sgd, epochs=6, batch_size=2, rng=rng,
-        validation_split=0.5, metrics=["accuracy"], callbacks=[note, best],
-    )  # fmt: skip
+        model,
+        X,
+        Y,
+        loss=tg.cross_entropy,
+        optimizer=sgd,
+        epochs=6,
+        batch_size=2,
+        rng=rng,
+        validation_split=0.5,
+        metrics=["accuracy"],
+        callbacks=[note, best],
+    )
     values = history.history["val_accuracy"]
     at = values.index(max(values))
     assert best.best == values[at]

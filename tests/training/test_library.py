@@ -41,11 +41,17 @@ def fitted(model: nn.Module, **settings: Any) -> tg.History:
 @pytest.mark.parametrize(
     "layer",
     [
-        nn.Sigmoid(), nn.GELU(), nn.LeakyReLU(0.1), nn.Dropout(0.1, rng=0), nn.BatchNorm1d(4),
-        nn.LayerNorm(4), nn.Softplus(), nn.Sequential(nn.Tanh(), nn.Linear(4, 4, rng=0)),
+        nn.Sigmoid(),
+        nn.GELU(),
+        nn.LeakyReLU(0.1),
+        nn.Dropout(0.1, rng=0),
+        nn.BatchNorm1d(4),
+        nn.LayerNorm(4),
+        nn.Softplus(),
+        nn.Sequential(nn.Tanh(), nn.Linear(4, 4, rng=0)),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_layers_of_the_library_are_captured(layer: nn.Module) -> None:
     assert fitted(network(layer), metrics=["accuracy"]).compiled is True
 
@@ -53,11 +59,13 @@ def test_layers_of_the_library_are_captured(layer: nn.Module) -> None:
 @pytest.mark.parametrize(
     "function",
     [
-        tg.cross_entropy, nn.CrossEntropyLoss(), partial(tg.cross_entropy),
+        tg.cross_entropy,
+        nn.CrossEntropyLoss(),
+        partial(tg.cross_entropy),
         "sparse_categorical_crossentropy",
     ],
     ids=["a function", "a module", "a partial one", "a name"],
-)  # fmt: skip
+)
 def test_losses_of_the_library_are_captured(function: Any) -> None:
     found = keras_losses.as_loss(function)
     adam = optim.Adam(network().parameters())
@@ -93,13 +101,15 @@ NOT_OURS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a metric": (network, {"metrics": {"one": lambda p, t: 1.0}}, "is not a function of"),
     "a penalty": (network, {"penalty": lambda m: 0.0}, "<lambda> is not a function of"),
     "an optimizer": (
-        network, {"optimizer": lambda m: Descent(m.parameters(), lr=0.1)}, "Descent is not a class",
+        network,
+        {"optimizer": lambda m: Descent(m.parameters(), lr=0.1)},
+        "Descent is not a class",
     ),
     "a callback between batches": (network, {"callbacks": [Beside()]}, "on_train_batch_end"),
     "a forward of an instance": (shadowed, {}, "forward of a Linear was replaced"),
     "a class that was swapped": (swapped, {}, "Mine is not a class of"),
     "an update of an instance": (network, {"optimizer": updated}, "update of a SGD was replaced"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", NOT_OURS)
