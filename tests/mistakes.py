@@ -10,8 +10,8 @@ claim that was right has become wrong) and that it has no word that is neither i
 nor in the forward, nor in the mistake's own entry.
 
 The slips of algebra are planted by Python's own `ast`, those of networks by writing over a part of
-the text (`tests.networks`). They are judged by Python's own `eval`, which shares nothing with the
-verifier: a text that happens to mean the same as before is no mistake and is left out.
+the text (`tests.tools.networks`). They are judged by Python's own `eval`, which shares nothing
+with the verifier: a text that happens to mean the same as before is no mistake and is left out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.networks import LAYERS, SYSTEMS, System, dual, multi, relu_mse, single, tanh_mse
+from tests.tools.networks import LAYERS, SYSTEMS, System, dual, multi, relu_mse, single, tanh_mse
 from tinygrad_edu.verifying.edits import TABLE
 from tinygrad_edu.verifying.problems import (
     Problem,

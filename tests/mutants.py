@@ -1,4 +1,4 @@
-"""Mutants: wrong rules in place of right ones; the checker of `op_table` must notice each.
+"""Mutants: wrong rules in place of right ones; the checker of `tools.operations` must notice each.
 
     python -m tests.mutants [operation ...]
 
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.op_table import CASES, Row, Shapes, check, reference, tensors
+from tests.tools.operations import CASES, Row, Shapes, check, reference, tensors
 from tinygrad_edu import engine, losses, ops, windows
 from tinygrad_edu.checking.layouts import on_memory
 from tinygrad_edu.engine import Box, unbroadcast

@@ -22,7 +22,7 @@ from tests.changes import (
 )
 from tests.changes.__main__ import main
 from tests.changes.case import Case, layer
-from tests.long import one_in
+from tests.tools.long import one_in
 
 HIDDEN = KINDS["os.environ"]
 

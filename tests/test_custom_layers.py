@@ -24,7 +24,7 @@ from tinygrad_edu import nn, optim
 PAGE = (ROOT / "docs" / "custom-layers.md").read_text(encoding="utf-8")
 EXAMPLES = PAGE.partition("## With everything else")[0]
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n", EXAMPLES, re.MULTILINE | re.DOTALL)
-THEIRS = (ROOT / "tests" / "pytorch_layers.py").read_text(encoding="utf-8")
+THEIRS = (ROOT / "tests" / "tools" / "pytorch_layers.py").read_text(encoding="utf-8")
 
 NAMES = {
     "Swish, with its rule": ("swish", "Swish"),
@@ -127,7 +127,7 @@ def passes(layer: Any, x: Any) -> tuple[Any, dict[str, Any], Any]:
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_of_the_page_gives_pytorchs_numbers(name: str) -> None:
     torch = pytest.importorskip("torch")
-    import tests.pytorch_layers as theirs
+    import tests.tools.pytorch_layers as theirs
 
     arguments, x, _ = LAYERS[name]
     layer = filled(name)
@@ -215,7 +215,7 @@ def test_dropout_of_the_page_is_the_ready_made_one() -> None:
 
 def test_loss_and_first_weights_of_the_page() -> None:
     torch = pytest.importorskip("torch")
-    import tests.pytorch_layers as theirs
+    import tests.tools.pytorch_layers as theirs
 
     a, t = RNG.normal(size=(20,)) * 2, RNG.normal(size=(20,))
     x: Any = tg.Tensor(a, requires_grad=True)
@@ -234,7 +234,7 @@ def test_loss_and_first_weights_of_the_page() -> None:
 
 def test_optimizer_and_schedule_of_the_page_are_pytorchs() -> None:
     torch = pytest.importorskip("torch")
-    import tests.pytorch_layers as theirs
+    import tests.tools.pytorch_layers as theirs
 
     w = tg.Tensor([1.0, -2.0], requires_grad=True)
     v, u = (torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64)) for _ in range(2))

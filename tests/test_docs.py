@@ -25,7 +25,7 @@ import pytest
 
 import models
 import tinygrad_edu as tg
-from tests.long import long
+from tests.tools.long import long
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL = {"llvmlite", "matplotlib", "numba", "pooch", "rich", "sklearn"}  # of extras

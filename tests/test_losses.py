@@ -1,6 +1,6 @@
 """The losses: PyTorch's and the slides' results, the ends of their range, and what is refused.
 
-Values and gradients against the definitions, to second order, are lines of the table (`op_table`).
+Values and gradients against the definitions, to second order, are rows of `tools/operations.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tests.op_table import assert_close
+from tests.tools.operations import assert_close
 from tinygrad_edu import Tensor
 
 REDUCTIONS = ["mean", "sum", "none"]

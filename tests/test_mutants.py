@@ -7,7 +7,7 @@ import pytest
 import tinygrad_edu as tg
 from tests import mutants
 from tests.mutants import ALWAYS, MUTATIONS, Site, in_place, primitives, try_all
-from tests.op_table import CASES
+from tests.tools.operations import CASES
 
 PRIMITIVES = primitives()
 

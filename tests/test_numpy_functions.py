@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tests.op_table import assert_close, assert_same
+from tests.tools.operations import assert_close, assert_same
 from tinygrad_edu import Tensor, ops
 from tinygrad_edu.arrays import Array
 from tinygrad_edu.numpy_functions import FUNCTIONS, NO_GRADIENT, UFUNCS

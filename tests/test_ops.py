@@ -1,6 +1,6 @@
 """Every operation: value, gradients of first and second order, kinks, and what is refused.
 
-The table, and what is checked of each of its lines, is in `op_table`.
+The table, and what is checked of each of its lines, is in `tools/operations.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_array_equal
 
 import tinygrad_edu as tg
-from tests.op_table import (
+from tests.tools.operations import (
     BETWEEN_TWO,
     CASES,
     ENTRYWISE,
@@ -37,7 +37,7 @@ from tests.op_table import (
     wide,
     written_out,
 )
-from tests.strategies import (
+from tests.tools.strategies import (
     axes,
     broadcastable,
     indices,

@@ -853,7 +853,7 @@ def test_40_epochs_are_17_a_kill_and_23(optimizer: str, tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
 
     def run(mode: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "tests.resume", str(tmp_path), optimizer, mode]
+        command = [sys.executable, "-m", "tests.tools.resume", str(tmp_path), optimizer, mode]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         return done.returncode, done.stdout

@@ -1,6 +1,6 @@
 """New layers, optimizers and schedules are PyTorch's to ten digits over 50 steps.
 
-Live where PyTorch is installed; against what it had come to (tests/twins.json) everywhere.
+Live where PyTorch is installed; against what it had come to (tests/tools/twins.json) everywhere.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tests import twins
-from tests.twins import RECORDED, STEPS, TWINS, Path50, Twin
+from tests.tools import twins
+from tests.tools.twins import RECORDED, STEPS, TWINS, Path50, Twin
 from tinygrad_edu import nn
 
 CLOSE: Any = {"rtol": 1e-10, "atol": 1e-10}

@@ -1,5 +1,5 @@
 """Sliding windows: NumPy's meaning, PyTorch's numbers, and what is refused. Values and
-derivatives of first and second order are in the table of `op_table`."""
+derivatives of first and second order are in the table of `tools/operations.py`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A rule reads `lambda g, y, x: ...`: g is the error at the output, y the output, x the input. It
 returns the error at the input. It is written in NumPy, which runs on arrays and tensors. A new
-operation is one declaration here and one row in `tests/op_table.py`.
+operation is one declaration here and one row in `tests/tools/operations.py`.
 
 Names and meanings are NumPy's. Where a function has a kink the derivative given is named under
 "Error"; it is a subgradient, or the mean of the two sides.

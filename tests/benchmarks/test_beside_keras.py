@@ -17,8 +17,8 @@ pytest.importorskip("keras")
 
 from benchmarks import cold, pictures, tasks, twins
 from benchmarks.timing import Timing
-from tests.keras_runs import floatx
-from tests.long import long
+from tests.tools.keras_runs import floatx
+from tests.tools.long import long
 
 ROOT = Path(__file__).parents[2]
 OWN = """

@@ -33,7 +33,7 @@ from benchmarks.cases import Network
 from benchmarks.cold_training import PROGRAMS
 from benchmarks.timing import Timing
 from models.datasets import breast_cancer
-from tests.long import long
+from tests.tools.long import long
 
 ROOT = Path(__file__).parents[2]
 FACTS: dict[str, Any] = {

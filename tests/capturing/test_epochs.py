@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_edu as tg
 from tests.capturing.test_interruptions import Training, same
-from tests.interpreted import interpreted
+from tests.tools.interpreted import interpreted
 from tinygrad_edu import nn
 
 RNG = np.random.default_rng(0)

@@ -16,10 +16,10 @@ import pytest
 import tinygrad_edu as tg
 from tests.fuzz import generate
 from tests.fuzz.captured import check_captured
-from tests.interpreted import interpreted
-from tests.long import one_in
-from tests.native_rows import check_row
-from tests.op_table import CASES
+from tests.tools.interpreted import interpreted
+from tests.tools.long import one_in
+from tests.tools.native_rows import check_row
+from tests.tools.operations import CASES
 from tinygrad_edu import nn, optim
 from tinygrad_edu.checking.layouts import LAYOUTS
 

@@ -15,7 +15,7 @@ import tinygrad_edu as tg
 from tests.capturing.test_compiled import batches, left_by, network, training
 from tests.fuzz import generate
 from tests.fuzz.captured import _moved, as_step
-from tests.long import one_in
+from tests.tools.long import one_in
 from tinygrad_edu import nn, optim
 
 pytest.importorskip("numba")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tests.interpreted import interpreted
+from tests.tools.interpreted import interpreted
 from tinygrad_edu.capturing import kernels
 
 Product = Callable[[Any, Any], Any]

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import tinygrad_edu as tg
 from tests.explaining.written import draw
-from tests.long import one_in
-from tests.op_table import TABLE, Row
+from tests.tools.long import one_in
+from tests.tools.operations import TABLE, Row
 from tinygrad_edu.explaining import matrices
 from tinygrad_edu.recording import ALL, recording
 

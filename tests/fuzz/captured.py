@@ -14,7 +14,7 @@ from unittest.mock import patch
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.interpreted import interpreted
+from tests.tools.interpreted import interpreted
 from tinygrad_edu.capturing import native
 from tinygrad_edu.capturing.machine_code import compiled
 

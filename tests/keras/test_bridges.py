@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_edu as tg
-from tests import keras_runs
+from tests.tools import keras_runs
 from tinygrad_edu import nn
 from tinygrad_edu.keras.layers import ACTIVATIONS
 

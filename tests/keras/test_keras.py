@@ -9,9 +9,9 @@ import pytest
 
 import tinygrad_edu as tg
 from models.datasets import digits
-from tests import keras_runs
-from tests.keras_runs import CASES, Case, Run, floatx
-from tests.long import one_in
+from tests.tools import keras_runs
+from tests.tools.keras_runs import CASES, Case, Run, floatx
+from tests.tools.long import one_in
 
 
 def assert_same(ours: Run, keras: Run, dtype: str) -> None:

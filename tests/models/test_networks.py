@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tinygrad_edu as tg
 from models import networks, reference
 from models.datasets import Split, breast_cancer, digits, fashion_mnist, find_fashion_mnist
-from tests.long import long, one_in
+from tests.tools.long import long, one_in
 
 CHAPTER_SCORE = 0.978021978021978
 Pair = tuple[networks.SingleLayer, reference.SingleLayer]

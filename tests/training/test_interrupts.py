@@ -35,7 +35,7 @@ from tests.interrupts import (
     timed,
     whole_step,
 )
-from tests.long import one_in
+from tests.tools.long import one_in
 from tinygrad_edu import optim
 
 lines_of = cache(lambda name: lines(WAYS[name]))

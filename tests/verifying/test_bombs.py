@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tests.long import long
+from tests.tools.long import long
 from tinygrad_edu.verifying.claims import MAX_TOTAL_STEPS, MAX_TOTAL_WORK, Claim
 from tinygrad_edu.verifying.evaluation import MAX_STEPS, MAX_WORK, Evaluator
 from tinygrad_edu.verifying.expressions import Node, render, shorten

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_edu as tg
-from tests.networks import SYSTEMS
+from tests.tools.networks import SYSTEMS
 from tinygrad_edu.verifying.verification import verify
 
 

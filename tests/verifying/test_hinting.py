@@ -10,8 +10,8 @@ import pytest
 
 import tinygrad_edu as tg
 from tests.hinted import leaks, report_on
-from tests.long import one_in
 from tests.mistakes import SYSTEMS, Mistake, planted
+from tests.tools.long import one_in
 from tinygrad_edu.verifying import verification
 from tinygrad_edu.verifying.hinting import HINTS, kind_alone, within
 from tinygrad_edu.verifying.report import Verdict

@@ -1,6 +1,6 @@
 """Networks that are built twice, here and in PyTorch, and trained side by side.
 
-    python -m tests.twins      train PyTorch's, and write what came out to tests/twins.json
+    python -m tests.tools.twins      train PyTorch's, and write the results to twins.json
 
 Both start from the same weights and see the same 50 batches. `tests/test_twins.py` compares every
 step where PyTorch is installed, and with what was written down where it is not.

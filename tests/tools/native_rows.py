@@ -1,4 +1,4 @@
-"""Every line of the table of operations as kernels: `python -m tests.native_rows`.
+"""Every line of the table of operations as kernels: `python -m tests.tools.native_rows`.
 
 A line is captured with its gradients, and replayed on other numbers: with the NumPy program, and
 with kernels, which must agree to rounding. The tests have Python run the kernels; the command has
@@ -19,7 +19,7 @@ from zlib import crc32
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.op_table import CASES, Row, Shapes
+from tests.tools.operations import CASES, Row, Shapes
 from tinygrad_edu.checking.layouts import LAYOUTS, on_memory
 
 # A result that is float32 is rounded to it, whatever the operands are.
@@ -78,7 +78,7 @@ def _step(row: Row, variables: dict[int, Any]) -> Any:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; what it returns is the exit code."""
-    parser = argparse.ArgumentParser("python -m tests.native_rows", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tests.tools.native_rows", description=__doc__)
     parser.add_argument("--dtype", choices=[*TOLERANCES], default="float64")
     parser.add_argument("--seconds", type=float, default=np.inf, help="start no line after so many")
     options = parser.parse_args(arguments)

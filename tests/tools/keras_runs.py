@@ -1,8 +1,8 @@
 """Training runs that Keras and we must agree on, and a recording of what Keras made of them.
 
-`python -m tests.keras_runs` trains them with Keras and writes keras_runs.npz: losses and metrics of
-all epochs, and the weights at the end. With the recording, parity is tested where Keras is not
-installed; where it is, the runs are made again and the recording is held to them too.
+`python -m tests.tools.keras_runs` trains them with Keras and writes keras_runs.npz: losses and
+metrics of all epochs, and the weights at the end. With the recording, parity is tested where Keras
+is not installed; where it is, the runs are made again and the recording is held to them too.
 """
 
 from __future__ import annotations

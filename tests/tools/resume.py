@@ -1,4 +1,6 @@
-"""A training that can be broken off: `python -m tests.resume FOLDER OPTIMIZER straight|killed|on`.
+"""A training that can be broken off.
+
+    python -m tests.tools.resume FOLDER OPTIMIZER straight|killed|on
 
     straight   40 epochs
     killed     the same with a checkpoint after each epoch; in the 18th the process kills itself

@@ -1,0 +1,1 @@
+"""Modules that several tests share: the table of operations, strategies, networks, recordings."""
