@@ -20,7 +20,7 @@ Chapters = list[str]
 def run(
     task: Task, rounds: int, facts: dict[str, Any], command: str, write: bool, dtype: str
 ) -> int:
-    """Train and time both, print the report, and keep it with its pictures if that is wanted."""
+    """Train and time both, print the report, and save it with its pictures on request."""
     from rich.console import Console
     from rich.markdown import Markdown
 

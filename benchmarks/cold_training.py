@@ -216,7 +216,7 @@ def race(rounds: int, epochs: int) -> tuple[dict[str, dict[str, list[float]]], d
     """Run processes of all programs in turn; return the results by round, and which were left out
     and why.
 
-    Raises:  AssertionError where the score or the last validation loss of one are not those by hand
+    Raises:  AssertionError if a program's score or last validation loss differs from by_hand's
     """
     import numpy as np
 

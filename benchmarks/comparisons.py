@@ -99,7 +99,7 @@ def measure(network: Network, backend: str, rounds: int) -> dict[str, float]:
 def run(
     names: Sequence[str] | None, rounds: int, facts: dict[str, Any], command: str, write: bool
 ) -> int:
-    """Measure, print the table, and keep it if that is wanted; return 1 if a limit is broken."""
+    """Measure, print the table, and save it on request; return 1 if a limit is broken."""
     found = {
         f"{name} ({backend})": measure(NETWORKS[name], backend, rounds)
         for name in names or NETWORKS

@@ -113,7 +113,7 @@ def _step(dtype: str) -> Callable[..., float]:
 
 
 def run(rounds: int, samples: int, facts: dict[str, Any], command: str, write: bool) -> int:
-    """Measure, print the table, and keep it if that is wanted."""
+    """Measure, print the table, and save it on request."""
     timed: dict[str, tuple[dict[str, Timing], str, float | None]] = {}
     for train in (False, True):
         for dtype, batch in (("float32", 32), ("float32", 256), ("float64", 256)):

@@ -225,7 +225,7 @@ def measured(name: str, samples: int, epochs: int, traced: bool) -> dict[str, An
 
 
 def run(epochs: int, samples: int, facts: dict[str, Any], command: str, write: bool) -> int:
-    """Measure, print the table, and keep it if that is wanted."""
+    """Measure, print the table, and save it on request."""
     grown = {name: measured(name, samples, epochs, False) for name in PROGRAMS}
     left_out = {name: told["lacks"] for name, told in grown.items() if "lacks" in told}
     traced = {

@@ -453,7 +453,7 @@ def _torch() -> Any:
 
 
 def run(rounds: int, facts: dict[str, Any], command: str, write: bool) -> int:
-    """Measure, print the tables, and keep them if that is wanted."""
+    """Measure, print the tables, and save them on request."""
     with np.errstate(all="ignore"):
         alone = {
             row.name: compare(contestants(row), rounds=rounds, slice_seconds=2e-3) for row in rows()

@@ -518,7 +518,7 @@ def run(
     write: bool,
     suffix: str = "",
 ) -> int:
-    """Measure the named networks (None: all), print the table, and keep it if that is wanted."""
+    """Measure the named networks (None: all), print the table, and save it on request."""
     timed: dict[str, tuple[dict[str, Timing], str, float | None]] = {}
     left_out: dict[str, str] = {}
     for network in [cases.NETWORKS[name] for name in names or cases.NETWORKS]:

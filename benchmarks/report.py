@@ -60,7 +60,7 @@ def keep(
     write: bool,
     show: bool = True,
 ) -> None:
-    """Print the report, and write it to results/ as Markdown and JSON if that is wanted."""
+    """Print the report, and write it to results/ as Markdown and JSON on request."""
     facts = facts | {"pools": pools()}
     about = sentence(facts)
     if show:

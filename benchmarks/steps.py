@@ -24,7 +24,7 @@ LIMITS = {"mini": 3.0, "multi": 1.3}  # what the ratio of the eager step to plai
 
 
 def run(rounds: int, facts: dict[str, Any], command: str, write: bool) -> int:
-    """Measure, print the table, and keep it if that is wanted."""
+    """Measure, print the table, and save it on request."""
     cases: dict[str, tuple[dict[str, Timing], str, float | None]] = {}
     timings = compare(add_contestants(), rounds=rounds)
     cases["one addition, 8×8"] = timings, "recorded add", 4.0

@@ -108,7 +108,7 @@ def run(
     write: bool,
     suffix: str = "",
 ) -> int:
-    """Measure the named sweeps (None: all) up to the largest size, and keep table and pictures."""
+    """Measure the named sweeps (None: all) up to the largest size, and save table and pictures."""
     found: dict[str, dict[Point, dict[str, Timing]]] = {}
     text: list[str] = []
     left_out: dict[str, str] = {}

@@ -51,7 +51,7 @@ def derivation(system: str, lang: str = "en", **settings: Any) -> tg.Explanation
     Y = np.eye(k)[classes] if k > 1 else classes.reshape(-1, 1).astype(float)
 
     def loss(Z: Any, Y: Array) -> Any:
-        """(Σ cross-entropy + penalty)/m, as each step of the training has it."""
+        """(Σ cross-entropy + penalty)/m, as in each training step."""
         return (network.criterion(Z, Y, reduction="sum") + network.penalty()) / len(Y)
 
     return tg.explain(network, loss, X, Y, lang=lang)

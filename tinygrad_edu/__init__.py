@@ -1,31 +1,30 @@
-"""tinygrad_edu: reverse-mode automatic differentiation on NumPy, to be read in one sitting.
+"""tinygrad_edu: reverse-mode automatic differentiation on NumPy; its engine is read in one sitting.
 
-engine     record what is computed, and sweep back over the record
+engine     record what is computed, and sweep back over the record; gradients: backward, grad
 ops        every differentiable function with its rule; windows: convolution and pooling
-losses     cross-entropy and its kin, each with the short rule of the slides
-tensor     Tensor: operators and methods, all taken from ops; hooks: who sees a gradient
-dispatch   which NumPy function is which operation
-init       first values of weights
+losses     cross-entropy and other losses, each with the short rule of the slides
+tensor     Tensor: operators and methods, all from ops; hooks: callbacks for gradients
+numpy_functions  the operation for each NumPy function
+init       initial weights
 module     Module: a function with parameters and buffers
 nn         Linear, Sequential, activations, dropout, normalisation, embedding, convolution
 optim      SGD, Adam, AdamW; lr_scheduler: learning-rate schedules
-data       one-hot rows and mini-batches, images that stay bytes
+data       one-hot rows and mini-batches, images stored as bytes
 
-What else there is reads what these have recorded, or helps with it. It is imported when it is first
-asked for:
+The other modules read the record, or support the core. They are imported on first use:
 
 explaining  `explain`: the derivation of a gradient, printed and checked
-verifying   `verify`: gradients derived by hand: are they right, and what is wrong with them
+verifying   `verify`: are gradients derived by hand right, and what is wrong with them?
 training    `fit`, `evaluate`, `predict`, callbacks, metrics, History
-checking    `check_rule`, `gradcheck`, `testing.check_layer`: for who writes operations and layers
-pictures    `picture`, `summary`: a recorded graph and a model to look at
+checking    `check_rule`, `gradcheck`, `testing.check_layer`: checks of your operations and layers
+pictures    `picture`, `summary`: a picture of a recorded graph, a table of a model
 capturing   `compile`: a training step as a straight-line program, by NumPy or Numba
-keras       `from_keras`, `to_keras`: networks from Keras and to it
-threads     how many threads matrix products take
-saving      `save`, `load`, checkpoints: states in files that are whole, or refused (files)
-anomaly     `detect_anomaly`, `first_nonfinite`: where the first NaN came from
+keras       `from_keras`, `to_keras`: conversion of networks
+threads     how many threads matrix products use
+saving      `save`, `load`, checkpoints, written atomically (files)
+anomaly     `detect_anomaly`, `first_nonfinite`: where the first NaN was computed
 function    Function, with `forward(ctx, …)` and `backward(ctx, g)`
-naming      what the author calls things: used by explaining and pictures
+naming      names of tensors in formulas and pictures (frames: local variables)
 """
 
 import sys
@@ -118,7 +117,7 @@ __all__ += losses.__all__
 __all__ += ops.__all__
 __all__ += windows.__all__
 
-# Where the names are that not every program needs.
+# The modules of names that are imported on first use.
 _LATER = {
     "explaining.explanation": ["Explanation", "explain"],
     "verifying.verification": ["assert_right", "verify"],
@@ -148,7 +147,7 @@ _MODULE_OF = {name: module for module, names in _LATER.items() for name in names
 
 
 def __getattr__(name: str) -> Any:
-    """Import what not every program needs when it is asked for, to keep `import` fast."""
+    """Import a module on first use of one of its names, which keeps `import tinygrad_edu` fast."""
     if name in _MODULES:
         return import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _MODULE_OF:
@@ -158,5 +157,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """All that can be asked for, also what has not been imported yet: for `dir` and the Tab key."""
+    """Return all public names, also those not imported yet, for `dir` and completion."""
     return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -67,7 +67,7 @@ class _KoreanHelp(argparse.HelpFormatter):
 
 
 def _translate(p: argparse.ArgumentParser, lang: str) -> None:
-    """Give the parts of a parser that argparse names itself their names in a language."""
+    """Translate those parts of a parser that argparse names itself."""
     if lang != "ko":
         return
     p.formatter_class = _KoreanHelp
@@ -81,7 +81,7 @@ def _translate(p: argparse.ArgumentParser, lang: str) -> None:
 
 
 def _language(arguments: Sequence[str]) -> str:
-    """Return the language that is asked for, before the arguments are read."""
+    """Return the language in the arguments, before they are parsed."""
     for name, value in zip(arguments, [*arguments[1:], ""], strict=True):
         asked = value if name == "--lang" else name.removeprefix("--lang=")
         if name.startswith("--lang") and asked in LANGUAGES:
@@ -154,7 +154,7 @@ def _why(trouble: str, lang: str) -> str:
 
 
 def _submissions(names: Sequence[str], task: Path | None) -> tuple[list[Submission], bool]:
-    """Return what is to be checked, read, and whether a folder is among it."""
+    """Return the submissions, and True if a folder is among the paths."""
     found: list[Submission] = []
     for name in names:
         path = Path(name)
@@ -171,7 +171,9 @@ def _submissions(names: Sequence[str], task: Path | None) -> tuple[list[Submissi
 
 
 class _Rows:
-    """The rows in one of the formats, each written when it is added; JSON is written at the end."""
+    """The rows in one of the formats. Each is written when it is added; JSON is written at the
+    end.
+    """
 
     def __init__(self, out: Printer, form: str, lang: str, width: int):
         self.out, self.form, self.lang, self.width = out, form, lang, min(width, 40)

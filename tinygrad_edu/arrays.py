@@ -124,7 +124,7 @@ def is_matrix(x: Any) -> bool:
 
 
 def ones_beside(x: Any, axis: int) -> Array | None:
-    """Return the vector 1 of 1ᵀX (axis 0) or X1 (axis 1), or None if `numpy.sum` is to be used.
+    """Return the vector 1 of 1ᵀX (axis 0) or X1 (axis 1), or None if `numpy.sum` should be used.
 
     These products sum a matrix along an axis several times faster than `numpy.sum`. With more
     than LONGEST_DOT_SUM terms they lose more digits than it, so None is returned.

@@ -45,7 +45,7 @@ Record = tuple[int, Op, tuple[Any, ...], Sequence[Any], dict[str, Any]]
 
 
 class Observer(Protocol):
-    """An object that is told of every call and every rule, in all threads; see `anomaly`."""
+    """An object that is notified of every call and every rule, in all threads; see `anomaly`."""
 
     def called(self, op: Op, args: Any, raw: Any, settings: Any, result: Box) -> None:
         """Called after an operation ran on a tensor."""

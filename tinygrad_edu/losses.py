@@ -92,7 +92,7 @@ def _check_range(x: Array, what: str) -> None:
     lambda g, y, a, t, reduction: 2 * (t - a) * _error_per_entry(g, reduction, a),
 )
 def mse_loss(a: Any, t: Any, /, reduction: str = "mean") -> Any:
-    """The mean squared error, Σ(a − t)²/n over all n entries.
+    """Σ(a − t)²/n, the mean squared error over all n entries.
 
     Shapes:  a and t the same; a number, or with reduction="none" the same again
     Error:   2(a − t)/n; with "sum" and "none" without the /n
@@ -111,7 +111,7 @@ def mse_loss(a: Any, t: Any, /, reduction: str = "mean") -> Any:
     lambda g, y, z, t, reduction: z * -_error_per_entry(g, reduction, z),
 )
 def binary_cross_entropy_with_logits(z: Any, t: Any, /, reduction: str = "mean") -> Any:
-    """−t log σ(z) − (1 − t) log(1 − σ(z)), the mean over all n entries.
+    """−t log σ(z) − (1 − t) log(1 − σ(z)), averaged over all n entries.
 
     Shapes:  z and t the same; a number, or with reduction="none" the same again
     Error:   (A − Y)/n with A = σ(z); with "sum" and "none" without the /n
@@ -140,7 +140,7 @@ def _log(p: Any) -> Any:
     lambda g, y, a, t, reduction: (_log(1 - a) - _log(a)) * _error_per_entry(g, reduction, a),
 )
 def binary_cross_entropy(a: Any, t: Any, /, reduction: str = "mean") -> Any:
-    """−t log a − (1 − t) log(1 − a), the mean over all n entries; logarithms end at −100.
+    """−t log a − (1 − t) log(1 − a), averaged over all n entries; logarithms are at least −100.
 
     If the probabilities come from a sigmoid, apply `binary_cross_entropy_with_logits` to its input
     instead: it is faster, and saturated samples keep their gradient.
@@ -195,7 +195,7 @@ def _cross_entropy(z: Any, t: Any, /, reduction: str) -> Any:
 
 
 def cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> Any:
-    """−Σ y log softmax(z) of each row, the mean over the m rows.
+    """−Σ y log softmax(z) of each row, averaged over the m rows.
 
     Shapes:  logits (m, k); target (m,) class indices, or (m, k) rows of probabilities (one-hot);
              a number, or with reduction="none" (m,)

@@ -391,11 +391,11 @@ class BatchNorm1d(Module):
         return z * self._beside(x, self.weight) + self._beside(x, self.bias)
 
     def _beside(self, x: Any, feature: Any) -> Any:
-        """One number for each feature, in the shape that broadcasts beside x."""
+        """Return one number for each feature in a shape that broadcasts over x."""
         return feature if x.ndim == 2 else ops.reshape(feature, (-1,) + (1,) * (x.ndim - 2))
 
     def _of_batch(self, x: Any) -> tuple[Any, Any]:
-        """Mean and variance of the batch, of which the running ones take note in training."""
+        """Return mean and variance of the batch; in training also update the running ones."""
         if (n := x.size // self.num_features) < 2:
             raise ValueError(
                 f"{self._title()} needs at least two samples to train on, received {describe(x)}"

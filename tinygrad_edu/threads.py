@@ -30,7 +30,7 @@ from typing import Any
 
 __all__ = ["blas_threads", "free_processors"]
 
-SINGLE_THREAD_PRODUCT = 64**3  # multiplications up to which OpenBLAS takes one thread by itself
+SINGLE_THREAD_PRODUCT = 64**3  # multiplications up to which OpenBLAS uses one thread
 PRODUCT_PER_THREAD = 1_000_000  # … and those that are worth another one
 VARIABLES = (
     "OMP_NUM_THREADS",

@@ -188,7 +188,7 @@ def test_the_mode_is_told_by_the_name() -> None:
         "val_top_k_categorical_accuracy": "max",
     }.items():
         assert EarlyStopping(key).mode == mode
-    with pytest.raises(ValueError, match="whether 'val_f1' is to become small or large"):
+    with pytest.raises(ValueError, match="whether 'val_f1' should become small or large"):
         EarlyStopping("val_f1")
     assert EarlyStopping("val_f1", mode="max").mode == "max"
     with pytest.raises(ValueError, match="mode must be"):

@@ -324,7 +324,7 @@ class Check:
             )
 
     def eps(self, y: Tensor) -> float:
-        """The coarsest precision among the results on the way to y."""
+        """The coarsest precision among the intermediate results."""
         kinds = {x.dtype for x in (y.value, *(node.value for node in recorded_results(y)))}
         return float(max(np.finfo(kind).eps for kind in kinds if kind.kind == "f"))
 

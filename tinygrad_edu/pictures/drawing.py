@@ -57,7 +57,7 @@ class Group(Frame):
 
 @dataclass(eq=False)
 class Shape(Node):
-    """A box of the picture: its kind, its lines of text, the group that it stands in.
+    """A box of the picture: its kind, its lines of text, and the group around it.
 
     named   True if the first line of the text is a name
     plain   the number of lines about the box itself; the others are about its gradient

@@ -57,7 +57,7 @@ class Row:
 
     @property
     def parameters(self) -> int:
-        """Numbers in all its tensors."""
+        """The number of entries of all its tensors."""
         return self.trainable + self.fixed
 
 
@@ -81,12 +81,12 @@ class Summary:
 
     @property
     def trainable(self) -> int:
-        """Numbers that are trained."""
+        """The number of trained entries."""
         return sum(row.trainable for row in self.rows)
 
     @property
     def parameters(self) -> int:
-        """Numbers in all parameters and buffers; what is shared counts once."""
+        """The number of entries of all parameters and buffers; a shared one counts once."""
         return sum(row.parameters for row in self.rows)
 
     @property

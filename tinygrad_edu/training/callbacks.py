@@ -286,7 +286,7 @@ class CSVLogger(Callback):
             writer.writerow([epoch, *logs.values()])
 
 
-# What a checkpoint holds by itself, and what Keras' callback can be told and this one cannot.
+# Parts of every checkpoint, and options that only Keras' callback has.
 _NO_EXTRA = ("model", "optimizer", "epoch", "history", "verbose", "save_weights_only", "save_freq")
 
 

@@ -226,5 +226,5 @@ def direction(key: str) -> str:
     if name == "acc" or name.endswith("accuracy"):
         return "max"
     raise ValueError(
-        f"whether {key!r} is to become small or large is not known; give mode='min' or mode='max'"
+        f"whether {key!r} should become small or large is not known; give mode='min' or mode='max'"
     )

@@ -59,7 +59,7 @@ def train_step(
         if not isinstance(value, Tensor):
             raise TypeError(
                 f"the loss must be a tensor, computed from the prediction, received "
-                f"{describe(value)}; no numpy(), item() or float() on the way"
+                f"{describe(value)}; do not call numpy(), item() or float() in between"
             )
         if not all_finite(value):
             raise NonFiniteLoss(number(value), cause(value, model))
