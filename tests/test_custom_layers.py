@@ -37,7 +37,7 @@ NAMES = {
     "MaxPool2d": ("MaxPool2d",) * 2,
     "recurrent cell": ("Recurrent",) * 2,
     "loss (Huber)": ("huber",) * 2,
-    "first weights (He)": ("he_normal",) * 2,
+    "initial weights (He)": ("he_normal",) * 2,
     "optimizer (RMSprop)": ("RMSprop",) * 2,
     "schedule (warm-up)": ("Warmup",) * 2,
 }
