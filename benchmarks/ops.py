@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as tg
+from tests.tools.functions import FUNCTIONS
 
 from .cases import Array
 from .report import duration, keep, ratio, table
@@ -75,7 +76,7 @@ def rows() -> Iterator[Row]:
         _products,
         _reductions,
         _layouts,
-        _rearrangements,
+        _functions,
         _windows,
         _losses,
     ):
@@ -168,8 +169,6 @@ def _products() -> Iterator[Row]:
         2,
     )
     yield _alike("trace", x)
-    yield _alike("inner", v, v)
-    yield _alike("kron", x, y)
 
 
 def _reductions() -> Iterator[Row]:
@@ -275,23 +274,21 @@ def _layouts() -> Iterator[Row]:
     )
 
 
-def _rearrangements() -> Iterator[Row]:
-    """Return the cases of functions composed of indexing and joining."""
-    x = _inputs().x
-    more: dict[str, Call] = {
-        "flip": lambda m, a: m.flip(a, (0,)),
-        "roll": lambda m, a: m.roll(a, 1, 0),
-        "tile": lambda m, a: m.tile(a, (2, 2)),
-        "diff": lambda m, a: m.diff(a),
-        "split": lambda m, a: m.split(a, 4)[0],
-        "take": lambda m, a: m.take(a, _inputs().labels),
-        "repeat": lambda m, a: m.repeat(a, 2),
-        "hstack": lambda m, a: m.hstack([a, a]),
-        "vstack": lambda m, a: m.vstack([a, a]),
-    }
-    for name, call in more.items():
-        alike = name in ("flip", "roll", "tile", "diff", "hstack", "vstack")
-        yield Row(name, partial(call, tg), partial(call, np), call if alike else None, (x,))
+def _functions() -> Iterator[Row]:
+    """Yield NumPy's functions, from the table that the tests use."""
+    rng = np.random.default_rng(0)
+    for function in FUNCTIONS:
+        settings = function.settings[0]
+        shapes = function.shapes_for(settings)[-1]
+        arrays = tuple(function.domain(rng, shape).astype(np.float32) for shape in shapes)
+        yield Row(
+            function.name,
+            partial(function.ours, **settings),
+            partial(function.numpys, **settings),
+            partial(function.torch, **settings),
+            arrays,
+            len(arrays),
+        )
 
 
 def _windows() -> Iterator[Row]:

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.tools.operations import CASES, Row, Shapes, check, reference, tensors
+from tests.tools.domains import Shapes
+from tests.tools.operations import CASES, Row, check, reference, tensors
 from tinygrad_edu import engine, losses, ops, windows
 from tinygrad_edu.checking.layouts import on_memory
 from tinygrad_edu.engine import Box, unbroadcast

@@ -17,13 +17,13 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_array_equal
 
 import tinygrad_edu as tg
+from tests.tools.domains import Shapes, rows, wide
 from tests.tools.operations import (
     BETWEEN_TWO,
     CASES,
     ENTRYWISE,
     TABLE,
     Row,
-    Shapes,
     assert_close,
     assert_same,
     check,
@@ -32,9 +32,7 @@ from tests.tools.operations import (
     reductions,
     reference,
     row_times_column,
-    rows,
     tensors,
-    wide,
     written_out,
 )
 from tests.tools.strategies import (

@@ -1,7 +1,9 @@
 """NumPy's own functions on tensors: the operation of `ops` for each.
 
-NumPy passes a call such as `np.exp(t)` to the tensor, which looks it up in these tables. A function
-that is not in them is refused by name, so that no gradient is lost silently.
+NumPy passes a call such as `np.exp(t)` to the tensor, which looks it up in these tables. They have
+each function of `ops` and `windows` that NumPy has by the same name, and a few that NumPy calls
+otherwise or gives other parameters. A function that is not in them is refused by name, so that no
+gradient is lost silently.
 """
 
 from __future__ import annotations
@@ -17,36 +19,20 @@ from . import ops, windows
 from .capture_gate import gate
 from .engine import Box
 
+
+def _shared_names(numpy_module: Any, module: Any) -> dict[Any, Callable[..., Any]]:
+    """Return the functions of a module by NumPy's functions of the same names."""
+    pairs = ((getattr(numpy_module, name, None), getattr(module, name)) for name in module.__all__)
+    return {function: ours for function, ours in pairs if function is not None}
+
+
+_SHARED = _shared_names(np, ops) | _shared_names(np.lib.stride_tricks, windows)
+
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     **ops.PIECEWISE_CONSTANT,
-    np.abs: ops.abs,
-    np.add: ops.add,
-    np.arctan: ops.arctan,
-    np.cos: ops.cos,
-    np.cosh: ops.cosh,
-    np.divide: ops.divide,
-    np.exp: ops.exp,
-    np.expm1: ops.expm1,
-    np.log: ops.log,
-    np.log10: ops.log10,
-    np.log1p: ops.log1p,
-    np.log2: ops.log2,
-    np.logaddexp: ops.logaddexp,
-    np.matmul: ops.matmul,
-    np.maximum: ops.maximum,
-    np.minimum: ops.minimum,
-    np.multiply: ops.multiply,
-    np.negative: ops.negative,
+    **{function: ours for function, ours in _SHARED.items() if isinstance(function, np.ufunc)},
     np.positive: lambda x: x,
-    np.power: ops.power,
     np.reciprocal: lambda x: ops.divide(1.0, x),
-    np.sin: ops.sin,
-    np.sinh: ops.sinh,
-    np.sqrt: ops.sqrt,
-    np.square: ops.square,
-    np.subtract: ops.subtract,
-    np.tan: ops.tan,
-    np.tanh: ops.tanh,
 }
 
 
@@ -65,46 +51,16 @@ def _pad(x: Any, pad_width: Any, mode: str = "constant", *, constant_values: Any
 
 
 FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {
+    **{function: ours for function, ours in _SHARED.items() if function not in UFUNCS},
     np.amax: ops.max,
     np.amin: ops.min,
     np.argmax: ops.argmax,
     np.argmin: ops.argmin,
-    np.broadcast_to: ops.broadcast_to,
     np.clip: _clip,
-    np.concatenate: ops.concatenate,
-    np.diff: ops.diff,
-    np.dot: ops.dot,
     np.einsum: _einsum,
-    np.expand_dims: ops.expand_dims,
-    np.flip: ops.flip,
-    np.hstack: ops.hstack,
-    np.inner: ops.inner,
-    np.kron: ops.kron,
     np.matrix_transpose: lambda x: x.mT,
-    np.max: ops.max,
-    np.mean: ops.mean,
-    np.min: ops.min,
-    np.moveaxis: ops.moveaxis,
-    np.outer: ops.outer,
     np.pad: _pad,
     np.ravel: ops.flatten,
-    np.repeat: ops.repeat,
-    np.reshape: ops.reshape,
-    np.roll: ops.roll,
-    np.split: ops.split,
-    np.squeeze: ops.squeeze,
-    np.stack: ops.stack,
-    np.std: ops.std,
-    np.sum: ops.sum,
-    np.swapaxes: ops.swapaxes,
-    np.take: ops.take,
-    np.tile: ops.tile,
-    np.trace: ops.trace,
-    np.vstack: ops.vstack,
-    np.transpose: ops.transpose,
-    np.var: ops.var,
-    np.where: ops.where,
-    np.lib.stride_tricks.sliding_window_view: windows.sliding_window_view,
 }
 
 # Functions of shapes, order or equality, and rounding: their results have no derivative.

@@ -20,7 +20,8 @@ import pytest
 import tinygrad_edu as tg
 from tests.fuzz import generate
 from tests.fuzz.captured import check_captured
-from tests.tools.operations import CASES, Row, Shapes
+from tests.tools.domains import Shapes
+from tests.tools.operations import CASES, Row
 from tinygrad_edu import nn, optim
 from tinygrad_edu.arrays import Array
 from tinygrad_edu.capturing.lowering import _same

@@ -13,8 +13,9 @@ import pytest
 
 import tinygrad_edu as tg
 from tests.mutants import ALWAYS, SOMETIMES, in_place, primitives, to_input
+from tests.tools.domains import Shapes
 from tests.tools.long import one_in
-from tests.tools.operations import CASES, TABLE, Row, Shapes, reference
+from tests.tools.operations import CASES, TABLE, Row, reference
 from tinygrad_edu import Tensor, nn
 from tinygrad_edu.checking.gradients import GradientError, gradcheck
 from tinygrad_edu.checking.rules import check_rule

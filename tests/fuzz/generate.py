@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.tools.functions import BY_NAME
+
 from .operations import OPERATIONS
 from .program import Array, Call, Input, Kind, Program, renumbered
 
@@ -555,8 +557,8 @@ def _getitem(draft: Draft, name: str) -> object:
     return draft.call(name, a, index=draft.index(draft.values[a].shape))
 
 
-@_draws("take")
-def _take(draft: Draft, name: str) -> object:
+@_draws("index")
+def _index(draft: Draft, name: str) -> object:
     """A mask or places that were computed."""
     a = draft.some(lambda x: x.ndim > 0)
     shape = draft.values[a].shape
@@ -667,45 +669,23 @@ def _cross_entropy(draft: Draft, name: str) -> object:
     return draft.call(name, z, t, **_reduced(draft))
 
 
-@_draws("flip", "roll", "diff", "split")
-def _moved(draft: Draft, name: str) -> object:
-    a = draft.some(lambda x: x.ndim > 0)
-    ndim = draft.values[a].ndim
-    if name == "flip":
-        return draft.call(name, a, axis=draft.axis(ndim))
-    axis = draft.axis(ndim, several=False, none=name == "roll")
-    settings: dict[str, dict[str, Any]] = {
-        "roll": {"shift": draft.rng.randint(-3, 3)},
-        "diff": {"n": draft.rng.randint(0, 2)},
-        "split": {"indices_or_sections": [1]},
-    }
-    return draft.call(name, a, **settings[name], axis=axis)
-
-
-@_draws("tile", "repeat")
-def _repeated(draft: Draft, name: str) -> object:
-    a = draft.some(lambda x: x.ndim > 0 and x.size <= 12)
-    if name == "tile":
-        return draft.call(name, a, reps=draft.rng.randint(1, 2))
-    axis = draft.axis(draft.values[a].ndim, several=False)
-    return draft.call(name, a, repeats=draft.rng.randint(1, 2), axis=axis)
-
-
-@_draws("hstack", "vstack", "inner")
-def _of_one_shape(draft: Draft, name: str) -> object:
-    a = draft.some(lambda x: 0 < x.ndim <= 2)
-    return draft.call(name, a, draft.of_shape(draft.values[a].shape))
-
-
-@_draws("kron")
-def _kron(draft: Draft, name: str) -> object:
-    return draft.call(name, draft.some(lambda x: x.size <= 6), draft.fresh((2,)))
+@_draws(*BY_NAME)
+def _function(draft: Draft, name: str) -> object:
+    """A function of the shared table, on operands of shapes that it lists."""
+    function = BY_NAME[name]
+    settings = draft.rng.choice(function.settings)
+    shapes = draft.rng.choice(function.shapes_for(settings))
+    if len(shapes) == 1 and draft.chance(0.5):
+        operands = [draft.some(lambda x: x.ndim == len(shapes[0]))]
+    else:
+        operands = [draft.of_shape(shape) for shape in shapes]
+    return draft.call(name, *operands, **settings)
 
 
 # Those whose rules have most to do get three shares in ten for themselves.
 INTRICATE = [
     "getitem",
-    "take",
+    "index",
     "scatter",
     "einsum",
     "matmul",

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-MARGIN = 1e-3  # how far from a kink every program stays
+from tests.tools.functions import FUNCTIONS, MARGIN
 
 
 def _anywhere(*arguments: Any, **settings: Any) -> bool:
@@ -615,7 +615,7 @@ _define(
     "getitem", lambda x, index: x[index], _torch_getitem, "{0}[{index}]", "tg.getitem({0}, {s})"
 )
 # An index that was computed, as in t[t > 0] or t[np.argmax(t)]: an operand, not a setting.
-_define("take", lambda x, i: x[i], lambda t, x, i: x[i], "{0}[{1}]", slopes=(True, False))
+_define("index", lambda x, i: x[i], lambda t, x, i: x[i], "{0}[{1}]", slopes=(True, False))
 _define("scatter", _scatter, _torch_scatter, "tg.scatter({0}, {s})")
 
 
@@ -632,62 +632,6 @@ _define(
     "tg.concatenate([{args}], {s})",
     "np.concatenate(({args},), {s})",
 )
-_define(
-    "flip",
-    np.flip,
-    lambda t, x, axis=None: t.flip(x, axes_of(x, axis)),
-    "tg.flip({0}, {s})",
-    "np.flip({0}, {s})",
-)
-_define(
-    "roll",
-    np.roll,
-    lambda t, x, shift, axis: t.roll(x, shift, () if axis is None else axis),
-    "tg.roll({0}, {s})",
-    "np.roll({0}, {s})",
-)
-_define(
-    "diff",
-    np.diff,
-    lambda t, x, n, axis: t.diff(x, n, axis),
-    "tg.diff({0}, {s})",
-    "np.diff({0}, {s})",
-)
-_define(
-    "tile", np.tile, lambda t, x, reps: t.tile(x, (reps,)), "tg.tile({0}, {s})", "np.tile({0}, {s})"
-)
-_define(
-    "repeat",
-    np.repeat,
-    lambda t, x, repeats, axis: t.repeat_interleave(x, repeats, axis),
-    "tg.repeat({0}, {s})",
-    "np.repeat({0}, {s})",
-)
-_define(
-    "split",
-    lambda x, indices_or_sections, axis: np.split(x, indices_or_sections, axis)[0],
-    lambda t, x, indices_or_sections, axis: t.tensor_split(x, indices_or_sections, axis)[0],
-    "tg.split({0}, {s})[0]",
-    "np.split({0}, {s})[0]",
-)
-_define(
-    "hstack",
-    lambda *x: np.hstack(x),
-    lambda t, *x: t.hstack(x),
-    "tg.hstack([{args}])",
-    "np.hstack([{args}])",
-)
-_define(
-    "vstack",
-    lambda *x: np.vstack(x),
-    lambda t, *x: t.vstack(x),
-    "tg.vstack([{args}])",
-    "np.vstack([{args}])",
-)
-_define(
-    "inner", np.inner, lambda t, a, b: t.inner(a, b), "tg.inner({0}, {1})", "np.inner({0}, {1})"
-)
-_define("kron", np.kron, lambda t, a, b: t.kron(a, b), "tg.kron({0}, {1})", "np.kron({0}, {1})")
 _define(
     "stack",
     lambda *x, axis=0: np.stack(x, axis),
@@ -808,3 +752,15 @@ _define(
     "tg.cross_entropy({0}, {1}, {s})",
     tame=_rows_of_probabilities,
 )
+
+# --- NumPy's functions: as the shared table has them ----------------------------------------------
+
+for _function in FUNCTIONS:
+    _define(
+        _function.name,
+        _function.defined,
+        _function.torch,
+        _function.spelled("tg"),
+        _function.spelled("np"),
+        tame=_function.tame,
+    )

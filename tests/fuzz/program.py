@@ -150,7 +150,7 @@ def _run_torch(program: Program, torch: Any) -> Run:
         registers.append(value)
     for call in program.calls:
         arguments = [registers[i] for i in call.arguments]
-        if call.operation != "take":  # everything but an index is a number like any other
+        if call.operation != "index":  # everything but an index is a number like any other
             arguments = [x.double() for x in arguments]
         registers.append(OPERATIONS[call.operation].torch(torch, *arguments, **call.settings))
     parts = [
@@ -177,7 +177,7 @@ def tensors(program: Program) -> list[bool]:
     """For each register whether it is a tensor, rather than an array or a number."""
     found = [x.kind in ("variable", "constant") for x in program.inputs]
     for call in program.calls:
-        operands = call.arguments[:1] if call.operation == "take" else call.arguments
+        operands = call.arguments[:1] if call.operation == "index" else call.arguments
         found.append(any(found[i] for i in operands))  # an array[tensor] is an array
     return found
 

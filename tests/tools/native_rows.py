@@ -19,7 +19,8 @@ from zlib import crc32
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.tools.operations import CASES, Row, Shapes
+from tests.tools.domains import Shapes
+from tests.tools.operations import CASES, Row
 from tinygrad_edu.checking.layouts import LAYOUTS, on_memory
 
 # A result that is float32 is rounded to it, whatever the operands are.

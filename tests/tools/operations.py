@@ -17,9 +17,9 @@ from __future__ import annotations
 import cmath
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from itertools import product
 from typing import Any
 from zlib import crc32
@@ -27,15 +27,29 @@ from zlib import crc32
 import numpy as np
 
 import tinygrad_edu as tg
+from tests.tools.domains import (
+    Domain,
+    Shape,
+    Shapes,
+    between,
+    labels,
+    mask,
+    nonzero,
+    positive,
+    rows,
+    sizes,
+    spaced,
+    unit,
+    whole,
+    wide,
+)
+from tests.tools.functions import FUNCTIONS, Function
 from tinygrad_edu.arrays import Array
 from tinygrad_edu.checking.layouts import LAYOUTS, memory, on_memory
 from tinygrad_edu.engine import Box, as_recorded
 from tinygrad_edu.ops import _add_rows
 from tinygrad_edu.windows import _overlap, _windows
 
-Shape = tuple[int, ...]
-Shapes = tuple[Shape, ...]
-Domain = Callable[[np.random.Generator, Shape], Array]
 Define = Callable[..., Any]
 
 
@@ -59,55 +73,6 @@ class Row:
     def wanted(self) -> list[int]:
         """The inputs with a derivative."""
         return [i for i in range(len(self.domains)) if i not in self.fixed]
-
-
-# --- what inputs are drawn from -------------------------------------------------------------------
-
-
-def wide(rng: np.random.Generator, shape: Shape) -> Array:
-    return np.asarray(rng.normal(size=shape))
-
-
-def positive(rng: np.random.Generator, shape: Shape) -> Array:
-    return np.asarray(rng.uniform(0.5, 2.5, shape))
-
-
-def nonzero(rng: np.random.Generator, shape: Shape) -> Array:
-    return np.asarray(positive(rng, shape) * rng.choice([-1.0, 1.0], shape))
-
-
-def spaced(rng: np.random.Generator, shape: Shape) -> Array:
-    """Near multiples of 0.3, no two alike, about half of them negative."""
-    n = int(np.prod(shape))
-    steps = rng.permutation(n) - n // 2
-    return np.asarray(0.3 * steps + rng.uniform(-0.05, 0.05, n)).reshape(shape)
-
-
-def between(rng: np.random.Generator, shape: Shape) -> Array:
-    """As `spaced`, and never near any number that `spaced` can draw."""
-    return np.asarray(spaced(rng, shape) + 0.15)
-
-
-def whole(rng: np.random.Generator, shape: Shape) -> Array:
-    return np.asarray(rng.integers(-2, 4, shape), float)
-
-
-def unit(rng: np.random.Generator, shape: Shape) -> Array:
-    return np.asarray(rng.uniform(0.1, 0.9, shape))
-
-
-def rows(rng: np.random.Generator, shape: Shape) -> Array:
-    """Probabilities along the last axis."""
-    x = positive(rng, shape)
-    return np.asarray(x / x.sum(axis=-1, keepdims=True))
-
-
-def mask(rng: np.random.Generator, shape: Shape) -> Array:
-    return np.asarray(rng.integers(0, 2, shape), bool)
-
-
-def labels(rng: np.random.Generator, shape: Shape) -> Array:
-    return np.asarray(rng.integers(0, 4, shape))
 
 
 # --- definitions ----------------------------------------------------------------------------------
@@ -314,11 +279,6 @@ def row_loss(reduction: str) -> Define:
 NUMBER: Shape = ()
 
 
-def sizes(*texts: str) -> tuple[Shapes, ...]:
-    """Return tuples of shapes, written with a digit for each axis: "23,3" for ((2, 3), (3,))."""
-    return tuple(tuple(tuple(map(int, shape)) for shape in text.split(",")) for text in texts)
-
-
 ONE: tuple[Shapes, ...] = sizes("", "0", "4", "23", "203", "232")
 TWO: tuple[Shapes, ...] = sizes(
     ",", "4,4", "23,23", "23,3", "3,23", "21,3", "232,31", ",23", "23,", "0,1", "20,0"
@@ -522,45 +482,6 @@ PRODUCTS = [
         BOTH,
         sizes("22,3", ",2"),
         "flattened",
-    ),
-    Row("inner", tg.inner, written_out("j,j->"), BOTH, sizes("3,3", "0,0")),
-    Row("inner", tg.inner, written_out("ij,kj->ik"), BOTH, sizes("23,43"), "matrices"),
-    Row(
-        "kron",
-        tg.kron,
-        lambda a, b: written_out("ij,kl->ikjl")(a, b).reshape(len(a) * len(b), -1),
-        BOTH,
-        sizes("23,22"),
-    ),
-    Row(
-        "kron",
-        tg.kron,
-        lambda a, b: np.array([v * w for v in a for w in b], complex),
-        BOTH,
-        sizes("2,3"),
-        "vectors",
-    ),
-    Row(
-        "hstack",
-        lambda *xs: tg.hstack(xs),
-        lambda a, b: np.array([*a.T, *b.T], complex).T,
-        BOTH,
-        sizes("23,21", "3,2"),
-    ),
-    Row(
-        "vstack",
-        lambda *xs: tg.vstack(xs),
-        lambda a, b: np.array([*a, *b], complex),
-        BOTH,
-        sizes("23,13"),
-    ),
-    Row(
-        "vstack",
-        lambda *xs: tg.vstack(xs),
-        lambda a, b: np.array([a, b], complex),
-        BOTH,
-        sizes("3,3"),
-        "vectors",
     ),
     Row("trace", tg.trace, written_out("ii->"), (wide,), sizes("33", "11", "00")),
 ]
@@ -797,59 +718,6 @@ REARRANGEMENTS = [
         "322",
         "20",
         "21",
-    ),
-    rearranged("flip", "", tg.flip, lambda x: x.ravel()[::-1].reshape(x.shape), "", "3", "23"),
-    rearranged("flip", "1", lambda x: tg.flip(x, 1), lambda x: x[:, ::-1], "23", "20"),
-    rearranged(
-        "roll",
-        "1",
-        lambda x: tg.roll(x, 1),
-        lambda x: np.array([*x.ravel()[-1:], *x.ravel()[:-1]], complex).reshape(x.shape),
-        "3",
-        "23",
-    ),
-    rearranged(
-        "roll",
-        "2, 1",
-        lambda x: tg.roll(x, 2, 1),
-        lambda x: np.concatenate([x[:, 1:], x[:, :1]], 1),
-        "23",
-    ),
-    rearranged(
-        "tile", "2", lambda x: tg.tile(x, 2), lambda x: np.concatenate([x, x], -1), "3", "23"
-    ),
-    rearranged(
-        "repeat",
-        "2",
-        lambda x: tg.repeat(x, 2),
-        lambda x: np.array([v for v in x.flat for _ in (0, 1)], complex),
-        "",
-        "3",
-        "23",
-    ),
-    rearranged(
-        "take",
-        "[1, 0, 0], 1",
-        lambda x: tg.take(x, [1, 0, 0], 1),
-        lambda x: np.stack([x[:, 1], x[:, 0], x[:, 0]], 1),
-        "23",
-    ),
-    rearranged(
-        "split",
-        "2, 1",
-        lambda x: tg.concatenate(tg.split(x, 2, 1)),
-        lambda x: np.concatenate([x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]]),
-        "32",
-        "24",
-    ),
-    rearranged("diff", "", tg.diff, lambda x: x[..., 1:] - x[..., :-1], "3", "23", "21"),
-    rearranged(
-        "diff",
-        "2, 0",
-        lambda x: tg.diff(x, 2, 0),
-        lambda x: x[2:] - 2 * x[1:-1] + x[:-2],
-        "3",
-        "42",
     ),
     rearranged("sum_to", "()", lambda x: tg.sum_to(x, ()), summed_to(()), "", "3", "23", "0"),
 ]
@@ -1347,7 +1215,21 @@ def losses(reduction: str) -> list[Row]:
     ]
 
 
+def rows_of(function: Function) -> Iterator[Row]:
+    """Yield a row for each of the settings, with the shapes that go with them."""
+    for settings in function.settings:
+        yield Row(
+            function.name,
+            partial(function.ours, **settings),
+            partial(function.defined, **settings),
+            (function.domain,) * len(function.shapes[0]),
+            function.shapes_for(settings),
+            ", ".join(f"{name}={value}" for name, value in settings.items()),
+        )
+
+
 TABLE: list[Row] = [
+    *(row for function in FUNCTIONS for row in rows_of(function)),
     *ENTRYWISE,
     *BETWEEN_TWO,
     *powers(),

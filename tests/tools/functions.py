@@ -1,0 +1,159 @@
+"""NumPy's functions on tensors, one entry each: all that the tests need to know of a function.
+
+`operations` makes rows of its table from the entries, the fuzzer draws calls from them, the tests
+of NumPy's functions compare with NumPy on arrays, the benchmarks time them beside NumPy and
+PyTorch. A function with an entry here is covered by all of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+import tinygrad_edu as tg
+from tests.tools.domains import Domain, Shapes, sizes, wide
+
+Settings = dict[str, Any]
+MARGIN = 1e-3  # the distance that the fuzzer keeps from places without a derivative
+
+
+def _anywhere(*arrays: Any, **settings: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """One function of NumPy.
+
+    name      as in NumPy, for example "linalg.inv"
+    shapes    shapes of the operands, in several cases
+    torch     the function in PyTorch, called with the module, the operands and the settings
+    settings  keyword arguments, in several cases
+    define    its value on complex arrays, None: NumPy's function has it
+    domain    a function that draws an operand
+    joined    True if the operands are passed as one list
+    part      the part to take of a result that is a list
+    tame      True for operands away from places without a derivative
+    """
+
+    name: str
+    shapes: tuple[Shapes, ...]
+    torch: Callable[..., Any]
+    settings: tuple[Settings, ...] = ({},)
+    define: Callable[..., Any] | None = None
+    domain: Domain = wide
+    joined: bool = False
+    part: int | None = None
+    tame: Callable[..., bool] = _anywhere
+
+    def __str__(self) -> str:
+        return self.name
+
+    @cached_property
+    def numpy_function(self) -> Callable[..., Any]:
+        """The function in NumPy."""
+        function: Callable[..., Any] = attrgetter(self.name)(np)
+        return function
+
+    def ours(self, *operands: Any, **settings: Any) -> Any:
+        """Call this package's function."""
+        return self._called(attrgetter(self.name)(tg), operands, settings)
+
+    def numpys(self, *operands: Any, **settings: Any) -> Any:
+        """Call NumPy's function, on arrays or tensors."""
+        return self._called(self.numpy_function, operands, settings)
+
+    def _called(self, function: Any, operands: tuple[Any, ...], settings: Settings) -> Any:
+        arguments = [list(operands)] if self.joined else operands
+        result = function(*arguments, **settings)
+        return result if self.part is None else result[self.part]
+
+    def defined(self, *operands: Any, **settings: Any) -> Any:
+        """Return the value by the definition."""
+        return (self.define or self.numpys)(*operands, **settings)
+
+    def shapes_for(self, settings: Settings) -> tuple[Shapes, ...]:
+        """Return the shapes that these settings can be used with."""
+        found = tuple(shapes for shapes in self.shapes if self._fits(shapes, settings))
+        assert found, f"{self.name}: no shapes for {settings}"
+        return found
+
+    def _fits(self, shapes: Shapes, settings: Settings) -> bool:
+        rng = np.random.default_rng(0)
+        try:
+            self.numpys(*(self.domain(rng, shape) for shape in shapes), **settings)
+        except (ValueError, IndexError):
+            return False
+        return True
+
+    def spelled(self, module: str) -> str:
+        """Return a call as text, with places for the operands and the settings."""
+        operands = "[{args}]" if self.joined else "{args}"
+        part = "" if self.part is None else f"[{self.part}]"
+        return f"{module}.{self.name}({operands}, {{s}}){part}"
+
+
+def _axes(x: Any, axis: Any) -> Any:
+    return tuple(range(x.ndim)) if axis is None else axis
+
+
+FUNCTIONS = [
+    Function(
+        "flip",
+        sizes("", "3", "23", "20"),
+        lambda t, x, axis=None: t.flip(x, np.atleast_1d(_axes(x, axis)).tolist()),
+        ({}, {"axis": 0}, {"axis": (0, -1)}),
+    ),
+    Function(
+        "roll",
+        sizes("3", "23", "43"),
+        lambda t, x, shift, axis=None: t.roll(x, shift, () if axis is None else axis),
+        ({"shift": 1}, {"shift": -2, "axis": 0}, {"shift": 2, "axis": 1}),
+    ),
+    Function(
+        "tile",
+        sizes("3", "23"),
+        lambda t, x, reps: t.tile(x, reps if isinstance(reps, tuple) else (reps,)),
+        ({"reps": 2}, {"reps": (2, 1)}),
+    ),
+    Function(
+        "repeat",
+        sizes("", "3", "23"),
+        lambda t, x, repeats, axis=None: t.repeat_interleave(x, repeats, axis),
+        ({"repeats": 2}, {"repeats": 2, "axis": -1}),
+    ),
+    Function(
+        "take",
+        sizes("3", "23"),
+        lambda t, x, indices, axis=None: (
+            t.take(x, t.tensor(indices))
+            if axis is None
+            else t.index_select(x, axis, t.tensor(indices))
+        ),
+        ({"indices": [2, 0, 0]}, {"indices": [1, 0, 0], "axis": 1}),
+    ),
+    Function(
+        "split",
+        sizes("32", "24"),
+        lambda t, x, indices_or_sections, axis=0: t.tensor_split(x, indices_or_sections, axis)[-1],
+        ({"indices_or_sections": [1]}, {"indices_or_sections": 2, "axis": 1}),
+        part=-1,
+    ),
+    Function(
+        "diff",
+        sizes("3", "23", "42", "21"),
+        lambda t, x, n=1, axis=-1: t.diff(x, n, axis),
+        ({}, {"n": 2, "axis": 0}),
+    ),
+    Function("hstack", sizes("23,21", "3,2", "22,22"), lambda t, *x: t.hstack(x), joined=True),
+    Function("vstack", sizes("23,13", "3,3", "22,22"), lambda t, *x: t.vstack(x), joined=True),
+    Function("inner", sizes("3,3", "0,0", "23,43", "2,2"), lambda t, a, b: t.inner(a, b)),
+    Function("kron", sizes("23,22", "2,3", "22,2", "3,2"), lambda t, a, b: t.kron(a, b)),
+]
+
+BY_NAME = {function.name: function for function in FUNCTIONS}
