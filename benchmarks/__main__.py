@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = " ".join(["python -m benchmarks", *arguments])
     if options.command == "keras":
         return _keras(p, options, facts, command)
-    # NumPy and its kin read the number of threads when they are imported, which is here.
+    # NumPy and similar libraries read the number of threads when they are imported: here.
     module = import_module(f".{MODULES.get(options.command, options.command)}", __package__)
     _check_names(p, options)
     settings = [getattr(options, option[2:]) for option in COMMANDS[options.command][1]]

@@ -1,8 +1,8 @@
 """The networks that are timed: their sizes, initial weights and batches.
 
-The seven run from where the calls cost everything (a single unit) to where the matrix products do
-(`wide`). Weights and samples are drawn from fixed seeds, new arrays each time, so that every
-contestant starts from the same numbers and sees the same batches.
+They range from a single unit, where the calls dominate, to `wide`, where the matrix products do.
+Weights and samples are drawn from fixed seeds, new arrays each time, so that every contestant
+starts from the same numbers and sees the same batches.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Network:
     """Layers one after the other, trained by plain SGD.
 
-    One output stands for a sigmoid with binary cross-entropy, several for softmax with
-    cross-entropy.
+    One output means a sigmoid with binary cross-entropy, several a softmax with cross-entropy.
     """
 
     name: str

@@ -1,11 +1,11 @@
 """`python -m benchmarks cold`: the time from starting Python to the chapter's trained mini-batch
 network.
 
-Every contestant is a process of its own, started in turns with the others: it imports, reads the
-arrays from a file, trains 30–10–1 with sigmoids for 500 epochs of batches of 32, notes the loss of
-training and of validation after each epoch, and tells the share of validation samples that it gets
-right, which must be the chapter's. The data come from a file because scikit-learn, which has them,
-takes longer to import than all the rest: that is the same for all and measured apart.
+Every contestant is a separate process, started in turn with the others. It imports its packages,
+reads the arrays from a file, trains 30–10–1 with sigmoids for 500 epochs of batches of 32, records
+the losses of training and validation after each epoch, and reports its validation accuracy, which
+must be the chapter's. The data come from a file because importing scikit-learn, which has them,
+takes longer than all the rest; that is the same for all, and measured separately.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """`python -m benchmarks comparisons`: the cost of comparing captured steps with their functions.
 
-A captured step runs the function as well for its first two calls, and later at most once in a
-thousand. Counted is the share of CPU time that these later comparisons take in a round of training
-which is long enough for some of them. Two trainings beside each other, one without comparisons,
-differ by more from chance alone.
+A captured step also runs the function in its first two calls, and later at most once in a thousand.
+This command measures the share of CPU time that the later comparisons take in a training long
+enough for some of them. (Two trainings, one without comparisons, differ by more than that by chance
+alone.)
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`python -m benchmarks feeding`: ways to pass the shuffled batches of an epoch to a network.
 
-All give the same batches; what is timed is an epoch of Fashion-MNIST's shape, with the training
-step of 784–100–10 captured, and without any.
+All yield the same batches. An epoch of Fashion-MNIST's shape is timed, with the captured training
+step of 784–100–10 and without a step.
 """
 
 from __future__ import annotations

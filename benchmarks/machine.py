@@ -37,7 +37,7 @@ def bind(threads: int) -> str:
     """
     for variable in VARIABLES:
         os.environ[variable] = str(threads)
-    # Messages of TensorFlow's start would stand between the lines of the table.
+    # Without TensorFlow's start messages between the lines of the table.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     told = f"{threads} thread{'s' if threads > 1 else ''} for BLAS, OpenMP and TensorFlow's pools"

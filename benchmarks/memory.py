@@ -1,9 +1,9 @@
 """`python -m benchmarks memory`: the peak memory of an epoch, without the data.
 
 Every contestant trains 784–100–10 on batches of 256 of as many samples as Fashion-MNIST has, in a
-process of its own. Two things are measured: the arrays and objects that Python has made during the
-training (by tracemalloc, to the byte; frameworks with memory of their own cannot be seen so), and
-by how much the process has grown (where Linux tells: the peak is set back before each epoch).
+separate process. Two figures are measured: the arrays and objects that Python allocates during the
+training (by tracemalloc, to the byte; it does not see frameworks with their own allocators), and
+the growth of the process (on Linux, where the peak can be reset before each epoch).
 """
 
 from __future__ import annotations

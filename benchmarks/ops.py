@@ -1,9 +1,9 @@
 """`python -m benchmarks ops`: the cost of every operation, recorded and with its backward pass.
 
-Beside NumPy's own call, where there is one, and PyTorch's eager operation with its backward, where
-that is the same: values and gradients are compared first. The arrays are small, so that it is the
-calls that are measured. `backward()` has a cost of its own; a chain of operations shares it, as a
-network does, and shows what one more operation adds.
+Each is compared with NumPy's own call, if there is one, and with PyTorch's eager operation and its
+backward pass, if that computes the same; values and gradients are compared first. The arrays are
+small, so that the cost of the calls is measured. `backward()` has a fixed cost; a chain of
+operations shares it, as a network does, and shows the cost of one more operation.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from .timing import Timing, compare
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to train a network, its weights and batches at hand in its own form."""
+    """One way to train a network, with weights and batches in its own format."""
 
     epoch: Callable[[], float]  # a step for every batch, in their order; the mean of the losses
     weights: Callable[[], list[Array]]  # W1, b1, W2, b2, … as they are now

@@ -1,7 +1,7 @@
 """`python -m benchmarks sweeps`: the time of a step over batch size, width, depth and dtype.
 
-One network, one of its sizes going from small to large, everything else as it was. The times stand
-as ratios to the matrix products alone, which no step can do without, and to the fastest peer.
+One size of a network goes from small to large, the others are fixed. The times are ratios to the
+matrix products alone, which no step can avoid, and to the fastest peer.
 """
 
 from __future__ import annotations

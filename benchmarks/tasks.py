@@ -1,8 +1,8 @@
 """Tasks for the comparison with Keras: the chapter's networks, or a module from your own file.
 
-A file says what it trains in plain names: a `Sequential`, or a function that returns one, under the
-name that is given; `data()` returning (x, y, x_val, y_val), where it is not the pictures' data; and
-as it likes `lr`, `batch_size` and `loss` (a name that Keras and `tg.fit` know).
+A file defines these names: a `Sequential`, or a function that returns one, under the given name;
+`data()` returning (x, y, x_val, y_val), unless it is the data of Fashion-MNIST; and optionally
+`lr`, `batch_size` and `loss` (a name that Keras and `tg.fit` know).
 """
 
 from __future__ import annotations

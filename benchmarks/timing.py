@@ -1,8 +1,8 @@
 """Time contestants against each other: in one process, in turn, as ratios.
 
-The machine's speed drifts; a ratio of two calls made right after each other does not. Each round
-times every contestant once, in an order that changes from round to round; what is reported is the
-median of the rounds' ratios, with the quartiles as spread.
+The machine's speed drifts; the ratio of two successive calls does not. Each round times every
+contestant once, in an order that changes from round to round. The result is the median of the
+rounds' ratios, with quartiles.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ Labels = npt.NDArray[np.int64]
 class DatasetError(ValueError):
     """Raised if a data set cannot be used: a file is damaged or unreadable, or a download failed.
 
-    Its text is `where` (a file or an address), the `problem`, and a `way_out`.
+    Its message is `where` (a file or an address), the `problem`, and a `way_out`.
     """
 
     def __init__(self, where: str, problem: str, way_out: str) -> None:
@@ -333,7 +333,7 @@ def read_idx(folder: Path, file: IdxFile) -> npt.NDArray[np.uint8]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _damaged(path, f"not a whole gzip archive ({error})") from error
     except OSError as error:
-        reason = "a folder stands in its place" if path.is_dir() else error.strerror or error
+        reason = "there is a folder of this name" if path.is_dir() else error.strerror or error
         raise _damaged(path, f"cannot be read: {reason}") from error
 
     if not contents:

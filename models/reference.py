@@ -194,7 +194,7 @@ class SingleLayer:
         m = len(x) if m is None else m
         a = self.output(self.forpass(x))
         grads = self.backprop(x, a - self.targets(y))
-        # Weights stand at the even places; biases carry no penalty.
+        # Weights have even indices; biases have no penalty.
         for w, w_grad in zip(self.parameters()[::2], grads[::2], strict=True):
             w_grad += (self.l1 * np.sign(w) + self.l2 * w) / m
         return a, grads

@@ -160,11 +160,11 @@ def primitive(
 
 
 def _variable() -> None:
-    """Stand in a record for the operation of a leaf variable."""
+    """Placeholder operation in the record of a leaf variable."""
 
 
 def _released() -> None:
-    """Stand in a record for an operation that `backward` has released."""
+    """Placeholder operation in a record that `backward` has released."""
 
 
 VARIABLE, RELEASED = Op(_variable, ()), Op(_released, ())

@@ -164,7 +164,7 @@ class local_variables:
 
     def _depth(self, frame: FrameType) -> int | None:
         """Return how many calls lie between `run` and a frame; None if `run` did not call it."""
-        depth, outer = -1, frame.f_back  # the frame of `observe` lies between
+        depth, outer = -1, frame.f_back  # the frame of `observe` is between
         while outer is not None and outer is not self._home:
             depth, outer = depth + 1, outer.f_back
         return None if outer is None else depth

@@ -416,7 +416,7 @@ def test_folder_in_place_of_a_file(bare_machine: Path, archives: dict[str, bytes
     folder = put(archives, bare_machine / "mine")
     (folder / TEST_IMAGES).unlink()
     (folder / TEST_IMAGES).mkdir()
-    with pytest.raises(DatasetError, match=f"{TEST_IMAGES}: .*a folder stands in its place"):
+    with pytest.raises(DatasetError, match=f"{TEST_IMAGES}: .*there is a folder of this name"):
         fashion_mnist(folder)
 
 

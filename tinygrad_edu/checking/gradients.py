@@ -230,7 +230,7 @@ class Check:
         ):
             if was.tobytes() != now.tobytes():
                 self.fail(
-                    f"the {what} of one call is overwritten by the next: it hands out memory that "
+                    f"the {what} of one call is overwritten by the next: it returns memory that "
                     "it uses again; give a new array each time"
                 )
         for i, a, b in zip(self.wanted, grad(y, variables, gradient=self.g), first, strict=True):
@@ -368,7 +368,7 @@ class Check:
         y = self.value(arrays)
         if y.dtype != dtype:
             self.fail(
-                f"float32 inputs give {y.dtype}, expected {dtype}; does an array of float64 stand "
+                f"float32 inputs give {y.dtype}, expected {dtype}; is an array of float64 "
                 "in the function? (a Python number keeps float32, np.float64 and np.ones do not)"
             )
         self.beside(arrays)

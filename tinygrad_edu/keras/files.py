@@ -82,5 +82,5 @@ class Weights:
         size = data.dtype.itemsize * int(np.prod(data.shape, dtype=object))
         plain = data.external is None and not data.is_virtual and data.dtype.kind in "fiu"
         if not plain or data.id.get_storage_size() != size:
-            raise ValueError(f"{name} does not stand in the file as a plain array")
+            raise ValueError(f"{name} is no plain array in the file")
         return np.asarray(data[()])

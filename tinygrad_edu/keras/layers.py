@@ -49,7 +49,7 @@ ACTIVATIONS: dict[str, Callable[[], Module] | None] = {
     "swish": SiLU,
     "tanh": Tanh,
 }
-# The Keras layers that have weights, and where their arrays stand with us, in Keras' order.
+# Keras' layers with weights, and the attributes that hold their arrays here, in Keras' order.
 WITH_WEIGHTS: dict[type[Module], tuple[str, tuple[str, ...]]] = {
     Linear: ("Dense", ("weight", "bias")),
     BatchNorm1d: ("BatchNormalization", ("weight", "bias", "running_mean", "running_var")),

@@ -329,7 +329,7 @@ class ModelCheckpoint(_Best):
         **extra: Any,
     ) -> None:
         if not save_best_only:
-            mode = "min"  # which is not asked for
+            mode = "min"  # not used
         super().__init__(monitor, mode, 0.0, initial_value_threshold)
         self.filepath, self.save_best_only, self.extra = str(filepath), save_best_only, extra
         self.path: Path | None = None

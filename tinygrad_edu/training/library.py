@@ -222,7 +222,7 @@ def _is_own(x: Any) -> bool:
 
 
 def _is_own_function(x: Any) -> bool:
-    """Return True for a function whose code lies in this package, or NumPy's."""
+    """Return True for a function whose code is in this package, or NumPy's."""
     x = getattr(x, "__func__", x)
     if not isinstance(x, FunctionType):
         return str(getattr(x, "__module__", None) or "numpy").partition(".")[0] == "numpy"
