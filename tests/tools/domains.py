@@ -59,6 +59,18 @@ def labels(rng: np.random.Generator, shape: Shape) -> Array:
     return np.asarray(rng.integers(0, 4, shape))
 
 
+def with_zeros(rng: np.random.Generator, shape: Shape) -> Array:
+    """Return random numbers of which about a third is 0."""
+    return np.asarray(rng.normal(size=shape) * (rng.random(shape) < 0.67))
+
+
+def singular(rng: np.random.Generator, shape: Shape) -> Array:
+    """Return square matrices whose rank is one less than full."""
+    x = rng.normal(size=shape)
+    x[..., -1, :] = x[..., :-1, :].sum(axis=-2)
+    return np.asarray(x)
+
+
 def regular(rng: np.random.Generator, shape: Shape) -> Array:
     """Return square matrices that are far from singular."""
     return np.asarray(rng.normal(size=shape) + 3 * np.eye(shape[-1]))

@@ -36,6 +36,9 @@ class Function:
     settings  keyword arguments, in several cases
     define    its value on complex arrays, None: NumPy's function has it
     domain    a function that draws an operand
+    corners   further domains, with zeros or ties at which the function has derivatives too
+    kinks     operands without a derivative, and the gradient of the sum of the result that the
+              rule gives there: (settings, operands, gradient by the first operand)
     joined    True if the operands are passed as one list
     part      the part to take of a result that is a list
     tame      True for operands away from places without a derivative
@@ -47,6 +50,8 @@ class Function:
     settings: tuple[Settings, ...] = ({},)
     define: Callable[..., Any] | None = None
     domain: Domain = wide
+    corners: tuple[Domain, ...] = ()
+    kinks: tuple[tuple[Settings, list[Any], Any], ...] = ()
     joined: bool = False
     part: int | None = None
     tame: Callable[..., bool] = _anywhere

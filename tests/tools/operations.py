@@ -1216,16 +1216,20 @@ def losses(reduction: str) -> list[Row]:
 
 
 def rows_of(function: Function) -> Iterator[Row]:
-    """Yield a row for each of the settings, with the shapes that go with them."""
-    for settings in function.settings:
-        yield Row(
-            function.name,
-            partial(function.ours, **settings),
-            partial(function.defined, **settings),
-            (function.domain,) * len(function.shapes[0]),
-            function.shapes_for(settings),
-            ", ".join(f"{name}={value}" for name, value in settings.items()),
-        )
+    """Yield a row for each domain and each of the settings, with the shapes that go with them."""
+    for domain in (function.domain, *function.corners):
+        for settings in function.settings:
+            told = [f"{name}={value}" for name, value in settings.items()]
+            if domain is not function.domain:
+                told.append(domain.__name__)
+            yield Row(
+                function.name,
+                partial(function.ours, **settings),
+                partial(function.defined, **settings),
+                (domain,) * len(function.shapes[0]),
+                function.shapes_for(settings),
+                ", ".join(told),
+            )
 
 
 TABLE: list[Row] = [
