@@ -13,7 +13,6 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -71,6 +70,7 @@ __all__ = [
     "one_hot",
     "outer",
     "power",
+    "prod",
     "relu",
     "repeat",
     "reshape",
@@ -905,7 +905,43 @@ def _kept(x: Any, axis: Any) -> tuple[int, ...]:
 
 def _count(x: Any, axis: Any) -> int:
     """How many entries of x go into one entry of the reduction."""
-    return prod(n for n, kept in zip(x.shape, _kept(x, axis), strict=True) if kept == 1)
+    return math.prod(n for n, kept in zip(x.shape, _kept(x, axis), strict=True) if kept == 1)
+
+
+def _products_before(x: Any) -> Any:
+    """Return for each entry the product of those before it along axis 0; 1 for the first.
+
+    Each step multiplies by the product of twice as many entries as the step before.
+    """
+    result = concatenate([np.ones((1, *x.shape[1:]), x.dtype), x])[: len(x)]
+    step = 1
+    while step < len(x):
+        result = concatenate([result[:step], result[step:] * result[:-step]])
+        step *= 2
+    return result
+
+
+def _product_of_others(x: Any, axis: Any) -> Any:
+    """Return for each entry the product of the others along the axes, without a division."""
+    reduced = range(x.ndim) if axis is None or x.ndim == 0 else normalize_axis_tuple(axis, x.ndim)
+    order = [*reduced, *(i for i in range(x.ndim) if i not in reduced)]
+    front = transpose(x, order)
+    rows = reshape(front, (_count(x, axis), *front.shape[len(reduced) :]))
+    product = _products_before(rows) * flip(_products_before(flip(rows, 0)), 0)
+    return transpose(reshape(product, front.shape), np.argsort(order).tolist())
+
+
+@primitive(lambda g, y, x, axis, keepdims: g.reshape(_kept(x, axis)) * _product_of_others(x, axis))
+def prod(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Return the product over the given axes (an int, several, or None: all).
+
+    Error:   g times the product of the other entries, also where some entries are 0
+    Source:  numpy.prod
+    Example:
+        >>> prod(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+        array([3., 8.])
+    """
+    return np.prod(x, axis=axis, keepdims=keepdims)
 
 
 @primitive(lambda g, y, x, axis, keepdims: broadcast_to(g.reshape(_kept(x, axis)), x.shape))
@@ -1304,8 +1340,8 @@ def _add_rows(x: Any, rows: Any, /, n: int) -> Any:
     """A table of n rows, each the sum of the x that belong to it."""
     x, rows = np.asarray(x), np.asarray(rows)
     width = x.shape[rows.ndim :]
-    places = rows.reshape(-1, 1) * prod(width) + np.arange(prod(width))
-    total = np.bincount(places.ravel(), x.ravel(), n * prod(width))
+    places = rows.reshape(-1, 1) * math.prod(width) + np.arange(math.prod(width))
+    total = np.bincount(places.ravel(), x.ravel(), n * math.prod(width))
     return total.astype(x.dtype, copy=False).reshape(n, *width)
 
 

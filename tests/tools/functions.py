@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.tools.domains import Domain, Shapes, sizes, wide
+from tests.tools.domains import Domain, Shapes, sizes, wide, with_zeros
 
 Settings = dict[str, Any]
 MARGIN = 1e-3  # the distance that the fuzzer keeps from places without a derivative
@@ -107,7 +107,25 @@ def _axes(x: Any, axis: Any) -> Any:
     return tuple(range(x.ndim)) if axis is None else axis
 
 
+def _torch_prod(torch: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    for i in sorted(np.arange(x.ndim)[np.atleast_1d(_axes(x, axis)).astype(int)], reverse=True):
+        x = torch.prod(x, int(i), keepdim=keepdims)
+    return x
+
+
 FUNCTIONS = [
+    Function(
+        "prod",
+        sizes("", "3", "23", "232", "0", "03"),
+        _torch_prod,
+        ({}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, -1)}),
+        corners=(with_zeros,),
+        kinks=(
+            ({}, [[2.0, 0.0, 3.0, 4.0]], [0.0, 24.0, 0.0, 0.0]),
+            ({}, [[2.0, 0.0, 3.0, 0.0]], [0.0, 0.0, 0.0, 0.0]),
+            ({"axis": 1}, [[[0.0, 5.0], [2.0, 3.0]]], [[5.0, 0.0], [3.0, 2.0]]),
+        ),
+    ),
     Function(
         "flip",
         sizes("", "3", "23", "20"),
