@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 OFF = 0  # record nothing
 ON = 1  # record the results that depend on a variable
@@ -91,7 +91,7 @@ class no_grad(recording):
     def __init__(self) -> None:
         super().__init__(OFF)
 
-    def __call__(self, function: Function) -> Function:
+    def __call__(self, function: Decorated) -> Decorated:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
                 f"no_grad() cannot decorate the generator {function.__name__}; write "
@@ -110,4 +110,4 @@ class no_grad(recording):
                 with recording(OFF):
                     return function(*args, **kwargs)
 
-        return cast(Function, unrecorded)
+        return cast(Decorated, unrecorded)

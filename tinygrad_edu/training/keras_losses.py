@@ -25,7 +25,7 @@ from ..operation import Primitive
 
 EPSILON = 1e-7  # keras.config.epsilon()
 ROUNDING = 1e-5
-Function = Callable[..., Any]  # of (prediction, target)
+LossOrMetric = Callable[..., Any]  # of (prediction, target)
 
 
 def categorical_crossentropy(prediction: Any, target: Any, reduction: str = "mean") -> Any:
@@ -135,7 +135,7 @@ def _argument(prediction: Any, activation: Primitive) -> Any:
     return None
 
 
-LOSSES: dict[str, Function] = {
+LOSSES: dict[str, LossOrMetric] = {
     "binary_crossentropy": binary_crossentropy,
     "categorical_crossentropy": categorical_crossentropy,
     "sparse_categorical_crossentropy": categorical_crossentropy,
@@ -146,7 +146,7 @@ LOSSES: dict[str, Function] = {
 }
 
 
-def as_loss(loss: Any) -> Function:
+def as_loss(loss: Any) -> LossOrMetric:
     """Return the loss with that name; a function is returned as it is.
 
     Raises:  ValueError for an unknown name, TypeError for anything that is no loss
@@ -161,12 +161,12 @@ def as_loss(loss: Any) -> Function:
     return checked_function(loss, "loss")
 
 
-def takes_probabilities(loss: Function) -> bool:
+def takes_probabilities(loss: LossOrMetric) -> bool:
     """Return True if the loss takes probabilities and looks for the logits in their record."""
     return unwrapped(loss) in (categorical_crossentropy, binary_crossentropy)
 
 
-def per_sample_loss(loss: Function) -> Function:
+def per_sample_loss(loss: LossOrMetric) -> LossOrMetric:
     """Return the loss as a function that takes reduction="none".
 
     Raises:  ValueError if it does not take `reduction`, or its reduction is fixed to another one
@@ -202,7 +202,7 @@ def match_target_shape(target: Array, prediction: Any) -> Array:
     return target
 
 
-def checked_function(function: Any, what: str) -> Function:
+def checked_function(function: Any, what: str) -> LossOrMetric:
     """Return a loss or metric. Raise TypeError if it cannot be called with (prediction, target).
 
     A function that takes y_true first, as Keras' do, is refused too.

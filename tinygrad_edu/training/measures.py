@@ -14,7 +14,7 @@ from ..engine import Box
 from ..nn import Module
 from ..recording import no_grad
 from .keras_losses import (
-    Function,
+    LossOrMetric,
     as_loss,
     match_target_shape,
     per_sample_loss,
@@ -76,7 +76,7 @@ class Measures:
         return {name: value / m for name, value in zip(self.names, sums, strict=True)}
 
 
-def loss_of(loss: Function, prediction: Any, y: Array, weights: Array | None = None) -> Any:
+def loss_of(loss: LossOrMetric, prediction: Any, y: Array, weights: Array | None = None) -> Any:
     """Return the loss of a batch; with weights Σ wᵢ lᵢ / m, as in Keras."""
     y = match_target_shape(y, prediction)
     if weights is None:

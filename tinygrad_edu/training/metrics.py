@@ -16,7 +16,7 @@ from .. import losses
 from ..arrays import Array, describe
 from .keras_losses import (
     LOSSES,
-    Function,
+    LossOrMetric,
     binary_crossentropy,
     categorical_crossentropy,
     checked_function,
@@ -124,7 +124,7 @@ def _per_sample(right: Array) -> Array:
     return np.asarray(right.reshape(len(right), -1).mean(axis=1))
 
 
-METRICS: dict[str, Function] = {
+METRICS: dict[str, LossOrMetric] = {
     "binary_accuracy": binary_accuracy,
     "categorical_accuracy": categorical_accuracy,
     "mae": mean_absolute_error,
@@ -137,7 +137,7 @@ METRICS: dict[str, Function] = {
 }
 
 
-def as_metrics(metrics: Any, loss: Function) -> dict[str, Function]:
+def as_metrics(metrics: Any, loss: LossOrMetric) -> dict[str, LossOrMetric]:
     """Return the metrics by the names of their columns in the History, in the order given.
 
     The meaning of "accuracy" depends on loss and shapes, as in Keras, with one difference: a single
@@ -146,7 +146,7 @@ def as_metrics(metrics: Any, loss: Function) -> dict[str, Function]:
     if isinstance(metrics, (str, bytes)) or callable(metrics):
         raise TypeError(f"metrics is a list, such as ['accuracy'], received {metrics!r:.60}")
     given = metrics.items() if isinstance(metrics, Mapping) else ((None, m) for m in metrics or ())
-    found: dict[str, Function] = {}
+    found: dict[str, LossOrMetric] = {}
     for name, metric in given:
         if not isinstance(metric, str):
             function = checked_function(metric, "metric")
@@ -171,7 +171,7 @@ def as_metrics(metrics: Any, loss: Function) -> dict[str, Function]:
     return found
 
 
-def _accuracy(loss: Function, prediction: Array, target: Array) -> Array:
+def _accuracy(loss: LossOrMetric, prediction: Array, target: Array) -> Array:
     """Return Keras' "accuracy", according to the loss and the shapes."""
     if prediction.ndim == 1 or prediction.shape[-1] == 1:
         if (threshold := THRESHOLDS.get(unwrapped(loss))) is None:
@@ -190,7 +190,7 @@ def _accuracy(loss: Function, prediction: Array, target: Array) -> Array:
     return categorical_accuracy(prediction, target)
 
 
-def is_builtin(metric: Function) -> bool:
+def is_builtin(metric: LossOrMetric) -> bool:
     """Return True for a metric of this package, which has no state.
 
     Example:
@@ -203,7 +203,7 @@ def is_builtin(metric: Function) -> bool:
     )
 
 
-def sum_over_samples(metric: Function, prediction: Array, target: Array) -> float:
+def sum_over_samples(metric: LossOrMetric, prediction: Array, target: Array) -> float:
     """Return the metric of a batch times the number of its samples: the sum over the samples."""
     values = np.asarray(metric(prediction, target))
     m = len(prediction)

@@ -18,7 +18,7 @@ from ..engine import Box
 from ..nn import Module
 from ..tensor import Tensor
 from .history import History
-from .keras_losses import Function
+from .keras_losses import LossOrMetric
 from .library import OwnParts
 from .loop import NonFiniteLoss, finite
 from .measures import Measures, check_loss, loss_of, number
@@ -30,7 +30,10 @@ WAY_OUT = "fit(compile=False) runs the model and the loss in Python at every ste
 
 
 def train_step(
-    model: Module, loss: Function, optimizer: Any, penalty: Callable[[Module], Any] | None = None
+    model: Module,
+    loss: LossOrMetric,
+    optimizer: Any,
+    penalty: Callable[[Module], Any] | None = None,
 ) -> TrainStep:
     """Return a function of (x, y) or (x, y, weights of the samples) that makes one training step.
 
