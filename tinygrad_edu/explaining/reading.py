@@ -48,13 +48,8 @@ from .losses import is_loss, read_loss
 from .selecting import read_add_rows, read_getitem, read_scatter
 
 LONG = 150  # signs that a formula may have before a part of it gets a name
-EACH = {
-    "exp", "log", "sqrt", "abs", "sin", "cos", "tanh", "log1p", "expm1", "sigmoid", "relu",
-    "softplus", "sign", "floor", "ceil", "rint", "trunc", "maximum", "minimum", "clip", "power",
-    "logical_and", "logical_or", "logical_not", "logical_xor", "bitwise_and", "bitwise_or",
-    "invert", "isnan", "isinf", "isfinite", "within", "where", *COMPARISONS,
-}  # fmt: skip
-_OWN = {"sigmoid", "relu", "softplus", "clip", "power", "where"}
+# Element-wise operations besides NumPy's ufuncs that formulas write as a function of each entry.
+_ELEMENTWISE = {"sigmoid", "relu", "softplus", "clip", "power", "where"}
 FILLER = 1e6  # numbers from here on, as −1e9, stand in the place of −∞
 
 
@@ -338,7 +333,7 @@ class Reader:
             if k not in op.defaults or not _same(op.defaults[k], v)
         )  # fmt: skip
         single = all(v is None or np.isscalar(v) or _is_number(v) for _, v in given)
-        if name in EACH and single and (op.name in _OWN or isinstance(op.forward, np.ufunc)):
+        if single and (op.name in _ELEMENTWISE or isinstance(op.forward, np.ufunc)):
             each = self._operands(x, index, args)
             return of(Call(name, tuple((s, ()) for s in each), index, given))
         inner = []
