@@ -282,7 +282,7 @@ def _functions() -> Iterator[Row]:
         shapes = function.shapes_for(settings)[-1]
         arrays = tuple(function.domain(rng, shape).astype(np.float32) for shape in shapes)
         yield Row(
-            function.name,
+            ", ".join([function.name, *function.named]),
             partial(function.ours, **settings),
             partial(function.numpys, **settings),
             partial(function.torch, **settings),

@@ -28,11 +28,15 @@ __all__ = [
     "add",
     "arctan",
     "astype",
+    "average",
     "broadcast_to",
     "clip",
     "concatenate",
     "cos",
     "cosh",
+    "cross",
+    "cumsum",
+    "diag",
     "diff",
     "divide",
     "dot",
@@ -82,6 +86,7 @@ __all__ = [
     "sinh",
     "softmax",
     "softplus",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -95,6 +100,7 @@ __all__ = [
     "take",
     "tan",
     "tanh",
+    "tensordot",
     "tile",
     "trace",
     "transpose",
@@ -923,7 +929,7 @@ def _products_before(x: Any) -> Any:
 
 def _product_of_others(x: Any, axis: Any) -> Any:
     """Return for each entry the product of the others along the axes, without a division."""
-    reduced = range(x.ndim) if axis is None or x.ndim == 0 else normalize_axis_tuple(axis, x.ndim)
+    reduced = _reduced_axes(x, axis)
     order = [*reduced, *(i for i in range(x.ndim) if i not in reduced)]
     front = transpose(x, order)
     rows = reshape(front, (_count(x, axis), *front.shape[len(reduced) :]))
@@ -942,6 +948,24 @@ def prod(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
         array([3., 8.])
     """
     return np.prod(x, axis=axis, keepdims=keepdims)
+
+
+def _cumsum_rule(g: Any, y: Any, x: Any, axis: int | None) -> Any:
+    along = 0 if axis is None else axis
+    return flip(cumsum(flip(g, along), along), along).reshape(x.shape)
+
+
+@primitive(_cumsum_rule)
+def cumsum(x: Any, /, axis: int | None = None) -> Any:
+    """Return the sums of the first 1, 2, 3, … entries along an axis (None: flattened first).
+
+    Error:   the sums of the last 1, 2, 3, … entries of g
+    Source:  numpy.cumsum
+    Example:
+        >>> cumsum(np.array([1.0, 2.0, 3.0]))
+        array([1., 3., 6.])
+    """
+    return np.cumsum(x, axis=axis)
 
 
 @primitive(lambda g, y, x, axis, keepdims: broadcast_to(g.reshape(_kept(x, axis)), x.shape))
@@ -972,6 +996,54 @@ def mean(x: Any, /, axis: Any = None, *, keepdims: bool = False) -> Any:
         array([2., 4.])
     """
     return np.mean(x, axis=axis, keepdims=keepdims)
+
+
+def _reduced_axes(x: Any, axis: Any) -> tuple[int, ...]:
+    """Return the numbers of the reduced axes, counted from 0."""
+    if axis is None or x.ndim == 0:
+        return tuple(range(x.ndim))
+    return tuple(normalize_axis_tuple(axis, x.ndim))
+
+
+def _weighted_rule_x(g: Any, y: Any, x: Any, weights: Any, axis: Any, keepdims: bool) -> Any:
+    w, kept = weights, _kept(x, axis)
+    if w.shape != x.shape:  # one axis for each of the reduced ones, in their order
+        w = transpose(w, np.argsort(_reduced_axes(x, axis)).tolist())
+        w = reshape(w, [n if k == 1 else 1 for n, k in zip(x.shape, kept, strict=True)])
+    total = broadcast_to(w, x.shape).sum(axis=axis, keepdims=True)
+    return g.reshape(kept) * w / total
+
+
+def _weighted_rule_w(g: Any, y: Any, x: Any, weights: Any, axis: Any, keepdims: bool) -> Any:
+    kept = _kept(x, axis)
+    error = g.reshape(kept) * (x - y.reshape(kept))
+    if weights.shape == x.shape:
+        return error / weights.sum(axis=axis, keepdims=True)
+    axes = _reduced_axes(x, axis)
+    rest = tuple(i for i in range(x.ndim) if i not in axes)
+    order = np.argsort(np.argsort(axes)).tolist()
+    return transpose(error.sum(axis=rest), order) / weights.sum()
+
+
+@primitive(_weighted_rule_x, _weighted_rule_w)
+def _average(x: Any, weights: Any, /, axis: Any, *, keepdims: Any) -> Any:
+    return np.average(x, axis=axis, weights=weights, keepdims=keepdims)
+
+
+def average(x: Any, axis: Any = None, weights: Any = None, *, keepdims: bool = False) -> Any:
+    """Return Σ wx / Σ w over the given axes (None: all); without weights the mean.
+
+    Shapes:  the weights have the shape of x, or the lengths of the given axes
+    Error:   g ⊙ w / Σ w at x, g ⊙ (x − y) / Σ w at the weights
+    Raises:  ZeroDivisionError if the weights add up to 0; ValueError or TypeError for other shapes
+    Source:  numpy.average
+    Example:
+        >>> average(np.array([1.0, 4.0]), weights=np.array([2.0, 1.0]))
+        np.float64(2.0)
+    """
+    if weights is None:
+        return mean(x, axis, keepdims=keepdims)
+    return _average(x, weights, axis, keepdims=keepdims)
 
 
 def _var_rule(g: Any, y: Any, x: Any, axis: Any, ddof: int, keepdims: bool) -> Any:
@@ -1438,6 +1510,35 @@ def stack(arrays: Any, axis: int = 0) -> Any:
     return _stack(*arrays, axis=axis)
 
 
+@primitive(None)
+def _argsort(x: Any, /, axis: int) -> Any:
+    return np.argsort(x, axis=axis, kind="stable")
+
+
+def _sort_rule(g: Any, y: Any, x: Any, order: Any, axis: int) -> Any:
+    return _sort(g, _argsort(order, axis), axis)
+
+
+@primitive(_sort_rule, None)
+def _sort(x: Any, order: Any, /, axis: int) -> Any:
+    """Return the entries of x along an axis in the given order, a permutation."""
+    return np.take_along_axis(x, order, axis)
+
+
+def sort(x: Any, axis: int | None = -1) -> Any:
+    """Return x with its entries along an axis in ascending order (None: flattened first).
+
+    Error:   g where each entry came from; equal entries keep their order
+    Source:  numpy.sort
+    Example:
+        >>> sort(np.array([3.0, 1.0, 2.0]))
+        array([1., 2., 3.])
+    """
+    if axis is None:
+        x, axis = flatten(x), 0
+    return _sort(x, _argsort(x, axis), axis)
+
+
 # --- compositions ---------------------------------------------------------------------------------
 
 
@@ -1596,6 +1697,67 @@ def kron(a: Any, b: Any) -> Any:
     left = reshape(a, [k for size in rows for k in (size, 1)])
     right = reshape(b, [k for size in columns for k in (1, size)])
     return reshape(multiply(left, right), [i * j for i, j in zip(rows, columns, strict=True)])
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """Return the sums of products over pairs of axes: the last of a with the first of b, or lists.
+
+    Raises:  ValueError if the axes differ in number or length
+    Source:  numpy.tensordot
+    Example:
+        >>> tensordot(np.ones((2, 3)), np.ones((3, 2)), axes=1)
+        array([[3., 3.],
+               [3., 3.]])
+    """
+    n = np.ndim(a)
+    if np.ndim(axes) == 0:
+        axes = range(n - axes, n), range(axes)
+    left, right = (normalize_axis_tuple(i, np.ndim(x)) for i, x in zip(axes, (a, b), strict=True))
+    lengths = [tuple(np.shape(x)[i] for i in at) for x, at in ((a, left), (b, right))]
+    if lengths[0] != lengths[1]:
+        raise ValueError(f"tensordot: the summed axes have lengths {lengths[0]} and {lengths[1]}")
+    columns = list(_LETTERS[n : n + np.ndim(b)])
+    for i, j in zip(left, right, strict=True):
+        columns[j] = _LETTERS[i]
+    kept = [c for c in (*_LETTERS[:n], *columns) if c not in {_LETTERS[i] for i in left}]
+    return einsum(f"{_LETTERS[:n]},{''.join(columns)}->{''.join(kept)}", a, b)
+
+
+def cross(a: Any, b: Any, axis: int = -1) -> Any:
+    """Return the vector products a × b of vectors of length 3 along an axis.
+
+    Raises:  ValueError for vectors of another length
+    Source:  numpy.cross
+    Example:
+        >>> cross(np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
+        array([0., 0., 1.])
+    """
+    a, b = moveaxis(a, axis, -1), moveaxis(b, axis, -1)
+    if a.shape[-1] != 3 or b.shape[-1] != 3:
+        raise ValueError(f"cross takes vectors of length 3, received {a.shape[-1]}, {b.shape[-1]}")
+    return moveaxis(roll(a, -1, -1) * roll(b, 1, -1) - roll(a, 1, -1) * roll(b, -1, -1), -1, axis)
+
+
+def diag(x: Any, k: int = 0) -> Any:
+    """Return the k-th diagonal of a matrix, or the matrix that has a vector as its k-th diagonal.
+
+    Raises:  ValueError if x is neither a vector nor a matrix
+    Source:  numpy.diag
+    Example:
+        >>> diag(np.array([1.0, 2.0]))
+        array([[1., 0.],
+               [0., 2.]])
+    """
+    if np.ndim(x) not in (1, 2):
+        raise ValueError(f"diag takes a vector or a matrix, received {np.ndim(x)} axes")
+    is_vector = np.ndim(x) == 1
+    rows, columns = (np.shape(x)[0] + builtins.abs(k),) * 2 if is_vector else np.shape(x)
+    start = k if k >= 0 else -k * columns
+    n = builtins.max(0, builtins.min(rows + builtins.min(k, 0), columns - builtins.max(k, 0)))
+    places = slice(start, start + n * (columns + 1), columns + 1)  # in the flattened matrix
+    if is_vector:
+        return reshape(scatter(x, places, (rows * columns,)), (rows, columns))
+    return getitem(flatten(x), places)
 
 
 # --- without a derivative -------------------------------------------------------------------------

@@ -757,7 +757,7 @@ _define(
 
 for _function in FUNCTIONS:
     _define(
-        _function.name,
+        str(_function),
         _function.defined,
         _function.torch,
         _function.spelled("tg"),

@@ -7,6 +7,7 @@ PyTorch. A function with an entry here is covered by all of these.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.tools.domains import Domain, Shapes, sizes, wide, with_zeros
+from tests.tools.domains import Domain, Shapes, positive, sizes, spaced, wide, with_zeros
 
 Settings = dict[str, Any]
 MARGIN = 1e-3  # the distance that the fuzzer keeps from places without a derivative
@@ -39,6 +40,7 @@ class Function:
     corners   further domains, with zeros or ties at which the function has derivatives too
     kinks     operands without a derivative, and the gradient of the sum of the result that the
               rule gives there: (settings, operands, gradient by the first operand)
+    named     the names of the last operands, if they are passed by name
     joined    True if the operands are passed as one list
     part      the part to take of a result that is a list
     tame      True for operands away from places without a derivative
@@ -52,12 +54,13 @@ class Function:
     domain: Domain = wide
     corners: tuple[Domain, ...] = ()
     kinks: tuple[tuple[Settings, list[Any], Any], ...] = ()
+    named: tuple[str, ...] = ()
     joined: bool = False
     part: int | None = None
     tame: Callable[..., bool] = _anywhere
 
     def __str__(self) -> str:
-        return self.name
+        return " ".join([self.name, *self.named])
 
     @cached_property
     def numpy_function(self) -> Callable[..., Any]:
@@ -74,8 +77,10 @@ class Function:
         return self._called(self.numpy_function, operands, settings)
 
     def _called(self, function: Any, operands: tuple[Any, ...], settings: Settings) -> Any:
-        arguments = [list(operands)] if self.joined else operands
-        result = function(*arguments, **settings)
+        n = len(operands) - len(self.named)
+        named = dict(zip(self.named, operands[n:], strict=True))
+        arguments = [list(operands)] if self.joined else operands[:n]
+        result = function(*arguments, **named, **settings)
         return result if self.part is None else result[self.part]
 
     def defined(self, *operands: Any, **settings: Any) -> Any:
@@ -90,15 +95,22 @@ class Function:
 
     def _fits(self, shapes: Shapes, settings: Settings) -> bool:
         rng = np.random.default_rng(0)
-        try:
-            self.numpys(*(self.domain(rng, shape) for shape in shapes), **settings)
-        except (ValueError, IndexError):
-            return False
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                self.numpys(*(self.domain(rng, shape) for shape in shapes), **settings)
+            except (ValueError, IndexError, TypeError, Warning):
+                return False
         return True
 
     def spelled(self, module: str) -> str:
         """Return a call as text, with places for the operands and the settings."""
         operands = "[{args}]" if self.joined else "{args}"
+        if self.named:
+            first = len(self.shapes[0]) - len(self.named)
+            places = [f"{{{i}}}" for i in range(first)]
+            places += [f"{name}={{{first + i}}}" for i, name in enumerate(self.named)]
+            operands = ", ".join(places)
         part = "" if self.part is None else f"[{self.part}]"
         return f"{module}.{self.name}({operands}, {{s}}){part}"
 
@@ -111,6 +123,23 @@ def _torch_prod(torch: Any, x: Any, axis: Any = None, keepdims: bool = False) ->
     for i in sorted(np.arange(x.ndim)[np.atleast_1d(_axes(x, axis)).astype(int)], reverse=True):
         x = torch.prod(x, int(i), keepdim=keepdims)
     return x
+
+
+def _torch_average(
+    torch: Any, x: Any, weights: Any = None, axis: Any = None, keepdims: bool = False
+) -> Any:
+    axes = tuple(np.atleast_1d(_axes(x, axis)).tolist())
+    w = torch.ones_like(x) if weights is None else weights
+    if w.shape != x.shape:
+        at = [i % x.ndim for i in axes]
+        w = w.permute([at.index(i) for i in sorted(at)])
+        w = w.reshape([n if i in at else 1 for i, n in enumerate(x.shape)]).expand_as(x)
+    return (x * w).sum(axes, keepdim=keepdims) / w.sum(axes, keepdim=keepdims)
+
+
+def _apart(x: Any, axis: int | None) -> bool:
+    """Return True if no neighbours along an axis are close to each other."""
+    return bool((np.abs(np.diff(x, axis=-1 if axis is None else axis)) > MARGIN).all())
 
 
 FUNCTIONS = [
@@ -175,8 +204,59 @@ FUNCTIONS = [
     ),
     Function("hstack", sizes("23,21", "3,2", "22,22"), lambda t, *x: t.hstack(x), joined=True),
     Function("vstack", sizes("23,13", "3,3", "22,22"), lambda t, *x: t.vstack(x), joined=True),
+    Function(
+        "cumsum",
+        sizes("", "3", "23", "0", "203"),
+        lambda t, x, axis=None: t.cumsum(x.reshape(-1) if axis is None else x, axis or 0),
+        ({}, {"axis": 0}, {"axis": -1}),
+    ),
+    Function(
+        "sort",
+        sizes("4", "23", "32", "0"),
+        lambda t, x, axis=-1: t.sort(x.reshape(-1) if axis is None else x, axis or 0)[0],
+        ({}, {"axis": 0}, {"axis": None}),
+        domain=spaced,
+        kinks=(
+            ({}, [[2.0, 1.0, 2.0, 1.0]], [1.0, 1.0, 1.0, 1.0]),
+            ({"axis": 0}, [[[0.0, 1.0], [0.0, -1.0]]], [[1.0, 1.0], [1.0, 1.0]]),
+        ),
+        tame=lambda x, axis=-1: _apart(np.sort(x, axis), axis),
+    ),
+    Function(
+        "diag",
+        sizes("3", "1", "0", "23", "33", "42"),
+        lambda t, x, k=0: t.diag(x, k),
+        ({}, {"k": 1}, {"k": -2}),
+    ),
+    Function(
+        "tensordot",
+        sizes("23,32", "23,23", "232,232"),
+        lambda t, a, b, axes=2: t.tensordot(a, b, axes),
+        ({}, {"axes": 1}, {"axes": ([0], [0])}, {"axes": ([1, 0], [1, 0])}),
+    ),
+    Function(
+        "cross",
+        sizes("3,3", "23,23", "23,3", "32,32"),
+        lambda t, a, b, axis=-1: t.linalg.cross(*t.broadcast_tensors(a, b), dim=axis),
+        ({}, {"axis": 0}),
+    ),
+    Function(
+        "average",
+        sizes("3", "23", "232"),
+        _torch_average,
+        ({}, {"axis": 0}, {"axis": -1, "keepdims": True}),
+    ),
+    Function(
+        "average",
+        sizes("3,3", "23,23", "23,2", "23,3", "232,23", "232,32", "232,232"),
+        _torch_average,
+        ({}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (1, 0)}, {"axis": (1, 2)}),
+        domain=positive,
+        named=("weights",),
+        tame=lambda x, w, **s: bool((np.asarray(w) > 0.2).all()),
+    ),
     Function("inner", sizes("3,3", "0,0", "23,43", "2,2"), lambda t, a, b: t.inner(a, b)),
     Function("kron", sizes("23,22", "2,3", "22,2", "3,2"), lambda t, a, b: t.kron(a, b)),
 ]
 
-BY_NAME = {function.name: function for function in FUNCTIONS}
+BY_NAME = {str(function): function for function in FUNCTIONS}

@@ -1219,7 +1219,7 @@ def rows_of(function: Function) -> Iterator[Row]:
     """Yield a row for each domain and each of the settings, with the shapes that go with them."""
     for domain in (function.domain, *function.corners):
         for settings in function.settings:
-            told = [f"{name}={value}" for name, value in settings.items()]
+            told = [*function.named, *(f"{name}={value}" for name, value in settings.items())]
             if domain is not function.domain:
                 told.append(domain.__name__)
             yield Row(
