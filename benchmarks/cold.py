@@ -30,7 +30,7 @@ SIDES = {
 
 
 def main(folder: Path, program: str) -> None:
-    """Train and print what it took."""
+    """Train; print time and memory."""
     start = perf_counter()
     try:
         train = _program(program, folder)
