@@ -571,7 +571,7 @@ def test_docstrings_and_comments_use_the_words_of_the_field(path: Path) -> None:
     [
         '"""What it is."""',
         'def f(): "Whether it is."',
-        "x = 1  # nobody has it",
+        "x = 1  # the ways out",
         "# of the Watcher",
         'class A:\n    """Of whoever asks."""',
     ],

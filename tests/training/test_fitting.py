@@ -521,7 +521,11 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"loss": nn.Softmax}, TypeError, "a loss is a function"),
     ({"loss": lambda y_true, y_pred: y_pred}, TypeError, "starts with y_true"),
     ({"loss": lambda p, t: p}, ValueError, "must be one number.*reduction='mean'"),
-    ({"loss": lambda p, t: (p.numpy() ** 2).mean()}, TypeError, "must be a tensor.*no numpy"),
+    (
+        {"loss": lambda p, t: (p.numpy() ** 2).mean()},
+        TypeError,
+        "must be a tensor.*not call numpy",
+    ),
     ({"optimizer": "rprop"}, TypeError, "tg.optim.SGD.*'sgd', 'adam', 'adamw'; received 'rprop'"),
     ({"optimizer": optim.SGD}, TypeError, "tg.optim.SGD"),
     (
