@@ -111,3 +111,8 @@ def test_finalizers_run_when_the_last_reference_goes(monkeypatch: pytest.MonkeyP
     assert freed == []  # z refers to it
     del z
     assert freed == ["y"]
+
+
+@pytest.mark.parametrize("kind", [Tensor, tg.nn.Parameter, tg.nn.Buffer])
+def test_a_tensor_whose_constructor_raised_is_freed(kind: type[Tensor]) -> None:
+    release(kind.__new__(kind))

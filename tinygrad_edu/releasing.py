@@ -34,7 +34,7 @@ def release(tensor: Any, _waiting: _Waiting = _Waiting()) -> None:  # noqa: B008
         >>> y.requires_grad
         False
     """
-    record, tensor.record = tensor.record, None
+    record, tensor.record = getattr(tensor, "record", None), None  # none if its constructor raised
     if record is None or not record[2]:  # a constant or a leaf variable
         return
     records = _waiting.records
