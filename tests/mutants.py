@@ -27,7 +27,7 @@ import numpy as np
 import tinygrad_edu as tg
 from tests.tools.domains import Shapes
 from tests.tools.operations import CASES, Row, check, reference, tensors
-from tinygrad_edu import engine, losses, ops, windows
+from tinygrad_edu import engine, linalg, losses, ops, windows
 from tinygrad_edu.checking.layouts import on_memory
 from tinygrad_edu.engine import Box, unbroadcast
 from tinygrad_edu.operation import Op, Primitive, Rule
@@ -326,14 +326,19 @@ def in_place(op: Op, i: int, mutation: Mutation) -> Iterator[Watch]:
         op.rules = right
 
 
+# The parts of the rule of det: with them it has two derivatives, and refuses a third.
+PARTS = {linalg._cofactors.op, linalg._cofactors_error.op}
+
+
 def primitives() -> dict[str, Primitive]:
-    """Every operation that has a rule, by its public name."""
+    """Every operation that has a rule, by its public name, without `PARTS`."""
     found: dict[int, tuple[str, Primitive]] = {}
-    for module in (engine, ops, losses, windows):
+    for module in (engine, ops, linalg, losses, windows):
         for name, value in vars(module).items():
             op = getattr(value, "op", None)
-            if isinstance(op, Op) and any(op.rules):
-                found.setdefault(id(op), (name.lstrip("_"), value))
+            if isinstance(op, Op) and any(op.rules) and op not in PARTS:
+                prefix = "linalg." * (module is linalg)
+                found.setdefault(id(op), (prefix + name.lstrip("_"), value))
     return dict(sorted(found.values(), key=lambda pair: pair[0]))
 
 

@@ -35,7 +35,8 @@ CORE: dict[str, set[str]] = {
     "ops": {"arrays", "capture_gate", "engine", "operation"},
     "losses": {"arrays", "engine", "ops"},
     "windows": {"arrays", "engine", "ops"},
-    "numpy_functions": {"capture_gate", "engine", "ops", "windows"},
+    "linalg": {"engine", "ops"},
+    "numpy_functions": {"capture_gate", "engine", "linalg", "ops", "windows"},
     "hooks": {"arrays", "engine"},
     "releasing": set(),
     "tensor": {

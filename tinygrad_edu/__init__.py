@@ -31,7 +31,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import data, init, losses, nn, ops, optim, pytorch_names, windows
+from . import data, init, linalg, losses, nn, ops, optim, pytorch_names, windows
 from .engine import primitive
 from .gradients import grad
 from .init import manual_seed
@@ -94,6 +94,7 @@ __all__ = [
     "grad",
     "gradcheck",
     "init",
+    "linalg",
     "load",
     "load_checkpoint",
     "manual_seed",

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ops, windows
+from . import linalg, ops, windows
 from .capture_gate import gate
 from .engine import Box
 
@@ -26,7 +26,11 @@ def _shared_names(numpy_module: Any, module: Any) -> dict[Any, Callable[..., Any
     return {function: ours for function, ours in pairs if function is not None}
 
 
-_SHARED = _shared_names(np, ops) | _shared_names(np.lib.stride_tricks, windows)
+_SHARED = (
+    _shared_names(np, ops)
+    | _shared_names(np.linalg, linalg)
+    | _shared_names(np.lib.stride_tricks, windows)
+)
 
 UFUNCS: dict[np.ufunc, Callable[..., Any]] = {
     **ops.PIECEWISE_CONSTANT,

@@ -248,6 +248,8 @@ def literal(x: Any) -> str:
         return f"np.array({' '.join(numbers.split())}{dtype})"
     if isinstance(x, type):
         return f"np.{x.__name__}"
+    if isinstance(x, float) and np.isinf(x):
+        return f"{'-' if x < 0 else ''}np.inf"
     if isinstance(x, slice) or x is Ellipsis or (isinstance(x, tuple) and _is_index(x)):
         return f"np.s_[{subscript(x)}]"
     return repr(x)

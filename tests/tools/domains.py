@@ -59,6 +59,12 @@ def labels(rng: np.random.Generator, shape: Shape) -> Array:
     return np.asarray(rng.integers(0, 4, shape))
 
 
+def apart_in_size(rng: np.random.Generator, shape: Shape) -> Array:
+    """Return numbers of either sign, no two of which are alike in size, none near 0."""
+    size = np.abs(spaced(rng, shape) * 2 + 0.3) + 0.3
+    return np.asarray(size * rng.choice([-1.0, 1.0], shape))
+
+
 def with_zeros(rng: np.random.Generator, shape: Shape) -> Array:
     """Return random numbers of which about a third is 0."""
     return np.asarray(rng.normal(size=shape) * (rng.random(shape) < 0.67))

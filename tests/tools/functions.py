@@ -11,13 +11,26 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import permutations
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 import tinygrad_edu as tg
-from tests.tools.domains import Domain, Shapes, positive, sizes, spaced, wide, with_zeros
+from tests.tools.domains import (
+    Domain,
+    Shape,
+    Shapes,
+    apart_in_size,
+    positive,
+    regular,
+    singular,
+    sizes,
+    spaced,
+    wide,
+    with_zeros,
+)
 
 Settings = dict[str, Any]
 MARGIN = 1e-3  # the distance that the fuzzer keeps from places without a derivative
@@ -142,6 +155,52 @@ def _apart(x: Any, axis: int | None) -> bool:
     return bool((np.abs(np.diff(x, axis=-1 if axis is None else axis)) > MARGIN).all())
 
 
+def _is_regular(x: Any) -> bool:
+    return bool((np.abs(np.linalg.det(x)) > 0.5).all() and (np.abs(x) < 4).all())
+
+
+def _det(x: Any) -> Any:
+    """Return the sum over all permutations of their sign times a product of entries."""
+    n = x.shape[-1]
+    total = np.zeros(x.shape[:-2], x.dtype)
+    for order in permutations(range(n)):
+        sign = round(float(np.linalg.det(np.eye(n)[list(order)])))
+        total = total + sign * np.prod([x[..., i, j] for i, j in enumerate(order)], axis=0)
+    return total
+
+
+def _system(rng: np.random.Generator, shape: Shape) -> Any:
+    is_square = len(shape) > 1 and shape[-1] == shape[-2]
+    return regular(rng, shape) if is_square else wide(rng, shape)
+
+
+def _norm(x: Any, axis: Any = None, ord: Any = None, keepdims: bool = False) -> Any:
+    """Return the norm; on complex numbers |x| is x or −x, by the sign of the real part."""
+    size = np.where(np.real(x) < 0, -x, x)
+    if ord in (None, "fro"):
+        return np.sqrt(np.sum(size * size, axis=axis, keepdims=keepdims))
+    if isinstance(axis, tuple):
+        summed, other = axis if abs(ord) == 1 else axis[::-1]
+        size, axis = np.sum(size, axis=summed, keepdims=True), other
+        result = (np.max if ord > 0 else np.min)(size, axis=axis, keepdims=True)
+        return result if keepdims else np.squeeze(result, (summed, other))
+    if abs(ord) == np.inf and x.size:
+        return (np.max if ord > 0 else np.min)(size, axis=axis, keepdims=keepdims)
+    p = ord if np.isfinite(ord) else 1
+    return np.sum(size**p, axis=axis, keepdims=keepdims) ** (1 / p)
+
+
+def _has_norm(x: Any, axis: Any = None, ord: Any = None, **settings: Any) -> bool:
+    """Return True if no entry is near 0 and no two sizes or sums of sizes are near each other."""
+    sizes = np.abs(x)
+    if not x.size or sizes.min() < 0.1:
+        return False
+    if not isinstance(axis, tuple):
+        return ord in (None, 1, 3) or _apart(np.sort(sizes, axis), axis)
+    sums = sizes.sum(axis=axis[0] if ord in (1, -1) else axis[1])
+    return ord in (None, "fro") or _apart(np.sort(sums, -1), -1)
+
+
 FUNCTIONS = [
     Function(
         "prod",
@@ -254,6 +313,63 @@ FUNCTIONS = [
         domain=positive,
         named=("weights",),
         tame=lambda x, w, **s: bool((np.asarray(w) > 0.2).all()),
+    ),
+    Function(
+        "linalg.inv",
+        sizes("22", "33", "11", "233"),
+        lambda t, x: t.linalg.inv(x),
+        domain=regular,
+        tame=_is_regular,
+    ),
+    Function(
+        "linalg.det",
+        sizes("22", "33", "11", "233"),
+        lambda t, x: t.linalg.det(x),
+        define=_det,
+        domain=regular,
+        corners=(singular, with_zeros),
+        kinks=(({}, [[[1.0, 2.0], [2.0, 4.0]]], [[4.0, -2.0], [-2.0, 1.0]]),),
+        tame=_is_regular,
+    ),
+    Function(
+        "linalg.solve",
+        sizes("22,2", "33,33", "33,31", "233,3", "233,232"),
+        lambda t, a, b: t.linalg.solve(a, b) if b.ndim > 1 else t.linalg.inv(a) @ b,
+        domain=_system,
+        tame=lambda a, b: _is_regular(a),
+    ),
+    Function(
+        "linalg.norm",
+        sizes("3", "23", "232", "0"),
+        lambda t, x, axis=None, ord=None, keepdims=False: (
+            t.linalg.norm(x, ord, axis, keepdims)
+            if axis is not None or x.ndim == 1
+            else t.sqrt((x * x).sum(list(range(x.ndim)), keepdim=keepdims))
+        ),
+        (
+            {},
+            {"axis": 0, "keepdims": True},
+            {"axis": -1, "ord": 1},
+            {"axis": 0, "ord": 3},
+            {"axis": 0, "ord": np.inf},
+            {"axis": -1, "ord": -np.inf},
+            {"axis": (0, 1), "ord": "fro"},
+            {"axis": (0, 1), "ord": 1},
+            {"axis": (0, 1), "ord": -1, "keepdims": True},
+            {"axis": (1, 0), "ord": np.inf},
+        ),
+        define=_norm,
+        domain=apart_in_size,
+        kinks=(
+            ({}, [[0.0, 0.0]], [0.0, 0.0]),
+            ({"axis": 1}, [[[0.0, 0.0], [3.0, 4.0]]], [[0.0, 0.0], [0.6, 0.8]]),
+            ({"ord": 3}, [[0.0, 0.0]], [0.0, 0.0]),
+            ({"ord": 1}, [[0.0, -2.0]], [0.0, -1.0]),
+            ({"ord": np.inf}, [[2.0, -2.0]], [0.5, -0.5]),
+            ({"ord": 0}, [[2.0, 0.0]], [0.0, 0.0]),
+            ({"axis": (0, 1), "ord": 1}, [[[0.0, 1.0], [0.0, -1.0]]], [[0.0, 1.0], [0.0, -1.0]]),
+        ),
+        tame=_has_norm,
     ),
     Function("inner", sizes("3,3", "0,0", "23,43", "2,2"), lambda t, a, b: t.inner(a, b)),
     Function("kron", sizes("23,22", "2,3", "22,2", "3,2"), lambda t, a, b: t.kron(a, b)),
