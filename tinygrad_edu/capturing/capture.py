@@ -54,6 +54,7 @@ _MACHINERY = {
             "capture_gate",
             "engine",
             "gradients",
+            "linalg",
             "naming",
             "numpy_functions",
             "operation",
