@@ -144,6 +144,7 @@ def fit(
     if epochs > first:  # gradients of an earlier training would only take memory
         optimizer.zero_grad()
     batches = -(-len(samples) // batch_size)
+    parameters = [*model.named_parameters()]
     params = {"epochs": epochs, "steps": batches, "optimizer": optimizer, "history": history}
     with _prepared(given, model, params, verbose) as prepared:
         return train(
@@ -151,7 +152,7 @@ def fit(
             lambda: stepper.over(samples, model, measures, batch_size, random),
             batches=batches,
             logs=measures.means,
-            validate=lambda: _validated(model, measures, validation, val_size, given),
+            validate=lambda: _validated(parameters, model, measures, validation, val_size, given),
             epochs=range(first, epochs),
             callbacks=prepared,
             history=history,
@@ -335,6 +336,7 @@ def _prepared(
 
 
 def _validated(
+    parameters: Iterable[tuple[str, Any]],
     model: Module,
     measures: Measures,
     validation: Samples | None,
@@ -342,7 +344,7 @@ def _validated(
     callbacks: Iterable[Callback],
 ) -> Logs:
     """Return the measures of the validation samples, {} without any."""
-    for name, parameter in model.named_parameters():
+    for name, parameter in parameters:
         if not finite(parameter.value):  # the loss of the next batch would not be either
             raise NonFiniteLoss(nan, nonfinite_parameter(name))
     if validation is None:

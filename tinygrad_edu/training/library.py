@@ -23,6 +23,7 @@ from .. import (
     arrays,
     engine,
     gradients,
+    linalg,
     losses,
     nn,
     numpy_functions,
@@ -47,7 +48,7 @@ RANDOM = ("numpy.random._generator", "numpy.random.mtrand")
 
 
 _MODULES = (
-    *(arrays, engine, gradients, losses, modules, nn, np, numpy_functions),
+    *(arrays, engine, gradients, linalg, losses, modules, nn, np, np.linalg, numpy_functions),
     *(operation, ops, optim, recording, windows),
 )
 # The functions that a step of this package calls, by module, as they were imported.

@@ -22,7 +22,7 @@ from .keras_losses import (
 )
 from .loop import Logs, mode
 from .metrics import as_metrics, sum_over_samples
-from .samples import Samples
+from .samples import Samples, dtype_of
 
 
 class Measures:
@@ -48,7 +48,8 @@ class Measures:
         # A loss of probabilities looks for the logits in the record of the last operation.
         recording = nullcontext() if takes_probabilities(self.loss) else no_grad()
         with mode(model, False):
-            for x, y, *weights in samples.for_model(model).batches(model, batch_size):
+            given = samples.for_model(model)
+            for x, y, *weights in given.batches(dtype_of(model), batch_size):
                 with recording:
                     prediction = model(x)
                 with no_grad():

@@ -109,11 +109,10 @@ class Samples:
         """Return the samples with images of bytes as numbers of the model's dtype."""
         return Samples(converted(self.x, dtype_of(model)), *self.arrays[1:])
 
-    def batches(self, model: Module, batch_size: int, **settings: Any) -> Iterator[Any]:
-        """Yield (x, y) or (x, y, weights) batch by batch, x in the model's dtype; the settings are
-        those of `tg.data.minibatches`.
+    def batches(self, dtype: Any, batch_size: int, **settings: Any) -> Iterator[Any]:
+        """Yield (x, y) or (x, y, weights) batch by batch, x in the model's dtype (see `dtype_of`);
+        the settings are those of `tg.data.minibatches`.
         """
-        dtype = dtype_of(model)
         for x, *rest in minibatches(*self.arrays, batch_size=batch_size, **settings):
             yield as_input(x, dtype), *rest
 

@@ -132,12 +132,13 @@ class Stepper:
         """Make the steps of an epoch; yield for each the number of samples and the sums of loss and
         metrics.
         """
-        whole = is_input(samples.x, dtype_of(model))  # batches are rows of x itself
+        dtype = dtype_of(model)
+        whole = is_input(samples.x, dtype)  # batches are rows of x itself
         sources = (samples.x if whole else None, *samples.arrays[1:])
         with self.epoch(sources) as step:
             # A captured step keeps no batch, and no other code sees one.
             keep = not (self._no_code_between and self.is_captured)
-            for x, *y in samples.batches(model, batch_size, rng=rng, keep=keep):
+            for x, *y in samples.batches(dtype, batch_size, rng=rng, keep=keep):
                 loss, prediction = step(x, *y)
                 m = len(x)
                 yield [m, *measures.sums(m, float(loss.value), prediction.value, y[0])]
