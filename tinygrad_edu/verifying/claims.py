@@ -52,6 +52,7 @@ class Claim:
     function: Function | None = None
     refusal: ClaimError | None = None
     on_example: bool = False  # an array: for the example inputs only
+    names: Names | None = None  # with which an expression was read
     steps: float = 0.0  # operations of an expression on all problems …
     work: float = 0.0  # … and entries
     too_much: ClaimError | None = None  # it takes more work than is allowed
@@ -231,7 +232,7 @@ class Sheet:
         for line, target, tree in zip(lines, targets, trees, strict=True):
             if line.name in own and (line.name in used or slides):
                 continue
-            claim = Claim(target, line.text.strip())
+            claim = Claim(target, line.text.strip(), names=self.names)
             try:
                 claim.derivation = self.derivation(tree, target)
                 if slides is None and _may_be_slides(tree, line.text):

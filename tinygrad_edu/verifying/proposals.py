@@ -308,7 +308,7 @@ def _key(claim: Claim, derivation: Claimed, i: int) -> str:
 def _read_again(claim: Claim, tree: Node, problem: Problem) -> Node:
     """Return the tree of a changed line as it is read from its text."""
     slides = is_slides(claim.text)
-    names = {*problem.names, *(name for name, _ in _lines(claim))}
+    names = claim.names or {*problem.names, *(name for name, _ in _lines(claim))}
     try:
         return parse(render(tree, slides), names, problem.operations, slides=slides or None)
     except ClaimError:
