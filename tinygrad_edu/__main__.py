@@ -133,19 +133,19 @@ def _verify(options: argparse.Namespace, out: Printer) -> int:
         "sandbox": not trouble,
     }
     shown = folders and sys.stderr.isatty()
-    found: list[Outcome] = []
     with Check(task, **settings) as check, progress(len(submissions), shown) as advance:
-        rows = _Rows(out, form, lang, max((len(s.name) for s in submissions), default=0))
-        for outcome in outcomes(check, submissions, options.jobs):
-            found.append(outcome)
-            rows.add(outcome)
-            advance()
-        rows.end()
+        rows = _Rows(out, form, lang, [s.name for s in submissions])
+        try:
+            for outcome in outcomes(check, submissions, options.jobs):
+                rows.add(outcome)
+                advance()
+        finally:  # also where it is interrupted
+            rows.end()
     if form != "text" or folders:
         below = out if form in ("text", "table") else Printer(sys.stderr)
         said = protections(not trouble, _why(trouble, lang), lang)
-        below.line(summary(found, said, lang))
-    return max((outcome.code for outcome in found), default=CANNOT)
+        below.line(summary(rows.written, said, lang))
+    return max((outcome.code for outcome in rows.written), default=CANNOT)
 
 
 def _why(trouble: str, lang: str) -> str:
@@ -167,22 +167,34 @@ def _submissions(names: Sequence[str], task: Path | None) -> tuple[list[Submissi
             read = read_file(path)
             read.files = beside(path.parent)
             found.append(read)
+    found.sort(key=lambda submission: submission.name)
     return found, any(Path(name).is_dir() for name in names)
 
 
 class _Rows:
-    """The rows in one of the formats. Each is written when it is added; JSON is written at the
-    end.
+    """The rows in one of the formats, in the order of the names that are expected.
+
+    A row is written as soon as those before it are known. JSON is written at the end.
     """
 
-    def __init__(self, out: Printer, form: str, lang: str, width: int):
-        self.out, self.form, self.lang, self.width = out, form, lang, min(width, 40)
-        self.all: list[Outcome] = []
+    def __init__(self, out: Printer, form: str, lang: str, names: Sequence[str]):
+        self.out, self.form, self.lang = out, form, lang
+        self.width = min(max(map(len, names), default=0), 40)
+        self.expected = list(reversed(names))  # the next is the last
+        self.waiting: dict[str, list[Outcome]] = {}
+        self.written: list[Outcome] = []
 
     def add(self, outcome: Outcome) -> None:
-        self.all.append(outcome)
+        """Take an outcome; write the rows that are now due."""
+        self.waiting.setdefault(outcome.file, []).append(outcome)
+        while self.expected and self.waiting.get(self.expected[-1]):
+            self.write(self.waiting[self.expected.pop()].pop(0))
+
+    def write(self, outcome: Outcome) -> None:
+        """Write a row."""
+        self.written.append(outcome)
         if self.form == "csv":
-            first = len(self.all) == 1
+            first = len(self.written) == 1
             self.out.data(to_csv([outcome], self.lang, header=first), mark=first)
         elif self.form == "table":
             self.out.line(table_line(outcome, self.width, self.lang))
@@ -192,8 +204,12 @@ class _Rows:
             self.out.line(outcome.text(self.lang, colour))
 
     def end(self) -> None:
+        """Write the rows that still wait, which there are where the check was interrupted."""
+        for name in sorted(self.waiting):
+            for outcome in self.waiting[name]:
+                self.write(outcome)
         if self.form == "json":
-            self.out.data(to_json(sorted(self.all, key=lambda outcome: outcome.file)) + "\n")
+            self.out.data(to_json(self.written) + "\n")
 
 
 if __name__ == "__main__":

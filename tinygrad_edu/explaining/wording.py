@@ -35,9 +35,10 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "what-it-guards": ("what it guards", "대상"),
     "fact": (
-        "with facts='rows of {name} sum to 1' it is shorter: they do",
-        "facts='rows of {name} sum to 1' 인자를 주면 식이 더 짧아집니다(실제로 각 행의 합이 "
-        "1입니다)",
+        "each row of {name} adds up to 1 on these inputs; if that always holds, say so with "
+        "facts='rows of {name} sum to 1', and the formula becomes shorter",
+        "이 입력에서는 {name} 배열의 각 행을 더하면 1입니다. 항상 그렇다면 "
+        "facts='rows of {name} sum to 1' 인자로 알려 주십시오. 식이 더 짧아집니다",
     ),
     "stack": (
         "arrays of three axes are stacks of matrices: products, ᵀ and rowsum act on the last two "

@@ -35,6 +35,7 @@ class Outcome:
     reason: str = ""
     report: dict[str, Any] = field(default_factory=dict)
     marks: list[str] = field(default_factory=list)
+    asked: int | None = None  # how many gradients the task asks for; None if it does not say
 
     def first(self) -> dict[str, Any]:
         """Return the first wrong claim that says of what kind its mistake is, else the first."""
@@ -43,14 +44,14 @@ class Outcome:
         return max(wrong, key=lambda claim: bool(claim["kinds"]), default={})
 
     def row(self, lang: str = "en") -> dict[str, Any]:
-        """Return the line of a class list."""
+        """Return the line of a class list; the number of claims is None where it is not known."""
         claims, first = self.report.get("claims", []), self.first()
         change = f"{first['before']} → {first['after']}" if first.get("after") else ""
         cells = {
             "file": self.file,
             "result": say(RESULTS[self.code], lang) if lang != "en" else RESULTS[self.code],
             "right-claims": sum(claim["status"] == "right" for claim in claims),
-            "claims": len(claims),
+            "claims": len(claims) if self.report else self.asked,
             "first mistake": first.get("name", ""),
             "diagnosis": first.get("reason", "") or self.reason,
             "fix": change or first.get("before", ""),

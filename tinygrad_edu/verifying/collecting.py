@@ -79,7 +79,7 @@ def submissions_in(folder: Path, task: Path | None = None) -> list[Submission]:
     data = beside(folder) if found else {}
     for submission in found:
         submission.files = {**data, **submission.files}
-    return [s for s in found if s.name]
+    return sorted(found, key=lambda submission: submission.name)
 
 
 def beside(folder: Path) -> dict[str, bytes]:
@@ -111,7 +111,7 @@ def _contents(paths: Mapping[str, Path]) -> dict[str, bytes]:
 
 
 def _student_folder(folder: Path) -> Submission:
-    """Return the submission in a student's folder; without a name if there is nothing in it."""
+    """Return the submission in a student's folder, or why there is none."""
     paths: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
@@ -120,7 +120,7 @@ def _student_folder(folder: Path) -> Submission:
             paths["/".join(parts)] = path
     likely = [name for name, path in paths.items() if path.suffix.lower() in ENDINGS]
     if not likely:
-        return Submission(folder.name if paths else "", refusal=Told("no-files"))
+        return Submission(folder.name, refusal=Told("no-files" if paths else "empty-folder"))
     contents = _contents(paths)
     claiming = [n for n in likely if _CLAIMS.search(contents.get(n, b""))] or likely
     python = [n for n in claiming if not n.endswith(TEXTS)] or claiming

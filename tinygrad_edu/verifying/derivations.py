@@ -24,7 +24,8 @@ from .functions import ClaimError
 from .grammar import parse
 from .names import Names
 from .problems import Problem
-from .running import Changed, Here, Running
+from .running import Changed, Here, Running, stored_by
+from .wording import error_text
 
 __all__ = ["Claimed", "Derivation", "Function", "Program", "line_text", "substitute"]
 
@@ -150,6 +151,8 @@ class Function:
         self.cache: dict[int, tuple[Problem, dict[str, Any], ClaimError | None]] = {}
         self.misfits = False  # whether it has failed because shapes did not fit
         pairs = _returned(self.tree.body[-1]) if self.tree else []
+        self.stores = not pairs  # its gradients, in self
+        pairs = pairs or (stored_by(self.tree) if self.tree else [])
         self.results = [value for _, value in pairs]  # the expressions that are returned
         self.returned = [name for name, _ in pairs]
 
@@ -193,7 +196,7 @@ class Function:
         self, error: Exception, problem: Problem
     ) -> tuple[dict[str, Any], ClaimError | None]:
         """Return what was computed before a line failed, and the line with the shapes in it."""
-        reason = f"{type(error).__name__}: {error}"
+        reason = error_text(error)
         line = self.running.line_of(error)
         if line is None or self.tree is None:
             return {}, ClaimError("function-fails", function=self.name, error=reason)
@@ -309,7 +312,7 @@ class Function:
         place = next((i for i, n in enumerate(self.wrt or self.returned)
                       if plain_name(n, problem) == target), None)  # fmt: skip
         try:
-            if place is None or place >= len(self.returned):
+            if place is None or place >= len(self.returned) or self.stores:
                 raise ClaimError("no-claim")
             last = self.read(self.results[place])
             lines = [line for s in self.tree.body[:-1] for line in self.statement(s)]
@@ -456,7 +459,7 @@ class Program:
         except ClaimError:
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = error_text(error)
             raise ClaimError("function-fails", function=self.function.name, error=reason) from None
 
 

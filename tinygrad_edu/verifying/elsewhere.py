@@ -203,10 +203,11 @@ def _error(answer: Mapping[str, Any]) -> Exception | Stopped:
         return Stopped(Told("memory"))
     kind: Any = getattr(builtins, name, None)
     known = isinstance(kind, type) and issubclass(kind, Exception)
+    own = type(name if name.isidentifier() else "Exception", (RuntimeError,), {})
     try:
-        error: Any = kind(message) if known else RuntimeError(f"{name}: {message}")
+        error: Any = (kind if known else own)(message)
     except TypeError:  # UnicodeDecodeError takes more
-        error = RuntimeError(f"{name}: {message}")
+        error = own(message)
     error.line = answer.get("line")
     assert isinstance(error, Exception)
     return error

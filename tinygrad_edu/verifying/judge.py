@@ -22,7 +22,7 @@ from .prepared import Prepared
 from .report import Report, Verdict
 from .sources import Source, executed, literals, read_source
 from .verification import verified
-from .wording import Told, say
+from .wording import Told, error_text, say
 
 __all__ = ["Job", "differentiates", "judged", "judged_alone", "task_of"]
 
@@ -69,7 +69,7 @@ def task_of(file: str, data: bytes) -> dict[str, Any]:
         except (TypeError, ValueError) as error:
             if isinstance(error, Told):
                 raise
-            raise Told("check-fails", error=f"{type(error).__name__}: {error}") from error
+            raise Told("check-fails", error=error_text(error)) from error
     return names
 
 
@@ -85,7 +85,7 @@ def _run(source: Source, file: str, module: str) -> dict[str, Any]:
     except MemoryError:
         raise Told("memory") from None
     except Exception as error:
-        raise Told("file-fails", error=f"{type(error).__name__}: {error}") from None
+        raise Told("file-fails", error=error_text(error)) from None
 
 
 def _loss(names: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
@@ -137,7 +137,7 @@ def _loaded(talk: Conversation) -> dict[str, Any]:
     try:
         found = talk.load()
     except Exception as error:
-        raise Told("file-fails", error=f"{type(error).__name__}: {error}") from None
+        raise Told("file-fails", error=error_text(error)) from None
     if not isinstance(found, dict):
         raise Told("bad-answer")
     found = {name: _with_functions(talk, x) for name, x in found.items()}
@@ -206,7 +206,7 @@ def _report(
     except (TypeError, ValueError) as error:
         if isinstance(error, Told):
             raise
-        raise Told("check-fails", error=f"{type(error).__name__}: {error}") from error
+        raise Told("check-fails", error=error_text(error)) from error
     verdicts = [verdict for report in reports for verdict in report.verdicts]
     claimed = {verdict.name for verdict in verdicts}
     missing = [name for name in task.get("wrt") or () if name not in claimed]
@@ -245,7 +245,7 @@ def _answered(job: Job, marks: list[str], report: Any) -> dict[str, Any]:
     except RecursionError:
         refusal = Told("recursion")
     except Exception as error:
-        refusal = Told("check-fails", error=f"{type(error).__name__}: {error}")
+        refusal = Told("check-fails", error=error_text(error))
     else:
         code = RIGHT if made.right else WRONG
         return {"code": code, "report": made.to_dict(), "marks": marks}

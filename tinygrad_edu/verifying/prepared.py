@@ -5,6 +5,7 @@ A class's submissions share it: the task's problems are made before the first of
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
@@ -12,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from .derivations import number
+from .claims import Sheet
+from .derivations import Function, number
+from .functions import ClaimError
 from .inputs import CannotCheck, Kind, is_shape, read_specs, size_letters
+from .names import Names
 from .problems import Problem, make_problem, separate, solve
 from .sampling import Drawn, Sampler
 
-__all__ = ["Prepared"]
+__all__ = ["Prepared", "with_numbers"]
 
 Kinds = Mapping[str, Kind]
 ATTEMPTS = 3  # small problems of the same sizes
@@ -140,3 +144,47 @@ class Prepared:
 
 def _key(kinds: Kinds) -> Sequence[tuple[str, Kind]]:
     return tuple(kinds.items())
+
+
+def with_numbers(prepared: Prepared, claims: Any, wrt: Sequence[str] | None) -> Prepared:
+    """Return problems in which an input that is a plain number has a gradient if one is claimed.
+
+    A number that nothing is claimed about stays a number for `forward`, which may branch on it.
+
+    Example:
+        >>> prepared = Prepared(lambda x, b: ((x + b) * (x + b)).sum(), {"x": "n", "b": 0.5})
+        >>> [with_numbers(prepared, {n: "x"}, None).inputs["b"] for n in ("dx", "db")]
+        [0.5, array(0.5)]
+    """
+    numbers = [
+        name
+        for name, x in prepared.inputs.items()
+        if isinstance(x, (int, float)) and not isinstance(x, (bool, np.generic))
+    ]
+    if not numbers:
+        return prepared
+    first = next(prepared.choices())[1].problems[0][1]
+    names = Names(gradients=numbers, losses=first.returned)
+    claimed: set[str | None] = set()
+    for text in _claimed_names(claims, wrt, Sheet(first, prepared.given, None)):
+        with contextlib.suppress(ClaimError):
+            claimed.add(names.target(text))
+    claimed &= {*numbers}
+    if not claimed:
+        return prepared
+    inputs = {k: np.array(float(x)) if k in claimed else x for k, x in prepared.inputs.items()}
+    return Prepared(prepared.forward, inputs, prepared.given, prepared.sampler.seed)
+
+
+def _claimed_names(claims: Any, wrt: Sequence[str] | None, sheet: Sheet) -> Iterator[str]:
+    """Yield what may name a gradient in claims, whatever form they have."""
+    yield from wrt or ()
+    if isinstance(claims, str):
+        with contextlib.suppress(CannotCheck):  # said when they are read as claims
+            yield from (line.name for line in sheet.lines_of(claims))
+    elif hasattr(claims, "gradients"):  # an Explanation
+        yield from claims.gradients
+    elif isinstance(claims, Mapping):
+        yield from map(str, claims)
+    elif callable(claims):
+        yield from Function(claims).returned

@@ -46,7 +46,7 @@ from .inputs import (
     size_letters,
 )
 from .rounding import spread
-from .wording import Told
+from .wording import Told, error_text
 
 __all__ = [
     "TARGETS",
@@ -302,7 +302,7 @@ def solve(
         with np.errstate(all="ignore"):
             gradients = grad(loss, list(nodes.values()))
     except Exception as error:  # of a rule: np.std(x, ddof=1) of one row divides by 0
-        raise CannotCheck("gradient-fails", error=f"{type(error).__name__}: {error}") from error
+        raise CannotCheck("gradient-fails", error=error_text(error)) from error
     return Problem(
         dict(sizes or {}),
         dict(inputs),
@@ -472,7 +472,7 @@ def _run(forward: Callable[..., Any], arguments: Mapping[str, Any]) -> tuple[Any
     except Exception as error:
         if line := _filling(error, code):
             raise CannotCheck("fills-array", line=line) from error
-        raise CannotCheck("forward-fails", error=f"{type(error).__name__}: {error}") from error
+        raise CannotCheck("forward-fails", error=error_text(error)) from error
     return loss, {**inner, **outer}
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from ..arrays import Array, NameMissing
 from .wording import say
 
-__all__ = ["Counterexample", "Report", "Verdict"]
+__all__ = ["Counterexample", "Report", "Verdict", "width_of"]
 
 
 @dataclass
@@ -207,7 +207,7 @@ class Report:
     def table(self) -> str:
         """One line a claim."""
         rows = [self._titles(), *self.rows()]
-        widths = [max(_width(row[i]) for row in rows) for i in range(2)]
+        widths = [max(width_of(row[i]) for row in rows) for i in range(2)]
         return "\n".join(
             "  ".join([_padded(a, widths[0]), _padded(b, widths[1]), c]) for a, b, c in rows
         )
@@ -257,13 +257,18 @@ def _as_code(text: str) -> str:
     return f"{fence}{text}{fence}"
 
 
-def _width(text: str) -> int:
-    """The columns that a text takes on a terminal: two for a Korean letter."""
+def width_of(text: str) -> int:
+    """Return the columns that a text takes on a terminal: two for a Korean letter.
+
+    Example:
+        >>> width_of("W"), width_of("가")
+        (1, 2)
+    """
     return sum(1 + (east_asian_width(c) in "WF") for c in text)
 
 
 def _padded(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
+    return text + " " * (width - width_of(text))
 
 
 def _paint(text: str, code: str, colour: bool) -> str:

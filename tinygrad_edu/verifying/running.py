@@ -11,9 +11,10 @@ from __future__ import annotations
 import ast
 import contextlib
 import inspect
+import re
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from inspect import Parameter
 from types import FrameType, SimpleNamespace
 from typing import Any
@@ -23,7 +24,9 @@ import numpy as np
 from ..frames import observe
 from .functions import ClaimError
 
-__all__ = ["Changed", "Here", "Running"]
+__all__ = ["BACKPROP", "Changed", "Here", "Running", "has_backprop", "stored_by"]
+
+BACKPROP = "backprop"  # the method of a class that claims gradients
 
 MAX_TURNS = 10_000  # turns that the loops of a changed function may take
 ALL_TURNS = 1_000_000  # … and those of all changes that are tried
@@ -52,7 +55,8 @@ class Running(ABC):
     def __call__(self, names: Mapping[str, Any]) -> Any:
         """Return what the function returns for copies of the values of these names.
 
-        A parameter `self` stands for an object that has all of the names.
+        A parameter `self` stands for an object that has all of the names. Where the function
+        returns nothing, or this object, the gradients are those that it has stored there.
 
         Raises:  whatever the function raises
         """
@@ -90,8 +94,11 @@ class Here(Running):
         3
     """
 
-    def __init__(self, function: Callable[..., Any]):
-        self.function = function
+    def __init__(self, function: Callable[..., Any] | object):
+        self.function, owner = _function_of(function)
+        function = self.function
+        self.kind = owner if isinstance(owner, type) else type(owner)
+        self.owner = _made(owner) if isinstance(owner, type) else owner
         self.name = getattr(function, "__name__", type(function).__name__)
         self.signature = inspect.signature(function).parameters
         self.first_line, self.text = _source(function)
@@ -134,7 +141,8 @@ class Here(Running):
 
     def _call(self, function: Callable[..., Any], names: Mapping[str, Any]) -> Any:
         own = {k: x.copy() if isinstance(x, np.ndarray) else x for k, x in names.items()}
-        values = {"self": SimpleNamespace(**own), **own}
+        holder = self._holder(own)
+        values = {"self": holder, **own}
         kinds_given = [p.kind for p in self.signature.values()]
         others = own if Parameter.VAR_KEYWORD in kinds_given else {}  # f(**names)
         kinds = {n: p.kind for n, p in self.signature.items() if p.kind not in _ANY}
@@ -145,7 +153,25 @@ class Here(Running):
             if n in values and kinds.get(n) is not Parameter.POSITIONAL_ONLY
         }
         with contextlib.redirect_stdout(None):  # it is run many times, and may print each time
-            return function(*by_place, **by_name)
+            result = function(*by_place, **by_name)
+        if "self" in kinds and (result is None or result is holder):
+            return _stored(holder, own, self.name)
+        return result
+
+    def _holder(self, names: Mapping[str, Any]) -> Any:
+        """Return an object that has the names as attributes, and the class's methods if the class
+        is known; of an instance also its own attributes, and the names in its dictionaries."""
+        if self.owner is None:
+            return SimpleNamespace(**names)
+        try:
+            holder: Any = object.__new__(self.kind)
+            attributes = vars(holder)
+        except TypeError:  # a class without a dictionary, or of built-in data
+            return SimpleNamespace(**names)
+        own = getattr(self.owner, "__dict__", {})
+        attributes.update({k: _with_names(x, names) for k, x in own.items()})
+        attributes.update(names)
+        return holder
 
     def _compiled(self, text: str) -> Callable[..., Any]:
         whole = ast.parse(text)
@@ -192,6 +218,131 @@ class Changed(Running):
     def locals_on(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Return nothing: the variables of a changed function are not looked at."""
         return {}
+
+
+def has_backprop(x: object) -> bool:
+    """Return True if x is a class with a method `backprop`, or an instance of one.
+
+    Example:
+        >>> has_backprop(type("C", (), {"backprop": lambda self: None})()), has_backprop({})
+        (True, False)
+    """
+    found = inspect.getattr_static(x if isinstance(x, type) else type(x), BACKPROP, None)
+    return callable(found) or isinstance(found, (staticmethod, classmethod))
+
+
+def _function_of(x: Any) -> tuple[Callable[..., Any], Any]:
+    """Return the function that is meant, and the class or the instance that it is a method of.
+
+    Raises:  ClaimError for a class that has no method `backprop`
+    """
+    if has_backprop(x):
+        found = inspect.getattr_static(x if isinstance(x, type) else type(x), BACKPROP)
+        if isinstance(found, classmethod):
+            return getattr(x, BACKPROP), None
+        return (found.__func__, None) if isinstance(found, staticmethod) else (found, x)
+    if isinstance(x, type):
+        methods = [k for k, f in vars(x).items() if inspect.isfunction(f) and k[:1] != "_"]
+        spelled = " / ".join(f"{x.__name__}.{k}" for k in methods) or "…"
+        raise ClaimError("no-backprop", kind=x.__name__, methods=spelled)
+    owner = getattr(x, "__self__", None)
+    if inspect.ismethod(x) and not isinstance(owner, type):
+        return x.__func__, owner
+    return x, None
+
+
+def _with_names(x: Any, names: Mapping[str, Any]) -> Any:
+    """Return a copy of an attribute, with the values of names in dictionaries that have them."""
+    if isinstance(x, dict):
+        return {k: names.get(k, y) if isinstance(k, str) else y for k, y in x.items()}
+    return x.copy() if isinstance(x, (list, set, np.ndarray)) else x
+
+
+def _made(kind: type) -> Any:
+    """Return an instance of a class whose constructor needs no arguments. For another class return
+    an object with those attributes that its `__init__` sets to literals, such as `self.grads = {}`.
+    """
+    with contextlib.suppress(Exception), contextlib.redirect_stdout(None):
+        return kind()
+    holder: Any = SimpleNamespace()
+    with contextlib.suppress(OSError, TypeError, SyntaxError, AttributeError):
+        text = textwrap.dedent(inspect.getsource(kind.__dict__["__init__"]))
+        for name, value in _assigned_to_self(ast.parse(text)):
+            with contextlib.suppress(ValueError):
+                setattr(holder, name, ast.literal_eval(value))
+    return holder
+
+
+def _assigned_to_self(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """Yield the attributes of self that are assigned to, each with its expression."""
+    pairs: list[tuple[ast.expr, ast.expr]]
+    for x in ast.walk(tree):
+        match x:
+            case ast.Assign(targets=[ast.Tuple(targets)], value=ast.Tuple(values)):
+                pairs = list(zip(targets, values, strict=False))
+            case ast.Assign(targets=targets, value=value):
+                pairs = [(target, value) for target in targets]
+            case ast.AnnAssign(target=annotated, value=ast.expr() as value):
+                pairs = [(annotated, value)]
+            case _:
+                continue
+        for target, value in pairs:
+            match target:
+                case ast.Attribute(ast.Name("self"), name):
+                    yield name, value
+
+
+def stored_by(function: ast.FunctionDef) -> list[tuple[str, ast.expr]]:
+    """Return the expressions that a method stores as gradients in self, each with its name.
+
+    Example:
+        >>> text = "def f(self, X, E): self.dW, self.m = X, 3; self.grads['b'] = E; self.dW = X @ E"
+        >>> [(name, ast.unparse(x)) for name, x in stored_by(ast.parse(text).body[0])]
+        [('b', 'E'), ('dW', 'X @ E')]
+    """
+    found = {}
+    for statement in function.body:
+        match statement:
+            case ast.Assign(targets=[ast.Attribute(ast.Name("self"), name)], value=value):
+                if _GRADIENT.search(name) and not isinstance(
+                    value, (ast.List, ast.Tuple, ast.Dict)
+                ):
+                    found[name] = value
+            case ast.Assign(
+                targets=[
+                    ast.Subscript(ast.Attribute(ast.Name("self"), holder), ast.Constant(str(name)))
+                ],
+                value=value,
+            ) if _OF_GRADIENTS.search(holder):
+                found[name] = value
+    return list(found.items())
+
+
+def _stored(holder: Any, names: Mapping[str, Any], function: str) -> Any:
+    """Return what a method has stored under the names of gradients: `self.dW`, `self.grads["W"]`.
+
+    Raises:  ClaimError if there is nothing of the kind
+    """
+    found: dict[str, Any] = {}
+    lists: list[Any] = []
+    for name, x in vars(holder).items():
+        if x is None or names.get(name) is x:
+            continue
+        if isinstance(x, Mapping) and _OF_GRADIENTS.search(name):
+            found.update({str(k): y for k, y in x.items() if y is not None})
+        elif isinstance(x, (list, tuple)) and x and _OF_GRADIENTS.search(name):
+            lists.append(x)
+        elif _GRADIENT.search(name) and not callable(x):
+            found[name] = x
+    if found or not lists:
+        if not found:
+            raise ClaimError("stores-none", function=function)
+        return found
+    return tuple(lists[0])  # its order is that of `wrt`
+
+
+_OF_GRADIENTS = re.compile(r"grad|deriv|^d(?:s|iffs?|params?|weights?)?$", re.IGNORECASE)
+_GRADIENT = re.compile(r"^d_?[^\W\d_]|grad|^nabla|^∇")
 
 
 def _source(function: Callable[..., Any]) -> tuple[int, str]:

@@ -14,13 +14,15 @@ import linecache
 import re
 import sys
 import tokenize
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .wording import Told
+from .report import width_of
+from .wording import Told, error_text
 
 __all__ = ["MOST_SOURCE", "NAMES", "Source", "Unreadable", "executed", "literals", "read_source"]
 
@@ -28,6 +30,8 @@ MOST_SOURCE = 1_000_000  # bytes of a file
 NAMES = ("forward", "shapes", "inputs", "claims", "backprop", "given", "wrt")
 TEXTS = (".txt", ".md", ".tex")
 NOTEBOOK = ".ipynb"
+QUOTED = "    "  # in front of a line of source below a message
+MOST_QUOTED = 80  # letters of that line
 
 
 class Unreadable(Told):
@@ -123,13 +127,29 @@ def _decoded(data: bytes, encoding: str) -> str:
 
 def _parsed(source: Source) -> ast.Module:
     try:
-        return ast.parse(source.text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source.text)
+            compile(source.text, "submission", "exec", dont_inherit=True)  # `return` outside …
+        return tree
     except SyntaxError as error:
         cell, line = source.place(error.lineno or 1)
         what = "bad-python" if cell is None else "bad-python-cell"
-        raise Unreadable(what, line=line, cell=cell, error=error.msg) from None
+        raise Unreadable(what, line=line, cell=cell, error=_pointed(source.text, error)) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise Unreadable("no-reading", error=error) from None
+        raise Unreadable("no-reading", error=error_text(error)) from None
+
+
+def _pointed(text: str, error: SyntaxError) -> str:
+    """Return the message of a syntax error, and below it the line with a caret at the place."""
+    lines = text.split("\n")
+    if not error.lineno or error.lineno > len(lines):
+        return error.msg
+    line, column = lines[error.lineno - 1], max((error.offset or 1) - 1, 0)
+    start = max(len(line) - len(line.lstrip()), column - MOST_QUOTED * 3 // 4)
+    shown = line[start : start + MOST_QUOTED].replace("\t", " ")
+    caret = " " * width_of(shown[: max(column - start, 0)]) + "^"
+    return f"{error.msg}\n{QUOTED}{shown.rstrip()}\n{QUOTED}{caret}"
 
 
 def _notebook(data: bytes) -> Source:
@@ -196,7 +216,7 @@ def literals(tree: ast.Module) -> dict[str, Any] | None:
 def executed(text: str, file: str, module: str = "submission") -> dict[str, Any]:
     """Run a source; return those of its names that mean something here.
 
-    `np` and `tg` are there without an import. The method `backprop` of a class counts as one.
+    `np` and `tg` are there without an import. A class with a method `backprop` counts as one.
 
     Raises:  whatever the source raises
     Example:
@@ -210,5 +230,5 @@ def executed(text: str, file: str, module: str = "submission") -> dict[str, Any]
     exec(compile(text, file, "exec", dont_inherit=True), names)
     for x in list(names.values()):
         if isinstance(x, type) and x.__module__ == module and "backprop" in vars(x):
-            names.setdefault("backprop", vars(x)["backprop"])
+            names.setdefault("backprop", x)
     return {name: names[name] for name in NAMES if name in names}

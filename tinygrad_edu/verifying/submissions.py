@@ -97,6 +97,7 @@ class Check:
         self.lock, self.server, self.jobs = threading.Lock(), None, None
         self.spawned: set[subprocess.Popen[bytes]] = set()
         self.own_forward = True
+        self.asked: int | None = None  # how many gradients the task asks for, if it says so
         self.task: dict[str, Any] = {"file": "", "data": None, "lang": lang}
         if task is not None:
             read = read_file(Path(task).resolve())
@@ -123,13 +124,13 @@ class Check:
             told = _exchange(server, [self.task], self.seconds + GRACE)
         except (EOFError, ValueError, OSError):
             reason = why_ended(server.wait(), False, self.seconds)
-            told = {"reason": reason.said(self.lang), "forward": False}
+            told = {"reason": reason.said(self.lang), "forward": False, "asked": None}
         if told["reason"]:
             if ours is not None:
                 ours.close()
             self._end(server)
             raise TaskRefused(told["reason"])
-        self.own_forward = not told["forward"]
+        self.own_forward, self.asked = not told["forward"], told["asked"]
         if ours is None:
             self._end(server)
         else:
@@ -157,6 +158,11 @@ class Check:
 
     def outcome(self, submission: Submission) -> Outcome:
         """Have a submission judged; return what came of it."""
+        found = self._judged(submission)
+        found.asked = self.asked
+        return found
+
+    def _judged(self, submission: Submission) -> Outcome:
         if submission.refusal is not None:
             return Outcome(submission.name, CANNOT, submission.refusal.said(self.lang))
         job = {

@@ -1,4 +1,4 @@
-"""A class list: rows as they are ready, as lines, CSV or JSON, and the mistakes of the class.
+"""A class list: rows in the order of names, as lines, CSV or JSON, and the mistakes of the class.
 
 Anything can be printed in any encoding: signs that it does not have are written in other words, or
 escaped. CSV that is not for a terminal is UTF-8 with a byte order mark, which spreadsheets need to
@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from .answers import CANNOT, RIGHT, WRONG, Outcome
 from .hinting import kind_alone
 from .repair import TABLES
+from .sources import QUOTED
 from .wording import say
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 DECLARED = TABLES  # the modules that declare the mistakes, whose hints are told here
+UNKNOWN = "–"  # in the place of a number
 MOST_MISTAKES = 30  # lines of the class's mistakes
 
 
@@ -46,7 +48,7 @@ def to_csv(outcomes: Sequence[Outcome], lang: str = "en", header: bool = True) -
     Example:
         >>> print(to_csv([Outcome("ada.py", 2, "the file is empty")]), end="")
         file,result,right,claims,first mistake,diagnosis,change,note
-        ada.py,cannot be checked,0,0,,the file is empty,,
+        ada.py,cannot be checked,0,–,,the file is empty,,
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Outcome("", 0).row(lang)), lineterminator="\n")
@@ -58,7 +60,9 @@ def to_csv(outcomes: Sequence[Outcome], lang: str = "en", header: bool = True) -
 
 
 def _inert(cell: Any) -> Any:
-    """Return a cell that no spreadsheet runs as a formula."""
+    """Return a cell that no spreadsheet runs as a formula; a dash for what is not known."""
+    if cell is None:
+        return UNKNOWN
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r") else cell
 
 
@@ -78,14 +82,26 @@ def table_line(outcome: Outcome, width: int = 20, lang: str = "en") -> str:
 
     Example:
         >>> table_line(Outcome("ada.py", 2, "the file is empty"), 8)
-        '– ada.py    cannot be checked  the file is empty'
+        '– ada.py    cannot be checked  0/–  the file is empty'
     """
     row = list(outcome.row(lang).values())
     sign = {RIGHT: "✓", WRONG: "✗", CANNOT: "–"}[outcome.code]
-    count = f"{row[2]}/{row[3]}" if row[3] else ""
-    told = f"∂L/∂{row[4]}: {row[5]}" if row[4] else row[5]
-    parts = [row[1], count, told.partition("\n")[0], row[6].partition("\n")[0], row[7]]
+    count = f"{row[2]}/{UNKNOWN if row[3] is None else row[3]}"
+    told = _one_line(row[5])
+    if row[4]:
+        told = f"∂L/∂{row[4]}: {told}" if told else f"∂L/∂{row[4]}"
+    change = _one_line(row[6])
+    if change and not outcome.first()["after"]:  # the hints end at the place
+        change = f"{say('look-at', lang)} {change}"
+    parts = [row[1], count, told, change, row[7]]
     return "  ".join([f"{sign} {row[0]:<{width}}", *filter(None, parts)])
+
+
+def _one_line(text: str) -> str:
+    """Return the first line of a text, and a line of source that is quoted below it."""
+    first, _, rest = text.partition("\n")
+    quoted = rest.partition("\n")[0]
+    return f"{first}  {quoted.strip()}" if quoted.startswith(QUOTED) else first
 
 
 # --- what the class got wrong ---------------------------------------------------------------------

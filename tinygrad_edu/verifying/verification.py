@@ -32,11 +32,12 @@ from .functions import ClaimError
 from .guards import guards
 from .hinting import HINTS, within
 from .inputs import TARGETS, CannotCheck, Kind
-from .prepared import ATTEMPTS, Prepared
+from .prepared import ATTEMPTS, Prepared, with_numbers
 from .problems import Problem, usual_kind
 from .proposals import Proposals
 from .repair import Repair, factor_between
 from .report import Counterexample, Report, Verdict
+from .running import Here, has_backprop
 from .sampling import LEAST, Drawn
 from .truth import Truth, digits_of
 from .wording import LANGUAGES, Told, say
@@ -144,6 +145,12 @@ def verified(
         >>> [verified(prepared, {"w": text}).right for text in ("w", "2 * w")]
         [False, True]
     """
+    if has_backprop(claims) or isinstance(claims, type):
+        try:
+            claims = Here(claims)
+        except ClaimError as error:
+            raise CannotCheck(error.what, **error.about) from None
+    prepared = with_numbers(prepared, claims, wrt)
     return _Verification(prepared, claims, wrt, lang, repair, hints).report()
 
 
@@ -485,7 +492,8 @@ class _Verification:
             truth = claim.truth(problem)
             try:
                 value = claim.value(problem)
-            except ClaimError:
+            except ClaimError as error:  # also where the search has used up the claim's work
+                verdict.reason = self.say("cannot", reason=error)
                 continue
             if truth.agrees(value):
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["EDITS", "HINTS", "LANGUAGES", "SENTENCES", "Told", "declare", "say"]
+__all__ = ["EDITS", "HINTS", "LANGUAGES", "SENTENCES", "Told", "declare", "error_text", "say"]
 
 LANGUAGES = ("en", "ko")
 
@@ -469,6 +469,17 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "{function} returns nothing: its `return` is missing",
         "{function} 함수가 아무것도 반환하지 않습니다. `return` 문이 빠졌습니다",
     ),
+    "stores-none": (
+        "{function} returns nothing and stores no gradient in self; return {{'W': …, 'b': …}}, or "
+        "store self.dW = … or self.grads['W'] = …",
+        "{function} 함수가 아무것도 반환하지 않고 self에 저장한 그레이디언트도 없습니다. "
+        "{{'W': …, 'b': …}} 딕셔너리를 반환하거나 self.dW = … 또는 self.grads['W'] = …처럼 "
+        "저장하십시오",
+    ),
+    "no-backprop": (
+        "the class {kind} has no method `backprop`; name the method: {methods}",
+        "클래스 {kind}에 `backprop` 메서드가 없습니다. 메서드를 지정하십시오: {methods}",
+    ),
     "not-claimed": (
         "it is asked for, but not claimed",
         "과제에서 요구한 그레이디언트인데 제출하지 않았습니다",
@@ -599,7 +610,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "the process ended without a result (exit code {code})",
         "프로세스가 결과 없이 끝났습니다(종료 코드 {code})",
     ),
-    "no-files": ("there are no .py files in the folder", "폴더에 .py 파일이 없습니다"),
+    "no-files": (
+        "there is no .py, .ipynb or text file in the folder",
+        "폴더에 .py, .ipynb 또는 텍스트 파일이 없습니다",
+    ),
+    "empty-folder": ("the folder is empty", "폴더가 비어 있습니다"),
     "no-path": ("there is no such file or folder", "그런 파일이나 폴더가 없습니다"),
     "bad-python-cell": (
         "cell {cell}, line {line}: the Python is wrong: {error}",
@@ -764,3 +779,18 @@ class Told(ValueError):
     def said(self, lang: str) -> str:
         """The message in a language."""
         return say(self.what, lang, **self.about)
+
+
+def error_text(error: BaseException) -> str:
+    """Return the type of an exception and its message, or the type alone if the message is empty.
+
+    Example:
+        >>> error_text(ValueError("no")), error_text(NotImplementedError())
+        ('ValueError: no', 'NotImplementedError')
+    """
+    try:
+        message = str(error).strip()
+    except Exception:  # the exception's own __str__ may fail
+        message = ""
+    kind = type(error).__name__
+    return f"{kind}: {message}" if message else kind

@@ -22,7 +22,7 @@ from typing import IO, Any
 from .judge import Job, judged, judged_alone, task_of
 from .limits import lay_out, restrict
 from .wire import receive, send
-from .wording import Told
+from .wording import Told, error_text
 
 __all__ = ["main"]
 
@@ -35,19 +35,21 @@ def read_task(message: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
     Example:
         >>> read_task({"file": "task.py", "data": b"wrt = ['W']", "lang": "en"})
-        ({'wrt': ['W']}, {'reason': '', 'forward': False})
+        ({'wrt': ['W']}, {'reason': '', 'forward': False, 'asked': 1})
     """
+    told: dict[str, Any] = {"reason": "", "forward": False, "asked": None}
     if message["data"] is None:
-        return {}, {"reason": "", "forward": False}
+        return {}, told
     sys.path.insert(0, str(Path(message["file"]).parent))  # for what it imports
     try:
         names = task_of(message["file"], message["data"])
     except Told as error:
-        return {}, {"reason": error.said(message["lang"]), "forward": False}
+        return {}, {**told, "reason": error.said(message["lang"])}
     except Exception as error:
-        told = Told("check-fails", error=f"{type(error).__name__}: {error}")
-        return {}, {"reason": told.said(message["lang"]), "forward": False}
-    return names, {"reason": "", "forward": "forward" in names}
+        refusal = Told("check-fails", error=error_text(error))
+        return {}, {**told, "reason": refusal.said(message["lang"])}
+    asked = len(names["wrt"]) if names.get("wrt") else None
+    return names, {**told, "forward": "forward" in names, "asked": asked}
 
 
 def answer(requests: IO[bytes], answers: IO[bytes], task: dict[str, Any], alone: bool) -> None:
