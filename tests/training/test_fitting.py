@@ -1461,3 +1461,53 @@ def test_samples_are_equal_only_to_themselves() -> None:
     assert one == one
     assert one != other
     assert len({one, other}) == 2
+
+
+def weights_in(model: Any) -> list[Array]:
+    return [parameter.value for parameter in model.parameters()]
+
+
+def halved(model: Any) -> None:
+    for parameter in model.parameters():
+        parameter.data = parameter.data * 0.5
+
+
+def gradients_in(model: Any) -> list[Array]:
+    return [parameter.grad for parameter in model.parameters()]
+
+
+# What a metric of one's own may do between two steps: with the model, a list of what it keeps, the
+# prediction and the target.
+METRICS: dict[str, Any] = {
+    "keeps predictions and targets": lambda model, kept, p, t: kept.extend((p, t)),
+    "keeps weights": lambda model, kept, p, t: kept.extend(weights_in(model)),
+    "keeps gradients": lambda model, kept, p, t: kept.extend(gradients_in(model)),
+    "copies gradients": lambda model, kept, p, t: kept.extend(map(np.copy, gradients_in(model))),
+    "replaces weights": lambda model, kept, p, t: halved(model),
+    "calls the model": lambda model, kept, p, t: kept.append(model(np.ones((2, 3))).data),
+    "drops gradients": lambda model, kept, p, t: model.zero_grad(),
+    "overwrites what it gets": lambda model, kept, p, t: p.fill(0),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_metric_sees_and_changes_what_it_does_in_an_eager_training(
+    name: str, shuffle: bool
+) -> None:
+    left = []
+    for compile in (True, False):
+        p = Problem()
+        kept: list[Any] = []
+        model = p.model()
+        _, history = p.fit(
+            model,
+            epochs=4,
+            shuffle=shuffle,
+            compile=compile,
+            metrics={"mine": lambda p, t, m=model, k=kept: METRICS[name](m, k, p, t) or p.sum()},
+        )
+        left.append([*history.history.values(), *weights_in(model), *gradients_in(model), *kept])
+    assert len(left[0]) == len(left[1])
+    for captured, eager in zip(*left, strict=True):
+        np.testing.assert_array_equal(captured, eager)

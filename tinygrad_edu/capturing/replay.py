@@ -97,7 +97,7 @@ class Replay:
         Raises:  ImportError without the extra `native`
         """
         gradients = [box.grad for box, _ in self._gradients]  # of the step that was captured
-        if not self._stands():
+        if not self.stands():
             self._bind()
         for (box, _), gradient in zip(self._gradients, gradients, strict=True):
             box.grad = gradient
@@ -157,7 +157,7 @@ class Replay:
 
     def ready(self) -> None:
         """Have everything where it belongs, before a step or several."""
-        if not self._stands():
+        if not self.stands():
             self._bind()
         self.program.careful = self.program.writes > 1 and _may_raise()
         self._now = [rate.compute() for rate in self._rates]
@@ -201,9 +201,9 @@ class Replay:
 
     # --- the arrays -------------------------------------------------------------------------------
 
-    def _stands(self) -> bool:
-        """Whether the arrays are still where the program knows them, and those that it writes are
-        held by nobody else."""
+    def stands(self) -> bool:
+        """Return True if the arrays are still where the program knows them, and no other code holds
+        one that it writes. The gradients of the last step are dropped."""
         for box, _ in self._gradients:
             box.grad = None
         return (

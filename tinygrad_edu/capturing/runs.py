@@ -53,6 +53,8 @@ class Run:
     sources   the arrays of whose rows all batches are made, None for one that is another in the
               batches: what the step asks of each row is then asked of all at once
     several   there are so many batches that this pays from the first on, and not from the second
+    shared    other code runs between two batches, such as a metric of the user's: each step leaves
+              its gradients, and looks whether its arrays were replaced or are held elsewhere
 
     Example:
         >>> import tinygrad_edu as tg
@@ -62,9 +64,13 @@ class Run:
     """
 
     def __init__(
-        self, step: Step, sources: Sequence[Array | None] = (), several: bool = False
+        self,
+        step: Step,
+        sources: Sequence[Array | None] = (),
+        several: bool = False,
+        shared: bool = False,
     ) -> None:
-        self._step, self._sources, self._several = step, sources, several
+        self._step, self._sources, self._several, self._shared = step, sources, several, shared
         self._replay: Replay | None = None  # the program that is being run, for
         self._key: Any = None  # arguments of this kind
         self._batch: Sequence[Any] = ()
@@ -78,12 +84,14 @@ class Run:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        if self._replay is not None:  # gradients are left by the last step only
+        if self._replay is not None and not self._shared:  # left by the last step only
             self._replay.leave_gradients()
         self._stop()
 
     def __call__(self, *batch: Any) -> Any:
         """What the step gives for a batch."""
+        if self._shared and self._replay is not None and not self._replay.stands():
+            self._stop()  # and begin anew, with other arrays
         known = len(batch) == len(self._batch) and all(map(is_, batch, self._batch))
         if self._replay is None or not known:
             self._change(batch)
@@ -97,7 +105,11 @@ class Run:
             self._checked = self._answers[self._replay]
         if self._replay.sampler.due():
             return self._compared(self._replay)
-        return self._result if (failed := self._quietly(self._replay.step)) is None else failed[0]
+        if (failed := self._quietly(self._replay.step)) is not None:
+            return failed[0]
+        if self._shared:
+            self._replay.leave_gradients()
+        return self._result
 
     def repeat(
         self, batches: Iterator[Any], fill: Callable[[Any], None], note: Callable[[Any], None]

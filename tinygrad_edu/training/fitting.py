@@ -311,14 +311,14 @@ def _stepper(
     """Return the steps of a training with these parts."""
     between = [hook for name in BETWEEN_STEPS for hook in hooks(callbacks, name)]
     metrics = [*measures.metrics.values()]
-    no_code_between = not between and all(map(is_builtin, metrics))  # a metric sees each batch
     return Stepper(
         train_step(model, measures.loss, optimizer, measures.penalty),
         history,
         compile=compile,
         parts=[model, measures.loss, *metrics, measures.penalty, optimizer, *between],
         too_few=too_few,
-        no_code_between=no_code_between,
+        callbacks_between=bool(between),
+        user_metrics=not all(map(is_builtin, metrics)),
     )
 
 

@@ -84,8 +84,10 @@ class Stepper:
               and is not compared with its function. With `compile=True` it is the caller who knows
               that the step keeps the contract, and `CannotCapture` is raised
     too_few   True if there are too few steps for "auto" to be faster
-    no_code_between
-              True if no other code runs between two steps, or keeps a result of one
+    callbacks_between
+              True if callbacks run between two steps: each is then a call of its own
+    user_metrics
+              True if a metric is not the package's own: it may keep what it is given
 
     `history.compiled` is True, or the reason why the steps are eager; `history.native` is the same
     for machine code.
@@ -101,11 +103,13 @@ class Stepper:
         compile: bool | str,
         parts: Sequence[Any],
         too_few: bool = False,
-        no_code_between: bool = False,
+        callbacks_between: bool = True,
+        user_metrics: bool = False,
     ) -> None:
         if compile not in COMPILE:
             raise ValueError(f"compile is True, False, 'auto' or 'numba', received {compile!r}")
-        self._step, self._history, self._no_code_between = step, history, no_code_between
+        self._step, self._history = step, history
+        self._callbacks_between, self._user_metrics = callbacks_between, user_metrics
         self._parts = OwnParts(parts) if compile == "auto" else None
         self._captured = CompiledStep(
             step,
@@ -136,12 +140,14 @@ class Stepper:
         whole = is_input(samples.x, dtype)  # batches are rows of x itself
         sources = (samples.x if whole else None, *samples.arrays[1:])
         with self.epoch(sources) as step:
-            # A captured step keeps no batch, and no other code sees one.
-            keep = not (self._no_code_between and self.is_captured)
+            # A captured step keeps no batch. What a metric may keep is copied.
+            keep = self._callbacks_between or not self.is_captured
             for x, *y in samples.batches(dtype, batch_size, rng=rng, keep=keep):
                 loss, prediction = step(x, *y)
-                m = len(x)
-                yield [m, *measures.sums(m, float(loss.value), prediction.value, y[0])]
+                m, predicted, target = len(x), prediction.value, y[0]
+                if self._user_metrics and not keep:
+                    predicted, target = predicted.copy(), target.copy()
+                yield [m, *measures.sums(m, float(loss.value), predicted, target)]
 
     @contextmanager
     def epoch(self, sources: Sequence[Any]) -> Iterator[Callable[..., Any]]:
@@ -151,9 +157,9 @@ class Stepper:
             yield self._step
             return
         with (
-            Run(self._captured, sources)
-            if self._no_code_between
-            else nullcontext(self._captured) as run
+            nullcontext(self._captured)
+            if self._callbacks_between
+            else Run(self._captured, sources, shared=self._user_metrics) as run
         ):
             yield lambda *batch: self._one(run, batch)
 
