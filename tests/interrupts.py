@@ -216,8 +216,9 @@ class Lines:
 
 
 def _in_finalizer(frame: FrameType | None) -> bool:
-    """Return True inside a finalizer of weakref, whose errors Python itself ignores."""
-    while frame is not None and not frame.f_code.co_filename.endswith("weakref.py"):
+    """Return True inside a finalizer of weakref or a `__del__`, whose errors Python ignores."""
+    finalizers = ("weakref.py", "releasing.py")
+    while frame is not None and not frame.f_code.co_filename.endswith(finalizers):
         frame = frame.f_back
     return frame is not None
 
