@@ -46,8 +46,12 @@ RIGHT: list[Any] = [
 ]
 
 
+def named(claims: Any) -> str:
+    return str(getattr(claims, "__name__", claims))
+
+
 @pytest.mark.parametrize("inputs", [ARRAYS, LETTERS], ids=["arrays", "letters"])
-@pytest.mark.parametrize("claims", RIGHT, ids=str)
+@pytest.mark.parametrize("claims", RIGHT, ids=named)
 @pytest.mark.parametrize("b", [0.5, 0.0, 1, -2.5])
 def test_a_number_has_a_gradient_where_one_is_claimed(claims: Any, inputs: Any, b: Any) -> None:
     report = verify(forward, claims, inputs={**inputs, "b": b})
