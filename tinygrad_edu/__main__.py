@@ -204,7 +204,7 @@ class _Rows:
             self.out.line(outcome.text(self.lang, colour))
 
     def end(self) -> None:
-        """Write the rows that still wait, which there are where the check was interrupted."""
+        """Write the rows that are left if the check was interrupted, and JSON."""
         for name in sorted(self.waiting):
             for outcome in self.waiting[name]:
                 self.write(outcome)

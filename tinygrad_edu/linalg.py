@@ -162,7 +162,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         array(5.)
     """
     ndim = np.ndim(x)
-    if axis is None and (ord is None or (ord in ("fro", "f", 2) and ndim == 1 + (ord != 2))):
+    if axis is None and ord is None:
         return _vector_norm(x, 2, None, keepdims)
     axes = range(ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     if len(axes) == 1 and not isinstance(ord, str):

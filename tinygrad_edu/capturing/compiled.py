@@ -75,9 +75,9 @@ def compile(
     captured step.
 
     check    None: compare the first two calls after tracing, and later ones as often as 1 % of the
-             CPU time allows, at the latest every 1,000 calls, or 20,000 with backend="numba": calls
-             of the step, and calls of each signature; bit for bit, with Numba to rounding. True:
-             compare every call. False: none, and trace once
+             CPU time allows: at least one of 1,000 calls (20,000 with backend="numba") of the step,
+             and of each signature. NumPy must agree bit for bit, Numba to rounding. True: compare
+             every call. False: none, and trace once
     backend  "numpy", or "numba": compiled to machine code, where small steps take a fraction of the
              time; results agree to rounding. What Numba cannot do runs on NumPy, and `step.native`
              says why. The first compilation takes seconds, and is kept on disk

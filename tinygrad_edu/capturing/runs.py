@@ -1,9 +1,9 @@
-"""Runs: calls of a captured step one after the other, with nothing of the user's in between.
+"""Calls of a captured step one after the other, in a loop of this package such as that of `fit`.
 
-Whoever calls a captured step may have changed anything since the last call, and may keep what it
-gives: so all that is around it is looked at each time, and results are copied. In a loop that is
-ours, such as that of `fit`, neither is so. There it is enough to look around at the first batch of
-a kind, and each result is written over by the next.
+Between two calls of a captured step the caller may have changed anything, and may keep the result.
+So each call compares all settings, and copies the result. In a loop of this package that is not
+needed: settings are compared at the first batch of each shape, and each step overwrites the result
+of the last. If code of the user's runs between the steps (`shared`), arrays are compared each time.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Run:
     sources   the arrays of whose rows all batches are made, None for one that is another in the
               batches: what the step asks of each row is then asked of all at once
     several   there are so many batches that this pays from the first on, and not from the second
-    shared    other code runs between two batches, such as a metric of the user's: each step leaves
-              its gradients, and looks whether its arrays were replaced or are held elsewhere
+    shared    code of the user's, such as a metric, runs between two batches: each step sets the
+              gradients, and finds arrays that were replaced or that other code refers to
 
     Example:
         >>> import tinygrad_edu as tg
@@ -91,7 +91,7 @@ class Run:
     def __call__(self, *batch: Any) -> Any:
         """What the step gives for a batch."""
         if self._shared and self._replay is not None and not self._replay.stands():
-            self._stop()  # and begin anew, with other arrays
+            self._stop()  # and begin again with the arrays as they are now
         known = len(batch) == len(self._batch) and all(map(is_, batch, self._batch))
         if self._replay is None or not known:
             self._change(batch)

@@ -142,14 +142,9 @@ def _foreign(x: Any, seen: Seen) -> str | None:
         inner: Iterable[Any] = _closure(x)
     elif isinstance(x, type):
         found, inner = _foreign_class(x), ()
-    elif type(x) in {partial, *SEQUENCES, *MAPPINGS}:
-        found, inner = None, _inside(x)
     else:
-        found, inner = _foreign_object(x, seen), vars(x).values() if hasattr(x, "__dict__") else ()
-        if isinstance(x, Box):  # its record is of operations, not of settings
-            inner = ()
-        elif isinstance(x, optim.Optimizer):  # its state is arrays, which every step replaces
-            inner = [value for name, value in vars(x).items() if name != "state"]
+        container = type(x) in {partial, *SEQUENCES, *MAPPINGS}
+        found, inner = None if container else _foreign_object(x, seen), _inside(x)
     if found is not None:
         return found
     return next((f for part in inner if (f := _foreign(part, seen)) is not None), None)
@@ -172,12 +167,15 @@ def _inside(x: Any) -> Iterable[Any]:
     if type(x) in MAPPINGS:
         return list(x.values())
     if type(x) in SEQUENCES:
-        return x  # type: ignore[no-any-return]
+        return list(x)
     if type(x) is partial:
         return [x.func, *x.args, *x.keywords.values()]
-    if hasattr(x, "__dict__") and not isinstance(x, Box):
-        return list(vars(x).values())
-    return ()
+    if isinstance(x, Box):  # its record is of operations, not of settings
+        return ()
+    fields = getattr(x, "__dict__", {})
+    if isinstance(x, optim.Optimizer):  # its state is arrays, which every step replaces
+        return [value for name, value in fields.items() if name != "state"]
+    return list(fields.values())
 
 
 def _foreign_object(x: Any, seen: Seen) -> str | None:

@@ -334,11 +334,11 @@ def _stored(holder: Any, names: Mapping[str, Any], function: str) -> Any:
             lists.append(x)
         elif _GRADIENT.search(name) and not callable(x):
             found[name] = x
-    if found or not lists:
-        if not found:
-            raise ClaimError("stores-none", function=function)
+    if found:
         return found
-    return tuple(lists[0])  # its order is that of `wrt`
+    if lists:
+        return tuple(lists[0])  # its order is that of `wrt`
+    raise ClaimError("stores-none", function=function)
 
 
 _OF_GRADIENTS = re.compile(r"grad|deriv|^d(?:s|iffs?|params?|weights?)?$", re.IGNORECASE)
